@@ -1,0 +1,40 @@
+import type { Sector } from "../base/units.ts";
+
+/** What a front end asks of the array. Numbers: they live in typed arrays. */
+export const RequestOp = { read: 0, write: 1, flush: 2, zero: 3, discard: 4 } as const;
+export type RequestOp = (typeof RequestOp)[keyof typeof RequestOp];
+
+/** The reply waits until the data is durable. */
+export const REQUEST_FUA = 1;
+/** Zeroes must keep their space allocated. */
+export const REQUEST_NO_HOLE = 2;
+
+/** What the engine's loop gives its front ends. */
+export interface RequestSink {
+  /** Of the exported array. */
+  readonly size: Sector;
+  readonly readOnly: boolean;
+  /** Bytes: requests must be aligned to it. */
+  readonly blockSize: number;
+  /**
+   * Takes a request in: checked by the front end (alignment, end of the array), any length up to the arena's buffer.
+   * `buffer` is an arena offset that belongs to the request until `complete`. Never blocks; false when the request
+   * table is full (offer it again after the next `complete`).
+   */
+  submit(frontEnd: FrontEnd, op: RequestOp, at: Sector, sectors: number, buffer: number, flags: number, cookie: number): boolean;
+}
+
+/**
+ * The seat of NBD (and of ublk): it lives on the engine's ring and in the engine's loop. No call may block, allocate
+ * per request or throw for what a client did.
+ */
+export interface FrontEnd {
+  /** A completion of an operation that this front end submitted to the ring, by the low 24 bits of its tag. */
+  ringCompletion(tag: number, result: number): void;
+  /** The request `cookie` is done: 0, or a positive errno (5 EIO, 108 ESHUTDOWN). Its buffer is the front end's again. */
+  complete(cookie: number, errno: number): void;
+  /** The turn ends: send what was collected. */
+  endTurn(): void;
+  /** Stop taking requests, answer what is outstanding, close; true once nothing is in flight. Called each turn until then. */
+  drain(): boolean;
+}

@@ -1,0 +1,96 @@
+import type { Sector } from "../base/units.ts";
+
+/** An open member, as the ring knows it. */
+export type DeviceIndex = number;
+/** An open socket, as the ring knows it. */
+export type SocketIndex = number;
+/** What the caller wants back with the completion: an unsigned 32-bit number, its own to interpret. */
+export type Tag = number;
+
+/** The write is durable when it completes (RWF_DSYNC). */
+export const WRITE_DURABLE = 1;
+
+/** Where to listen. Unix sockets are created with mode 0600. */
+export type ListenAddress =
+  | { readonly type: "unix"; readonly path: string }
+  | { readonly type: "tcp"; readonly host: string; readonly port: number };
+
+/** What a ring needs at birth. */
+export interface RingOptions {
+  /** Submission entries, a power of two; completions never overflow at twice this many in flight. */
+  readonly entries: number;
+  /** Bytes of aligned memory that transfers go to and come from. */
+  readonly arenaBytes: number;
+}
+
+/**
+ * The hot path: a batch of operations is submitted, a batch of completions reaped, with one system call. Results are
+ * bytes transferred, a new socket index for `accept`, 0, or a negative errno. Transfers may be short: the caller looks.
+ *
+ * Everything is owned by one thread. Buffers are offsets into `arena`, which is page aligned and never moves; device
+ * transfers must be aligned to the device's logical block size. No call allocates, none throws for an IO error: it
+ * comes back as a completion. `readonly completedTag/Result` are valid until the next `submitAndReap`.
+ */
+export interface IoRing {
+  readonly kind: "io_uring" | "threads" | "simulated";
+  /** Why this kind: features in use, or why io_uring was refused. One line, for people. */
+  readonly about: string;
+  readonly arena: Uint8Array;
+
+  /** Cold. Opens read-write (or read-only), O_DIRECT where the file system has it. Throws MdError E_IO / E_NO_DEVICE. */
+  openDevice(path: string, options: { readonly readOnly: boolean }): DeviceIndex;
+  /** Cold. Nothing of it may be in flight. */
+  closeDevice(device: DeviceIndex): void;
+  /** Bytes: alignment of transfers to this device. */
+  logicalBlockSize(device: DeviceIndex): number;
+
+  read(device: DeviceIndex, at: Sector, sectors: number, buffer: number, tag: Tag): void;
+  /** `flags`: 0 or WRITE_DURABLE. */
+  write(device: DeviceIndex, at: Sector, sectors: number, buffer: number, flags: number, tag: Tag): void;
+  /** Everything written before is durable when it completes. */
+  flush(device: DeviceIndex, tag: Tag): void;
+  /**
+   * The range reads back as zeros when it completes; `punch` gives the space back where possible. -EOPNOTSUPP (-95)
+   * where the device cannot: the caller then writes zeros itself.
+   */
+  zero(device: DeviceIndex, at: Sector, sectors: number, punch: boolean, tag: Tag): void;
+
+  /** Cold. Throws MdError E_IO (address in use, permission). A stale Unix socket nobody listens on is replaced. */
+  listen(address: ListenAddress): SocketIndex;
+  /** The port that a listening TCP socket got (for port 0), else 0. */
+  portOf(socket: SocketIndex): number;
+  /** One connection; completes with its socket index. Nagle is off. */
+  accept(listener: SocketIndex, tag: Tag): void;
+  /** At most `bytes` bytes, at least one; 0 at the end of the stream. */
+  receive(socket: SocketIndex, buffer: number, bytes: number, tag: Tag): void;
+  /** May be short. */
+  send(socket: SocketIndex, buffer: number, bytes: number, tag: Tag): void;
+  /** Ends the connection or the listening; operations in flight complete with an error or 0. */
+  closeSocket(socket: SocketIndex): void;
+
+  /** From the owning thread, for another: a handle that wakes `submitAndReap` (see `wakeRing`). */
+  readonly wakeHandle: WakeHandle;
+
+  /**
+   * Submits what is queued and reaps what is complete. `waitMs` < 0 waits until a completion or a wake, 0 does not
+   * wait, more waits at most so long. Returns the number of completions in `completedTag` / `completedResult`.
+   * A ring that cannot block (`threads`) never waits: see `onReady`.
+   */
+  submitAndReap(waitMs: number): number;
+  readonly completedTag: Uint32Array;
+  readonly completedResult: Int32Array;
+
+  /**
+   * Null: the owner runs `for (;;) turn()` and `submitAndReap` blocks. Otherwise the owner sets a listener, returns to
+   * its event loop, and runs a turn each time the listener is called (a completion, a wake, or `waitMs` over).
+   */
+  readonly onReady: { set(listener: () => void): void } | null;
+
+  /** Cold. Everything must be drained. */
+  close(): void;
+}
+
+/** Plain data, so that it may cross to another thread. */
+export type WakeHandle =
+  | { readonly type: "eventfd"; readonly fd: number }
+  | { readonly type: "none" };

@@ -1,0 +1,99 @@
+import type { SlotNumber } from "../base/units.ts";
+import type { LockMode } from "./lock-mode.ts";
+
+/** A DLM lock value block is this long in every lockspace of ours (md-cluster's value). */
+export const LVB_SIZE = 64;
+
+/** The outcome of a conversion. Not being granted is an ordinary outcome, so it is a value. */
+export interface Grant {
+  readonly status: "granted" | "eagain" | "edeadlk" | "ecancel";
+  /** The mode held now: the wanted one if granted, the old one otherwise. */
+  readonly mode: LockMode;
+  /** What was read from the resource, or null where the conversion reads nothing or no value was ever written. */
+  readonly lvb: Uint8Array | null;
+  /** False: a holder that could write died. The value must be taken as "no information". */
+  readonly lvbValid: boolean;
+}
+
+export interface ConvertOptions {
+  /** Written to the resource where the conversion writes (PW or EX to anything not stronger); also asks to read. */
+  readonly lvb?: Uint8Array;
+  /** Fail with `eagain` instead of waiting. */
+  readonly noqueue?: boolean;
+  /** Cancels a waiting conversion, which then ends with `ecancel` (or `granted`, if the grant won the race). */
+  readonly signal?: AbortSignal;
+}
+
+/** One lock of this node on one resource. It rests in NL and is only ever converted. */
+export interface Lock {
+  readonly resource: string;
+  /** The mode granted last. */
+  readonly mode: LockMode;
+  /** One conversion at a time; a second one while the first waits is a contradiction (assertion). */
+  convert(mode: LockMode, options?: ConvertOptions): Promise<Grant>;
+  /** Gives the lock up from whatever queue it is on. */
+  close(): Promise<void>;
+}
+
+export interface OpenOptions {
+  /** Take part in value block transfer. */
+  readonly lvb: boolean;
+  /** Blocking notification: somebody waits for `wanted`. May repeat, may be stale: look at `mode`. */
+  readonly onBast?: (wanted: LockMode) => void;
+}
+
+export interface LockspaceMember {
+  readonly node: string;
+  readonly slot: SlotNumber;
+}
+
+/**
+ * Membership callbacks, as fs/dlm gives them: `recoverPrep`, then `recoverSlot` once per member that *failed* (never
+ * for one that left), then `recoverDone`. When `recoverSlot` is called the failed member's lease has surely ended: it
+ * issues no more writes, and its locks are gone.
+ */
+export interface LockspaceListener {
+  recoverPrep(): void;
+  recoverSlot(member: LockspaceMember): void;
+  recoverDone(members: readonly LockspaceMember[], ownSlot: SlotNumber, generation: number): void;
+  /** Another node has declared us dead. Final: nothing may be written any more, the lockspace is unusable. */
+  fenced(reason: string): void;
+  /** The lock server answers (true) or does not (false). For people; safety hangs on the lease alone. */
+  serverReachable?(reachable: boolean): void;
+}
+
+/**
+ * Where the lease deadline goes: memory that the data plane reads before each write. Milliseconds of `Clock.now`.
+ * No write may be issued at or past it. Called at each renewal with a later value; with 0 when fenced or left.
+ */
+export type LeaseSink = (deadlineMs: number) => void;
+
+export interface Lockspace {
+  readonly name: string;
+  /** Ours: lowest free at join, constant while we are a member. */
+  readonly slot: SlotNumber;
+  readonly generation: number;
+  readonly members: readonly LockspaceMember[];
+  /** Creates our lock on `resource`, in NL, without waiting (EXPEDITE). */
+  open(resource: string, options: OpenOptions): Promise<Lock>;
+  /** Every lock of every node, for `mdctl locks`. */
+  dump(): Promise<LockspaceDump>;
+  /** Frees all locks and the slot. The others see recoverPrep and recoverDone without recoverSlot. */
+  leave(): Promise<void>;
+}
+
+export interface LockspaceDump {
+  readonly name: string;
+  readonly generation: number;
+  readonly members: readonly LockspaceMember[];
+  readonly resources: readonly ResourceDump[];
+}
+
+export interface ResourceDump {
+  readonly name: string;
+  readonly granted: readonly { readonly slot: SlotNumber; readonly mode: LockMode }[];
+  readonly converting: readonly { readonly slot: SlotNumber; readonly from: LockMode; readonly to: LockMode }[];
+  readonly waiting: readonly { readonly slot: SlotNumber; readonly mode: LockMode }[];
+  readonly lvb: Uint8Array | null;
+  readonly lvbValid: boolean;
+}

@@ -1,0 +1,124 @@
+import type { Sector, SectorRange, SlotNumber } from "../base/units.ts";
+import type { ListenAddress } from "../blockdev/io-ring.ts";
+
+/**
+ * The seam between the planes, as two unions: small, rare and typed. Every command is answered by exactly one `done`
+ * (or `refused`) with its id; what the data plane finds out by itself comes as `notice`.
+ */
+
+/**
+ * in_sync: a full copy. rebuilding: takes writes, read only below its `recoveredTo`. faulty: takes nothing.
+ * (`blocked`, between a failure and its being known everywhere, is the engine's own.)
+ */
+export type EngineMemberState = "in_sync" | "rebuilding" | "faulty";
+
+export interface EngineMember {
+  readonly raidDisk: number;
+  readonly path: string;
+  /** First data sector on the device. */
+  readonly dataOffset: Sector;
+  /** Device sector where *our* slot's bitmap begins. */
+  readonly bitmapAt: Sector;
+  readonly state: EngineMemberState;
+  /** Rebuilding: sectors from the start of data that are already good. */
+  readonly recoveredTo: Sector;
+}
+
+export interface EngineBitmap {
+  readonly slot: SlotNumber;
+  /** Sectors per bit. */
+  readonly chunkSectors: number;
+  readonly chunks: number;
+  /** Milliseconds: the lazy clearing period (daemon_sleep). */
+  readonly flushMs: number;
+  /** The 256 bytes before the bits, as on disk. The engine keeps events and events_cleared in it current. */
+  readonly superblock: Uint8Array;
+  /** The bits as found on disk, LSB first: each needs a resync. */
+  readonly bits: Uint8Array;
+  readonly events: number;
+}
+
+export interface EngineConfig {
+  readonly name: string;
+  readonly level: "raid1";
+  readonly size: Sector;
+  readonly raidDisks: number;
+  readonly members: readonly EngineMember[];
+  readonly bitmap: EngineBitmap;
+  readonly readOnly: boolean;
+  readonly ring: "auto" | "io_uring" | "threads";
+  readonly queueDepth: number;
+  /** Bytes of transfer memory. */
+  readonly arenaBytes: number;
+}
+
+export interface NbdExport {
+  readonly type: "nbd";
+  readonly address: ListenAddress;
+  readonly exportName: string;
+  readonly readOnly: boolean;
+  /** CAN_MULTI_CONN is true of this export. */
+  readonly multiConn: boolean;
+}
+
+/** Reads go to the nearest idle copy, or all to the same one (first in-sync in raid_disk order). */
+export type ReadBalance = "balanced" | "first";
+
+/** What a copy works on: chunks whose bit says "needs resync", or everything in the range for a member being rebuilt. */
+export type CopyKind = "resync" | "recover";
+
+export type EngineCommand =
+  /** No write of ours in `range` from the moment of the answer until `resume(slot)`. Replaces the slot's older range. */
+  | { readonly type: "suspend"; readonly slot: SlotNumber; readonly range: SectorRange }
+  | { readonly type: "resume"; readonly slot: SlotNumber }
+  /** Opens the member if it is new. Not for failures of our own finding: those are settled by `settleFailure`. */
+  | { readonly type: "setMember"; readonly member: EngineMember }
+  /** Answer to `memberFailed`: it is faulty on all nodes now (held writes complete), or it is the last copy (they fail). */
+  | { readonly type: "settleFailure"; readonly raidDisk: number; readonly outcome: "faulty" | "last_copy" }
+  /** The member leaves its raid_disk; answered when nothing of it is in flight and its file is closed. */
+  | { readonly type: "removeMember"; readonly raidDisk: number }
+  | { readonly type: "setBalance"; readonly balance: ReadBalance }
+  /** The array's event count: answered when our bitmap superblock with it is durable on all members. */
+  | { readonly type: "setEvents"; readonly events: number }
+  /** Sets these bits (LSB first) as needing resync; answered when they are durable in our bitmap on all members. */
+  | { readonly type: "mergeBits"; readonly bits: Uint8Array }
+  /** The first range at or after `from` that a copy of `kind` has work in. Answer carries `range`, null for none. */
+  | { readonly type: "scan"; readonly kind: CopyKind; readonly from: Sector }
+  /** Copies what needs it in `range`. Answer carries what was copied; bits are cleared lazily after the members flushed. */
+  | { readonly type: "copy"; readonly kind: CopyKind; readonly range: SectorRange }
+  /** Everything in flight has ended and nothing is admitted until `unquiesce`. */
+  | { readonly type: "quiesce" }
+  | { readonly type: "unquiesce" }
+  | { readonly type: "attach"; readonly frontEnd: NbdExport }
+  | { readonly type: "detach" }
+  /** Clears at once every bit that may be cleared. */
+  | { readonly type: "flushBitmap" }
+  /** Which bits are set on disk, and which of them need a resync. */
+  | { readonly type: "queryBitmap" }
+  /** Answered when front ends are drained, members flushed and closed; then the loop ends. */
+  | { readonly type: "stop" };
+
+export type EngineAnswer =
+  | { readonly type: "none" }
+  | { readonly type: "scanned"; readonly range: SectorRange | null }
+  | { readonly type: "copied"; readonly sectors: number; readonly failed: boolean }
+  | { readonly type: "attached"; readonly port: number }
+  | { readonly type: "bitmap"; readonly dirty: number; readonly needed: number; readonly bits: Uint8Array };
+
+/** What the data plane tells of its own accord. */
+export type EngineNotice =
+  | { readonly type: "started"; readonly ringKind: string; readonly ringAbout: string }
+  /**
+   * A write, flush or bitmap write failed. The member takes and serves nothing any more; writes that lost it wait for
+   * `settleFailure` before they are acknowledged. Sent once per failure.
+   */
+  | { readonly type: "memberFailed"; readonly raidDisk: number; readonly errno: number; readonly during: "write" | "flush" | "bitmap" | "copy"; readonly at: Sector }
+  | { readonly type: "readError"; readonly raidDisk: number; readonly errno: number; readonly at: Sector }
+  /** The loop met a contradiction or lost its lease for good: the process must end. */
+  | { readonly type: "fatal"; readonly message: string };
+
+export type EngineToWorker = { readonly id: number; readonly command: EngineCommand };
+export type WorkerToEngine =
+  | { readonly type: "done"; readonly id: number; readonly answer: EngineAnswer }
+  | { readonly type: "refused"; readonly id: number; readonly code: string; readonly message: string }
+  | { readonly type: "notice"; readonly notice: EngineNotice };

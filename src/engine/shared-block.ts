@@ -1,0 +1,50 @@
+/**
+ * Memory that both planes see: the lease deadline, written by the control plane and read by the loop once per turn,
+ * and counters, written by the loop and read when somebody asks. One writer per cell.
+ */
+const COUNTERS_AT = 64;
+
+/** Names are those of `mdctl info` and the metrics. Bytes are counted in sectors: a double holds them exactly. */
+export const engineCounters = [
+  "readOps", "writeOps", "flushOps", "zeroOps", "readSectors", "writeSectors", "inflight", "readErrors", "writeErrors",
+  "bitmapWrites", "copiedSectors", "waitingOnSuspend", "waitingOnFailure", "waitingOnLease", "dirtyChunks", "neededChunks", "turns",
+] as const;
+
+export type EngineCounter = (typeof engineCounters)[number];
+
+export class SharedBlock {
+  static readonly BYTES = COUNTERS_AT + engineCounters.length * 8;
+  readonly memory: SharedArrayBuffer;
+  readonly #lease: Float64Array;
+  readonly #counters: Float64Array;
+
+  constructor(memory = new SharedArrayBuffer(SharedBlock.BYTES)) {
+    this.memory = memory;
+    this.#lease = new Float64Array(memory, 0, 1);
+    this.#counters = new Float64Array(memory, COUNTERS_AT);
+  }
+
+  /**
+   * `Clock.now` milliseconds; a write may be issued only before it. A new block holds no lease. One aligned 8-byte
+   * store: it cannot tear on the 64-bit machines that we run on.
+   */
+  setLease(deadlineMs: number): void {
+    this.#lease[0] = deadlineMs;
+  }
+
+  leaseHolds(nowMs: number): boolean {
+    return nowMs < (this.#lease[0] ?? 0);
+  }
+
+  add(counter: number, amount: number): void {
+    this.#counters[counter] = (this.#counters[counter] ?? 0) + amount;
+  }
+
+  set(counter: number, value: number): void {
+    this.#counters[counter] = value;
+  }
+
+  read(counter: EngineCounter): number {
+    return this.#counters[engineCounters.indexOf(counter)] ?? 0;
+  }
+}

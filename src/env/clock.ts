@@ -1,0 +1,26 @@
+export interface Timer {
+  cancel(): void;
+}
+
+export interface Clock {
+  /** Milliseconds, monotonic, with fractions; the same in every thread of the process (CLOCK_MONOTONIC). */
+  now(): number;
+  /** Milliseconds since 1970. For people and on-disk times only: it may jump. */
+  wall(): number;
+  /** Runs `action` once, `ms` from now, unless cancelled. */
+  after(ms: number, action: () => void): Timer;
+}
+
+/** Resolves after `ms`, or as soon as `signal` aborts (whichever comes first; never rejects). */
+export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
+    const finish = (): void => {
+      timer.cancel();
+      signal?.removeEventListener("abort", finish);
+      resolve();
+    };
+    const timer = clock.after(ms, finish);
+    signal?.addEventListener("abort", finish);
+  });
+}
