@@ -8,7 +8,12 @@ function readTable(): Map<string, { mayImport: Set<string>; pure: boolean }> {
   for (const line of readFileSync("ARCHITECTURE.md", "utf8").split("\n")) {
     const row = /^\| \d \| `(\w+)` \| [^|]* \| ([^|]*) \| (yes|no|part) \|$/.exec(line);
     if (row?.[1] === undefined || row[2] === undefined) continue;
-    const mayImport = new Set(row[2].split(",").map((folder) => folder.trim()).filter((folder) => folder !== "nothing"));
+    const mayImport = new Set(
+      row[2]
+        .split(",")
+        .map((folder) => folder.trim())
+        .filter((folder) => folder !== "nothing"),
+    );
     table.set(row[1], { mayImport, pure: row[3] === "yes" });
   }
   return table;
@@ -68,13 +73,19 @@ describe("the layer table of ARCHITECTURE.md", () => {
   it("lets only env use the clock, timers and chance", () => {
     const offenders = [...sources("src")]
       .filter((file) => file !== "src/env/real-env.ts" && !/^src\/(dashboard|cli)\//.test(file))
-      .filter((file) => /\b(Date\.now|performance\.now|Math\.random|setTimeout|setInterval)\(/.test(readFileSync(file, "utf8")));
+      .filter((file) =>
+        /\b(Date\.now|performance\.now|Math\.random|setTimeout|setInterval)\(/.test(readFileSync(file, "utf8")),
+      );
     expect(offenders).toEqual([]);
   });
 
   it("lets only blockdev/uring/libc.ts make foreign calls and only dlm/redis know Redis", () => {
     const offenders = imports
-      .filter(({ file, target }) => (target === "koffi" && file !== "src/blockdev/uring/libc.ts") || (target === "ioredis" && !file.startsWith("src/dlm/redis/")))
+      .filter(
+        ({ file, target }) =>
+          (target === "koffi" && file !== "src/blockdev/uring/libc.ts") ||
+          (target === "ioredis" && !file.startsWith("src/dlm/redis/")),
+      )
       .map(({ file, target }) => `${file} imports ${target}`);
     expect(offenders).toEqual([]);
   });

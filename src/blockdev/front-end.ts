@@ -21,7 +21,15 @@ export interface RequestSink {
    * `buffer` is an arena offset that belongs to the request until `complete`. Never blocks; false when the request
    * table is full (offer it again after the next `complete`).
    */
-  submit(frontEnd: FrontEnd, op: RequestOp, at: Sector, sectors: number, buffer: number, flags: number, cookie: number): boolean;
+  submit(
+    frontEnd: FrontEnd,
+    op: RequestOp,
+    at: Sector,
+    sectors: number,
+    buffer: number,
+    flags: number,
+    cookie: number,
+  ): boolean;
 }
 
 /**

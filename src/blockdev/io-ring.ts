@@ -91,6 +91,4 @@ export interface IoRing {
 }
 
 /** Plain data, so that it may cross to another thread. */
-export type WakeHandle =
-  | { readonly type: "eventfd"; readonly fd: number }
-  | { readonly type: "none" };
+export type WakeHandle = { readonly type: "eventfd"; readonly fd: number } | { readonly type: "none" };

@@ -112,7 +112,13 @@ export type EngineNotice =
    * A write, flush or bitmap write failed. The member takes and serves nothing any more; writes that lost it wait for
    * `settleFailure` before they are acknowledged. Sent once per failure.
    */
-  | { readonly type: "memberFailed"; readonly raidDisk: number; readonly errno: number; readonly during: "write" | "flush" | "bitmap" | "copy"; readonly at: Sector }
+  | {
+      readonly type: "memberFailed";
+      readonly raidDisk: number;
+      readonly errno: number;
+      readonly during: "write" | "flush" | "bitmap" | "copy";
+      readonly at: Sector;
+    }
   | { readonly type: "readError"; readonly raidDisk: number; readonly errno: number; readonly at: Sector }
   /** The loop met a contradiction or lost its lease for good: the process must end. */
   | { readonly type: "fatal"; readonly message: string };

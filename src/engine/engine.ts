@@ -1,5 +1,5 @@
-import type { SharedBlock } from "./shared-block.ts";
 import type { EngineAnswer, EngineCommand, EngineNotice } from "./engine-protocol.ts";
+import type { SharedBlock } from "./shared-block.ts";
 
 /** The answer that belongs to a command. */
 export type AnswerOf<C extends EngineCommand["type"]> = C extends "scan"

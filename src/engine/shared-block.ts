@@ -6,8 +6,23 @@ const COUNTERS_AT = 64;
 
 /** Names are those of `mdctl info` and the metrics. Bytes are counted in sectors: a double holds them exactly. */
 export const engineCounters = [
-  "readOps", "writeOps", "flushOps", "zeroOps", "readSectors", "writeSectors", "inflight", "readErrors", "writeErrors",
-  "bitmapWrites", "copiedSectors", "waitingOnSuspend", "waitingOnFailure", "waitingOnLease", "dirtyChunks", "neededChunks", "turns",
+  "readOps",
+  "writeOps",
+  "flushOps",
+  "zeroOps",
+  "readSectors",
+  "writeSectors",
+  "inflight",
+  "readErrors",
+  "writeErrors",
+  "bitmapWrites",
+  "copiedSectors",
+  "waitingOnSuspend",
+  "waitingOnFailure",
+  "waitingOnLease",
+  "dirtyChunks",
+  "neededChunks",
+  "turns",
 ] as const;
 
 export type EngineCounter = (typeof engineCounters)[number];
