@@ -46,7 +46,7 @@ function requireNode() {
 function installNpmPackages() {
   const wanted = digest(["package-lock.json"]);
   if (read("node_modules/.cache/mdctl/lock") === wanted) return;
-  run("npm", ["ci", "--no-audit", "--no-fund"], "npm packages could not be installed");
+  run("npm", ["ci", "--loglevel=error"], "npm packages could not be installed");
   remember("lock", wanted);
 }
 

@@ -1,0 +1,89 @@
+/**
+ * Our NBD export of a two-member array (bitmap on, lease checked) against QEMU's quorum driver on files of the same
+ * size and place: on tmpfs, where the servers' own cost shows, and with O_DIRECT on the disk, where the device is the
+ * limit; there also against fio on the raw files.
+ */
+import { closeSync, fsyncSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fioIops, type Load } from "./fio.ts";
+import { startMdctlMirror } from "./mdctl-mirror.ts";
+import { startQuorum } from "./qemu-quorum.ts";
+import { machine, median, type Report, type Row } from "./report.ts";
+
+const MIB = 1024 * 1024;
+const ARRAY_BYTES = 256 * MIB;
+/** Room for the superblock and the bitmaps before the data. */
+const MEMBER_BYTES = ARRAY_BYTES + 2 * MIB;
+const ROUNDS = 3;
+const SECONDS = 2;
+
+const loads: readonly Load[] = (["randread", "randwrite"] as const).flatMap((rw) =>
+  ([1, 32] as const).map((depth) => ({ rw, depth, seconds: SECONDS })),
+);
+
+export async function run(progress: (text: string) => void): Promise<Report> {
+  const rows: Row[] = [];
+  const ratios: Record<string, number> = {};
+  for (const [place, parent, direct] of [
+    ["tmpfs", "/dev/shm", false],
+    ["disk", tmpdir(), true],
+  ] as const) {
+    const folder = mkdtempSync(join(parent, "mdctl-bench-"));
+    try {
+      await comparePlace(place, folder, direct, { rows, ratios, progress });
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+  return { name: "nbd", machine: machine(), rows, ratios };
+}
+
+interface Collected {
+  readonly rows: Row[];
+  readonly ratios: Record<string, number>;
+  readonly progress: (text: string) => void;
+}
+
+async function comparePlace(place: string, folder: string, direct: boolean, out: Collected): Promise<void> {
+  const file = (name: string, bytes: number) => filledFile(join(folder, name), bytes);
+  const ours = await startMdctlMirror(join(folder, "ours"), [file("m0", MEMBER_BYTES), file("m1", MEMBER_BYTES)]);
+  const legs = [file("q0", ARRAY_BYTES), file("q1", ARRAY_BYTES)] as const;
+  mkdirSync(join(folder, "q"));
+  const quorum = await startQuorum(join(folder, "q", "quorum.sock"), legs, direct, "quorum");
+  const fifo = await startQuorum(join(folder, "q", "fifo.sock"), legs, direct, "fifo");
+  try {
+    for (const load of loads) {
+      const name = `4k_${load.rw}_qd${load.depth}`;
+      const figures: Record<string, number[]> = {};
+      const measure = (subject: string, target: Parameters<typeof fioIops>[0]): void => {
+        (figures[subject] ??= []).push(fioIops(target, load, ARRAY_BYTES));
+      };
+      for (let round = 0; round < ROUNDS; round++) {
+        measure("mdctl", ours);
+        measure("quorum", quorum);
+        // Reading one child instead of comparing both is the fairer peer for reads; for writes there is no difference.
+        if (load.rw === "randread") measure("quorum-fifo", fifo);
+        if (direct) measure("raw", { files: load.rw === "randwrite" ? [legs[0]] : legs });
+      }
+      const mdctl = median(figures["mdctl"] ?? []);
+      for (const [subject, values] of Object.entries(figures)) {
+        out.rows.push({ case: `${place}_${name}`, subject, value: median(values), unit: "IO/s" });
+        if (subject !== "mdctl") out.ratios[`${place}_${subject}_${name}`] = mdctl / median(values);
+      }
+      out.progress(`${place} ${name}: mdctl ${Math.round(mdctl)} IO/s`);
+    }
+  } finally {
+    await Promise.all([ours.stop(), quorum.stop(), fifo.stop()]);
+  }
+}
+
+/** Written through, so that no run pays for allocating blocks. */
+function filledFile(path: string, bytes: number): string {
+  const fd = openSync(path, "w");
+  const block = Buffer.alloc(MIB, 0x5a);
+  for (let at = 0; at < bytes; at += MIB) writeSync(fd, block);
+  fsyncSync(fd);
+  closeSync(fd);
+  return path;
+}
