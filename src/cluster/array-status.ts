@@ -1,0 +1,119 @@
+import type { Sector, SectorRange, SlotNumber } from "../base/units.ts";
+
+/** What a member is to the array. `spare` has no raidDisk; `blocked`: failed here, not yet known as faulty everywhere. */
+export type MemberStatusState = "in_sync" | "rebuilding" | "spare" | "blocked" | "faulty" | "missing";
+
+export interface MemberStatus {
+  /** Descriptor number (index into dev_roles), -1 for a raid_disk without a device. */
+  readonly number: number;
+  readonly raidDisk: number | null;
+  /** Null when the device cannot be found on this host. */
+  readonly path: string | null;
+  readonly deviceUuid: Uint8Array | null;
+  readonly state: MemberStatusState;
+  /** Rebuilding: sectors from the start of data that are good. */
+  readonly recoveredTo: Sector;
+  readonly readErrors: number;
+  readonly writeErrors: number;
+}
+
+/** resync: mirrors may differ in chunks with a bit. recover: a member is filled. */
+export interface SyncStatus {
+  readonly action: "resync" | "recover";
+  /** running here; pending: waits for the cluster's `resync` lock; remote: another node does it. */
+  readonly phase: "running" | "pending" | "remote";
+  /** The node that does it, null if pending. */
+  readonly slot: SlotNumber | null;
+  /** Tenths of a percent, truncated; null unless running here. */
+  readonly permille: number | null;
+  /** Sectors: of chunks with a bit for a resync, of the member for a recovery. */
+  readonly done: number;
+  readonly total: number;
+  /** Sectors per second, mean of the last 30 s; null before there are 5 s of data. */
+  readonly speed: number | null;
+  /** Seconds, [soonest, latest]; null while it cannot be told. */
+  readonly eta: readonly [number, number] | null;
+  /** The announced window, array sectors. */
+  readonly window: SectorRange | null;
+  /** Seconds without progress. */
+  readonly stalledFor: number;
+}
+
+export interface SlotStatus {
+  readonly slot: SlotNumber;
+  /** Null: nobody has it. */
+  readonly node: string | null;
+  readonly state: "up" | "recovering" | "free";
+  /** The range that it resyncs: our writes wait there. */
+  readonly window: SectorRange | null;
+  /** It said (or we must assume) that it has chunks that need a resync. */
+  readonly needsResync: boolean;
+}
+
+export interface MessageStatistics {
+  readonly sent: Readonly<Record<string, number>>;
+  readonly received: Readonly<Record<string, number>>;
+  /** Of a type that this version does not know: acknowledged, not processed. */
+  readonly unknown: number;
+  /** The same sequence number again: acknowledged, not processed. */
+  readonly repeated: number;
+  /** With an invalid value block (the sender died): acknowledged, not processed. */
+  readonly invalid: number;
+  /** A handler threw: acknowledged all the same. */
+  readonly handlerErrors: number;
+  /** Milliseconds from the request for the token to the last acknowledgement, of the message sent last. */
+  readonly lastRoundTripMs: number | null;
+}
+
+export interface BitmapStatus {
+  readonly chunkSectors: number;
+  readonly chunks: number;
+  /** Of our own slot: chunks with a bit, and those of them that need a resync. */
+  readonly dirty: number;
+  readonly needed: number;
+}
+
+/** Something that happened, for people: the history of `mdctl history` and the dashboard. */
+export interface ArrayEvent {
+  /** Milliseconds since 1970. */
+  readonly time: number;
+  readonly severity: "info" | "warn" | "error";
+  /** One word, e.g. FAIL, RECOVER, NODEDOWN, JOIN, FINISH. */
+  readonly code: string;
+  readonly text: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+/** Everything that `status`, `detail` and the dashboard show of an array on this node. A value: nothing in it changes later. */
+export interface ArrayStatus {
+  readonly uuid: Uint8Array;
+  readonly name: string;
+  readonly level: number;
+  readonly clusterName: string;
+  /** Exported sectors. */
+  readonly size: Sector;
+  /** Sectors used on each member. */
+  readonly memberSize: Sector;
+  readonly raidDisks: number;
+  readonly events: number;
+  /** Seconds since 1970. */
+  readonly created: number;
+  readonly updated: number;
+  /** One letter a raid_disk: U in sync, _ otherwise. */
+  readonly health: string;
+  readonly state: "joining" | "active" | "degraded" | "failed" | "leaving" | "fenced" | "stopped";
+  readonly node: string;
+  readonly slot: SlotNumber;
+  readonly maxSlots: number;
+  readonly generation: number;
+  readonly members: readonly MemberStatus[];
+  readonly sync: SyncStatus | null;
+  readonly bitmap: BitmapStatus;
+  readonly slots: readonly SlotStatus[];
+  readonly messages: MessageStatistics;
+  readonly lockServerReachable: boolean;
+  readonly readBalance: "balanced" | "first";
+  readonly ring: { readonly kind: string; readonly about: string };
+  /** Sectors copied since start, resync and recovery. */
+  readonly copiedSectors: number;
+}

@@ -1,0 +1,61 @@
+import type { OpenBlockDevice } from "../blockdev/block-device.ts";
+import type { LeaseSink, Lockspace, LockspaceListener } from "../dlm/lockspace.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { EngineConfig } from "../engine/engine-protocol.ts";
+import type { SharedBlock } from "../engine/shared-block.ts";
+import type { Env } from "../env/env.ts";
+
+export interface JoinRequest {
+  /** The array's UUID in its 36-character form. */
+  readonly name: string;
+  /** The number of bitmap slots on disk. No free slot below it: reject with E_NODES_FULL. */
+  readonly maxMembers: number;
+  readonly listener: LockspaceListener;
+  /** Goes into the memory that the data plane reads. */
+  readonly lease: LeaseSink;
+}
+
+/** Becomes a member of the array's lockspace. Rejects with E_LOCK_SERVICE_LOST when there is no server to ask. */
+export type JoinLockspace = (request: JoinRequest) => Promise<Lockspace>;
+
+/** Starts a data plane over `shared`, in which the control plane keeps the lease. Rejects with the MdError of a member. */
+export type StartEngine = (config: EngineConfig, shared: SharedBlock) => Promise<Engine>;
+
+export interface ClusterNodeOptions {
+  readonly readOnly: boolean;
+  readonly ring: EngineConfig["ring"];
+  readonly queueDepth: number;
+  /** Bytes of transfer memory of the data plane. */
+  readonly arenaBytes: number;
+  /** KiB/s, 0 for no limit (sync_speed_max). */
+  readonly syncSpeedMax: number;
+  /** Milliseconds that each node has to find a new device (NEWDISK). */
+  readonly confirmMs: number;
+}
+
+export const defaultClusterNodeOptions: ClusterNodeOptions = {
+  readOnly: false,
+  ring: "auto",
+  queueDepth: 128,
+  arenaBytes: 32 * 1024 * 1024,
+  syncSpeedMax: 0,
+  confirmMs: 5000,
+};
+
+/** Everything that a node's life in an array needs of the world. The daemon fills it with real parts, the simulator with its own. */
+export interface ClusterNodeDeps {
+  readonly env: Env;
+  /** For people: log lines and events. */
+  readonly nodeName: string;
+  /**
+   * Paths of the members, as found by scanning. They are opened and their superblocks read again once the node is in
+   * the lockspace, under the token: what a scan said before may be stale by then.
+   */
+  readonly memberPaths: readonly string[];
+  readonly joinLockspace: JoinLockspace;
+  readonly startEngine: StartEngine;
+  readonly openDevice: OpenBlockDevice;
+  /** The path on this host of the device with this superblock UUID (16 bytes), null if it is not to be seen. */
+  readonly findDevice: (deviceUuid: Uint8Array) => Promise<string | null>;
+  readonly options: ClusterNodeOptions;
+}
