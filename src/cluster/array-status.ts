@@ -1,4 +1,5 @@
 import type { Sector, SectorRange, SlotNumber } from "../base/units.ts";
+import type { MessageStatistics } from "../messages/message-statistics.ts";
 
 /** What a member is to the array. `spare` has no raidDisk; `blocked`: failed here, not yet known as faulty everywhere. */
 export type MemberStatusState = "in_sync" | "rebuilding" | "spare" | "blocked" | "faulty" | "missing";
@@ -48,21 +49,6 @@ export interface SlotStatus {
   readonly window: SectorRange | null;
   /** It said (or we must assume) that it has chunks that need a resync. */
   readonly needsResync: boolean;
-}
-
-export interface MessageStatistics {
-  readonly sent: Readonly<Record<string, number>>;
-  readonly received: Readonly<Record<string, number>>;
-  /** Of a type that this version does not know: acknowledged, not processed. */
-  readonly unknown: number;
-  /** The same sequence number again: acknowledged, not processed. */
-  readonly repeated: number;
-  /** With an invalid value block (the sender died): acknowledged, not processed. */
-  readonly invalid: number;
-  /** A handler threw: acknowledged all the same. */
-  readonly handlerErrors: number;
-  /** Milliseconds from the request for the token to the last acknowledgement, of the message sent last. */
-  readonly lastRoundTripMs: number | null;
 }
 
 export interface BitmapStatus {

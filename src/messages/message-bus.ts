@@ -1,0 +1,268 @@
+import { AssertionError, assert } from "../base/assert.ts";
+import { MdError } from "../base/md-error.ts";
+import type { Lock, Lockspace } from "../dlm/lockspace.ts";
+import type { Env } from "../env/env.ts";
+import {
+  type ChannelEffect,
+  type ChannelEvent,
+  type ChannelLock,
+  type ChannelState,
+  type ChannelValue,
+  newChannel,
+  stepChannel,
+} from "./channel.ts";
+import type { ClusterMessage } from "./message.ts";
+import { decodeFrame, encodeFrame } from "./message-codec.ts";
+import { MessageCounters, type MessageStatistics } from "./message-statistics.ts";
+
+/**
+ * Carries a message out on this node. The sender waits for it on every node: it must not wait for the token, and what
+ * it throws is logged, counted and acknowledged like success.
+ */
+export type MessageHandler = (message: ClusterMessage) => Promise<void>;
+
+/** Says `message` to all other nodes; resolves when each of them has processed it. Valid inside its section only. */
+export type Send = (message: ClusterMessage) => Promise<void>;
+
+interface Section {
+  readonly run: () => Promise<void>;
+  readonly refuse: (error: unknown) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+interface Waiter {
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Totally ordered broadcast over the locks of a lockspace: the shell of `channel.ts`. Sections that hold the token run
+ * one at a time, in the order asked for, here and in the whole cluster.
+ */
+export class MessageBus {
+  readonly #env: Env;
+  readonly #handler: MessageHandler;
+  readonly #locks: Readonly<Record<ChannelLock, Lock>>;
+  readonly #counters = new MessageCounters();
+  readonly #sections: Section[] = [];
+  #state: ChannelState;
+  #current: Section | null = null;
+  #publishing: (Waiter & { readonly message: ClusterMessage; readonly since: number }) | null = null;
+  #tokenWait: AbortController | null = null;
+  #broken: MdError | null = null;
+
+  /** Opens the three locks, in NL. Nothing can be said or heard before `join`. */
+  static async open(lockspace: Lockspace, env: Env, handler: MessageHandler): Promise<MessageBus> {
+    let bus: MessageBus | null = null;
+    const token = await lockspace.open("token", { lvb: false });
+    const message = await lockspace.open("message", { lvb: true });
+    const ack = await lockspace.open("ack", {
+      lvb: false,
+      onBast: (wanted) => bus?.#dispatch({ type: "bast", lock: "ack", wanted }),
+    });
+    bus = new MessageBus(lockspace, env, handler, { token, message, ack });
+    return bus;
+  }
+
+  private constructor(
+    lockspace: Lockspace,
+    env: Env,
+    handler: MessageHandler,
+    locks: Readonly<Record<ChannelLock, Lock>>,
+  ) {
+    this.#env = env;
+    this.#handler = handler;
+    this.#locks = locks;
+    this.#state = newChannel(lockspace.slot);
+  }
+
+  /**
+   * Becomes a receiver, under the token, so that no message is on its way at that instant, and runs `section` before
+   * the token is given back. From now on senders wait for us; they are answered from `listen` on.
+   */
+  join<T>(section: () => Promise<T>): Promise<T> {
+    assert(this.#state.receiving === "joining", "a node joins once");
+    return this.#enqueue(section, undefined);
+  }
+
+  listen(): void {
+    this.#dispatch({ type: "listen" });
+  }
+
+  /**
+   * Runs `section` while this node alone in the cluster holds the token. What was decided before must be looked at again
+   * inside: other nodes' messages were processed during the wait. Rejects with what `section` throws, with E_CANCELLED
+   * when `signal` ends the wait, with E_LOCK_SERVICE_LOST or the like when the bus is broken.
+   */
+  withToken<T>(section: (send: Send) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return this.#enqueue(() => section((message) => this.#publish(message)), signal);
+  }
+
+  /** Says what `build` returns once the token is held; null: it is not worth saying any more. */
+  send(build: () => ClusterMessage | null, signal?: AbortSignal): Promise<void> {
+    return this.withToken(async (send) => {
+      const message = build();
+      if (message !== null) await send(message);
+    }, signal);
+  }
+
+  get statistics(): MessageStatistics {
+    return this.#counters.read();
+  }
+
+  /** For people: what the two halves of the channel are doing. */
+  get phase(): { readonly sending: string; readonly receiving: string } {
+    return { sending: this.#state.sending, receiving: this.#state.receiving };
+  }
+
+  /** Ends every wait with `error`; nothing is said or heard any more. */
+  break(error: MdError): void {
+    if (this.#broken !== null) return;
+    this.#broken = error;
+    this.#publishing?.reject(error);
+    this.#publishing = null;
+    for (const section of this.#sections.splice(0)) section.refuse(error);
+    if (this.#state.sending === "awaiting_token" || this.#state.sending === "joining") this.#current?.refuse(error);
+  }
+
+  /** Gives the locks up: other nodes no longer wait for us. */
+  async close(): Promise<void> {
+    this.break(new MdError("E_NOT_JOINED", "this node is leaving the array"));
+    await Promise.all(Object.values(this.#locks).map((lock) => lock.close()));
+  }
+
+  #enqueue<T>(body: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    if (this.#broken !== null) return Promise.reject(this.#broken);
+    return new Promise<T>((resolve, reject) => {
+      const run = async (): Promise<void> => {
+        try {
+          resolve(await body());
+        } catch (error) {
+          reject(error);
+        }
+      };
+      this.#sections.push({ run, refuse: reject, signal });
+      this.#startSection();
+    });
+  }
+
+  #startSection(): void {
+    if (this.#broken !== null || this.#current !== null || this.#state.sending !== "idle") return;
+    const section = this.#sections.shift();
+    if (section === undefined) return;
+    if (section.signal?.aborted) {
+      section.refuse(cancelled());
+      return this.#startSection();
+    }
+    this.#current = section;
+    this.#tokenWait = new AbortController();
+    const wait = this.#tokenWait;
+    section.signal?.addEventListener("abort", () => wait.abort(), { once: true });
+    this.#dispatch({ type: "acquire" });
+  }
+
+  #publish(message: ClusterMessage): Promise<void> {
+    if (this.#broken !== null) return Promise.reject(this.#broken);
+    return new Promise((resolve, reject) => {
+      assert(this.#publishing === null, "a section says one message at a time");
+      this.#publishing = { message, since: this.#env.clock.now(), resolve, reject };
+      this.#dispatch({ type: "publish", message });
+    });
+  }
+
+  #dispatch(event: ChannelEvent): void {
+    if (this.#broken !== null) return;
+    const [state, effects] = stepChannel(this.#state, event);
+    this.#state = state;
+    for (const effect of effects) this.#perform(effect);
+  }
+
+  #perform(effect: ChannelEffect): void {
+    switch (effect.type) {
+      case "convert":
+        void this.#convert(effect);
+        break;
+      case "deliver":
+        void this.#deliver(effect.message);
+        break;
+      case "skip":
+        this.#counters.countSkipped(effect.reason);
+        break;
+      case "token_held":
+        void this.#runSection();
+        break;
+      case "token_refused":
+        this.#current?.refuse(cancelled());
+        this.#endSection();
+        break;
+      case "published":
+        this.#endPublishing();
+        break;
+      case "released":
+        this.#endSection();
+        break;
+    }
+  }
+
+  async #convert({ lock, mode, frame }: ChannelEffect & { readonly type: "convert" }): Promise<void> {
+    const signal = lock === "token" && mode === "EX" ? this.#tokenWait?.signal : undefined;
+    try {
+      const grant = await this.#locks[lock].convert(mode, {
+        ...(frame === undefined ? {} : { lvb: encodeFrame(frame) }),
+        ...(signal === undefined ? {} : { signal }),
+      });
+      const value: ChannelValue | null =
+        grant.lvb === null ? null : { valid: grant.lvbValid, frame: decodeFrame(grant.lvb) };
+      this.#dispatch({ type: "granted", lock, mode: grant.mode, value });
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  async #deliver(message: ClusterMessage): Promise<void> {
+    this.#counters.countReceived(message.type);
+    this.#env.log.trace({ evt: "message", ...message }, `${message.type} from slot ${message.from}`);
+    try {
+      await this.#handler(message);
+    } catch (error) {
+      if (error instanceof AssertionError) throw error;
+      this.#counters.countHandlerError();
+      this.#env.log.error(
+        { evt: "message-error", type: message.type, err: String(error) },
+        "a message could not be carried out",
+      );
+    }
+    this.#dispatch({ type: "processed" });
+  }
+
+  async #runSection(): Promise<void> {
+    await this.#current?.run();
+    this.#dispatch({ type: "release" });
+  }
+
+  #endSection(): void {
+    this.#current = null;
+    this.#tokenWait = null;
+    this.#startSection();
+  }
+
+  #endPublishing(): void {
+    const done = this.#publishing;
+    assert(done !== null, "a message was acknowledged that nobody sent");
+    this.#publishing = null;
+    this.#counters.countSent(done.message.type, this.#env.clock.now() - done.since);
+    done.resolve();
+  }
+
+  #fail(error: unknown): void {
+    // A contradiction ends the process; only what a lock server can do to us is survived.
+    if (error instanceof AssertionError) throw error;
+    this.break(
+      error instanceof MdError
+        ? error
+        : new MdError("E_INTERNAL", "the message channel failed", { why: String(error), cause: error }),
+    );
+  }
+}
+
+const cancelled = (): MdError => new MdError("E_CANCELLED", "the wait for the token was cancelled");

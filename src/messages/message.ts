@@ -1,0 +1,25 @@
+import type { Sector, SectorRange, SlotNumber } from "../base/units.ts";
+
+/**
+ * What one node tells all others, with the meaning that Linux md-cluster gives it. `from` is the sender's slot;
+ * `number` is a device's descriptor number (its index in dev_roles), never its raid_disk.
+ */
+export type ClusterMessage =
+  /** Superblocks have changed; `number` names a member to read them from. */
+  | { readonly type: "metadata_updated"; readonly from: SlotNumber; readonly number: number }
+  /** The sender resyncs this range now (array sectors); null: it is done. */
+  | { readonly type: "resyncing"; readonly from: SlotNumber; readonly range: SectorRange | null }
+  | { readonly type: "newdisk"; readonly from: SlotNumber; readonly uuid: Uint8Array; readonly number: number }
+  | { readonly type: "remove"; readonly from: SlotNumber; readonly number: number }
+  | { readonly type: "re_add"; readonly from: SlotNumber; readonly number: number }
+  /** The sender leaves in good order with chunks that still need a resync: treat its slot like a dead node's. */
+  | { readonly type: "bitmap_needs_sync"; readonly from: SlotNumber }
+  | { readonly type: "change_capacity"; readonly from: SlotNumber }
+  | { readonly type: "bitmap_resize"; readonly from: SlotNumber; readonly size: Sector }
+  /** The sender got the `resync` lock and will run: nobody need wait for its first window. */
+  | { readonly type: "resyncing_start"; readonly from: SlotNumber }
+  /** From a newer version: acknowledged and counted, otherwise without effect. */
+  | { readonly type: "unknown"; readonly from: SlotNumber; readonly raw: number };
+
+export type ClusterMessageType = ClusterMessage["type"];
+export type MessageOf<T extends ClusterMessageType> = Extract<ClusterMessage, { type: T }>;
