@@ -1,0 +1,67 @@
+import type { Sector, SlotNumber } from "../base/units.ts";
+import { type BitmapLayout, slotStart } from "../bitmap/bitmap-layout.ts";
+import type { MdTime, SuperblockMinor } from "../superblock/superblock.ts";
+import type { Member } from "./member.ts";
+
+/** What the bitmap superblocks of all slots agree on. */
+export interface ArrayBitmap {
+  readonly layout: BitmapLayout;
+  /** Sectors from the superblock. */
+  readonly offset: number;
+  /** Seconds. */
+  readonly daemonSleep: number;
+  /** Slots on disk. */
+  readonly slots: number;
+  readonly clusterName: string;
+}
+
+/**
+ * A clustered array and its members, as the superblocks describe them: a value. `superblockOf` turns it back into what
+ * each member holds on disk.
+ */
+export interface MdArray {
+  /** 16 bytes. */
+  readonly uuid: Uint8Array;
+  /** As stored, e.g. `any:md0`. */
+  readonly name: string;
+  readonly minor: SuperblockMinor;
+  readonly level: number;
+  readonly layout: number;
+  /** Sectors; 0 for RAID1. */
+  readonly chunkSectors: number;
+  readonly raidDisks: number;
+  /** Sectors used on each member. */
+  readonly memberSize: Sector;
+  /** Sectors of the array. */
+  readonly size: Sector;
+  readonly created: MdTime;
+  readonly updated: MdTime;
+  readonly events: number;
+  /** As found on disk; every update after the start writes 0 (see `superblockOf`). */
+  readonly resyncOffset: bigint;
+  readonly bitmap: ArrayBitmap;
+  /** Entries in the table of roles; only grows. */
+  readonly maxDev: number;
+  /** Ascending by `number`. */
+  readonly members: readonly Member[];
+}
+
+export const memberByNumber = (array: MdArray, number: number): Member | null =>
+  array.members.find((member) => member.number === number) ?? null;
+
+export const memberByRaidDisk = (array: MdArray, raidDisk: number): Member | null =>
+  array.members.find((member) => member.raidDisk === raidDisk) ?? null;
+
+export const inSyncMembers = (array: MdArray): readonly Member[] =>
+  array.members.filter((member) => member.state === "in_sync");
+
+/** Some raid_disk has no in-sync member: bits of the bitmap must not be cleared. */
+export const isDegraded = (array: MdArray): boolean => inSyncMembers(array).length < array.raidDisks;
+
+/** Superblocks and bitmaps are written to these. */
+export const writableMembers = (array: MdArray): readonly Member[] =>
+  array.members.filter((member) => member.state !== "faulty");
+
+/** First sector of slot `slot`'s bitmap on `member`. */
+export const bitmapStart = (array: MdArray, member: Member, slot: SlotNumber): Sector =>
+  slotStart(array.bitmap.layout, member.superOffset, array.bitmap.offset, slot);

@@ -1,0 +1,26 @@
+import type { Sector } from "../base/units.ts";
+
+/**
+ * in_sync: a full copy. rebuilding: has a raid_disk, good below `recoveredTo`. spare: bound, without a raid_disk.
+ * faulty: has failed and is still bound; nothing is read from it or written to it.
+ */
+export type MemberState = "in_sync" | "rebuilding" | "spare" | "faulty";
+
+/** A device of the array, as the superblocks describe it. A value: devices themselves are kept beside it, by `number`. */
+export interface Member {
+  /** Permanent device number (descriptor number): the index into the table of roles. */
+  readonly number: number;
+  /** Place in the array; null for spares and faulty members. */
+  readonly raidDisk: number | null;
+  readonly state: MemberState;
+  /** Rebuilding: sectors from the start of data that are good. Else 0. */
+  readonly recoveredTo: Sector;
+  readonly deviceUuid: Uint8Array;
+  /** Sectors of the device. */
+  readonly superOffset: Sector;
+  readonly dataOffset: Sector;
+  readonly dataSize: Sector;
+  /** 1 write-mostly, 2 failfast. */
+  readonly devFlags: number;
+  readonly correctedReads: number;
+}
