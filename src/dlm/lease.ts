@@ -1,0 +1,36 @@
+/** One lease per node and lockspace. All nodes of a lockspace must use the same length: joining with another is refused. */
+export interface LeaseTimes {
+  /**
+   * Milliseconds that a node's renewal counter must stand still, on the clock of whoever watches it, before it is
+   * declared dead.
+   */
+  readonly leaseMs: number;
+}
+
+export const defaultLease: LeaseTimes = { leaseMs: 10_000 };
+export const SHORTEST_LEASE_MS = 1000;
+
+/** How often a node renews. */
+export const renewEvery = ({ leaseMs }: LeaseTimes): number => leaseMs / 10;
+
+/**
+ * When a node stops writing, counted from the *sending* of the last renewal that was acknowledged. The rest of the
+ * lease is for writes that were issued just before: they must have reached the disk before others take over.
+ */
+export const stopAfter = ({ leaseMs }: LeaseTimes): number => leaseMs * 0.6;
+
+/**
+ * A watcher that was itself without an answer for longer than this starts watching anew: an outage of the lock server
+ * stops everybody's counters, and whoever comes back first must not take the others for dead.
+ */
+export const longestSilence = (times: LeaseTimes): number => times.leaseMs / 2;
+
+/** held: renewals come in time. late: half of the writing time is gone. lost: nothing may be written. */
+export type LeaseState = "held" | "late" | "lost";
+
+/** `renewedAt` is when the last acknowledged renewal was sent; both in milliseconds of the same monotonic clock. */
+export function leaseState(times: LeaseTimes, renewedAt: number, now: number): LeaseState {
+  const age = now - renewedAt;
+  if (age >= stopAfter(times)) return "lost";
+  return age >= stopAfter(times) / 2 ? "late" : "held";
+}
