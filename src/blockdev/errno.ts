@@ -1,0 +1,20 @@
+/** Error numbers that this layer makes or tells apart. Completions carry them negated. */
+export const Errno = {
+  EPERM: 1,
+  EINTR: 4,
+  EIO: 5,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EBUSY: 16,
+  ENODEV: 19,
+  EINVAL: 22,
+  EMFILE: 24,
+  ENOSPC: 28,
+  EPIPE: 32,
+  ENOSYS: 38,
+  ETIME: 62,
+  EOPNOTSUPP: 95,
+  EADDRINUSE: 98,
+  ECONNREFUSED: 111,
+  ECANCELED: 125,
+} as const;

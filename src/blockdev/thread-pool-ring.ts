@@ -1,0 +1,199 @@
+import { closeSync, constants, fdatasync, openSync, read, write } from "node:fs";
+import { assert } from "../base/assert.ts";
+import { bytesOf, SECTOR_SIZE, type Sector } from "../base/units.ts";
+import type { Timer } from "../env/clock.ts";
+import { realClock } from "../env/real-env.ts";
+import { CompletionList } from "./completion-list.ts";
+import { Errno } from "./errno.ts";
+import { ioError } from "./io-error.ts";
+import type { DeviceIndex, IoRing, ListenAddress, RingOptions, SocketIndex, Tag, WakeHandle } from "./io-ring.ts";
+import { WRITE_DURABLE } from "./io-ring.ts";
+import { NetSockets } from "./net-sockets.ts";
+import { holds, type OpenMember, openMember } from "./open-member.ts";
+import type { Libc } from "./uring/libc.ts";
+import { type MappedMemory, mapMemory } from "./uring/mapped-memory.ts";
+
+interface Device {
+  readonly member: OpenMember;
+  /** The same file opened with O_DSYNC: what is written through it is durable when the write returns. */
+  readonly durableFd: number;
+}
+
+/**
+ * The same ring for machines that refuse io_uring: Node's thread pool (UV_THREADPOOL_SIZE threads, 4 unless set) and
+ * Node's sockets. Operations start at once. It cannot block; the owner's event loop must turn, and runs a turn each
+ * time the listener of `onReady` is called: after a completion, after `waitMs`, and after each turn that reaped any.
+ */
+export class ThreadPoolRing implements IoRing {
+  readonly kind = "threads";
+  readonly arena: Uint8Array;
+  readonly wakeHandle: WakeHandle = { type: "none" };
+  readonly completedTag: Uint32Array;
+  readonly completedResult: Int32Array;
+  readonly onReady = {
+    set: (listener: () => void): void => {
+      this.#listener = listener;
+      this.#callListener();
+    },
+  };
+
+  readonly #reason: string;
+  readonly #notes: string[] = [];
+  readonly #memory: MappedMemory | null;
+  readonly #devices: (Device | undefined)[] = [];
+  readonly #sockets: NetSockets;
+  readonly #completions = new CompletionList();
+  #deviceOperations = 0;
+  #listener: (() => void) | null = null;
+  #scheduled = false;
+  #timer: Timer | null = null;
+
+  /** `reason`: why io_uring is not used, one line. Without `libc` devices cannot use O_DIRECT, and nothing can listen. */
+  constructor(libc: Libc | string, options: RingOptions, reason: string) {
+    const memory = typeof libc === "string" ? null : mapMemory(libc, options.arenaBytes);
+    this.#memory = typeof memory === "number" ? null : memory;
+    this.arena = this.#memory?.bytes ?? new Uint8Array(options.arenaBytes);
+    this.completedTag = new Uint32Array(options.entries * 4);
+    this.completedResult = new Int32Array(options.entries * 4);
+    this.#reason = reason;
+    this.#sockets = new NetSockets(libc, this.arena, (tag, result) => this.#complete(tag, result));
+  }
+
+  get about(): string {
+    return [`thread pool of Node (io_uring: ${this.#reason})`, ...this.#notes].join(", ");
+  }
+
+  openDevice(path: string, options: { readonly readOnly: boolean }): DeviceIndex {
+    const member = openMember(path, { readOnly: options.readOnly, aligned: this.#memory?.bytes ?? null });
+    let durableFd: number;
+    try {
+      const mode = options.readOnly ? constants.O_RDONLY : constants.O_RDWR | constants.O_DSYNC;
+      // By way of the open descriptor: the path may have come to mean another file.
+      durableFd = openSync(`/proc/self/fd/${member.fd}`, mode | (member.direct ? constants.O_DIRECT : 0));
+    } catch (error) {
+      closeSync(member.fd);
+      throw ioError("open", path, error);
+    }
+    if (!member.direct) this.#notes.push(`${path} without O_DIRECT`);
+    let index = 0;
+    while (this.#devices[index] !== undefined) index++;
+    this.#devices[index] = { member, durableFd };
+    return index;
+  }
+
+  closeDevice(device: DeviceIndex): void {
+    const { member, durableFd } = this.#device(device);
+    this.#devices[device] = undefined;
+    closeSync(durableFd);
+    closeSync(member.fd);
+  }
+
+  logicalBlockSize(device: DeviceIndex): number {
+    return this.#device(device).member.logicalBlockSize;
+  }
+
+  read(device: DeviceIndex, at: Sector, sectors: number, buffer: number, tag: Tag): void {
+    const { member } = this.#device(device);
+    const bytes = this.#checked(buffer, sectors * SECTOR_SIZE);
+    this.#deviceOperations++;
+    read(member.fd, this.arena, buffer, bytes, bytesOf(at), (error, count) => this.#deviceDone(tag, error, count));
+  }
+
+  write(device: DeviceIndex, at: Sector, sectors: number, buffer: number, flags: number, tag: Tag): void {
+    const { member, durableFd } = this.#device(device);
+    if (!holds(member, at + sectors)) {
+      this.#complete(tag, -Errno.ENOSPC);
+      return;
+    }
+    const bytes = this.#checked(buffer, sectors * SECTOR_SIZE);
+    const fd = (flags & WRITE_DURABLE) !== 0 ? durableFd : member.fd;
+    this.#deviceOperations++;
+    write(fd, this.arena, buffer, bytes, bytesOf(at), (error, count) => this.#deviceDone(tag, error, count));
+  }
+
+  flush(device: DeviceIndex, tag: Tag): void {
+    this.#deviceOperations++;
+    fdatasync(this.#device(device).member.fd, (error) => this.#deviceDone(tag, error, 0));
+  }
+
+  /** Node has no fallocate: the caller writes zeros. */
+  zero(_device: DeviceIndex, _at: Sector, _sectors: number, _punch: boolean, tag: Tag): void {
+    this.#complete(tag, -Errno.EOPNOTSUPP);
+  }
+
+  listen(address: ListenAddress): SocketIndex {
+    return this.#sockets.listen(address);
+  }
+
+  portOf(socket: SocketIndex): number {
+    return this.#sockets.portOf(socket);
+  }
+
+  accept(listener: SocketIndex, tag: Tag): void {
+    this.#sockets.accept(listener, tag);
+  }
+
+  receive(socket: SocketIndex, buffer: number, bytes: number, tag: Tag): void {
+    this.#sockets.receive(socket, buffer, this.#checked(buffer, bytes), tag);
+  }
+
+  send(socket: SocketIndex, buffer: number, bytes: number, tag: Tag): void {
+    this.#sockets.send(socket, buffer, this.#checked(buffer, bytes), tag);
+  }
+
+  closeSocket(socket: SocketIndex): void {
+    this.#sockets.close(socket);
+  }
+
+  submitAndReap(waitMs: number): number {
+    this.#timer?.cancel();
+    this.#timer = null;
+    const count = this.#completions.take(this.completedTag, this.completedResult);
+    // As a blocking owner would: a turn that did something is followed by another at once.
+    if (count > 0 || waitMs === 0) this.#callListener();
+    else if (waitMs > 0) this.#timer = realClock.after(waitMs, () => this.#listener?.());
+    return count;
+  }
+
+  close(): void {
+    assert(this.#deviceOperations === 0, "a ring is closed with transfers in flight");
+    this.#listener = null;
+    this.#timer?.cancel();
+    this.#sockets.closeAll();
+    this.#devices.forEach((device, index) => {
+      if (device !== undefined) this.closeDevice(index);
+    });
+    this.#memory?.release();
+  }
+
+  #device(index: DeviceIndex): Device {
+    const device = this.#devices[index];
+    assert(device !== undefined, "no such device");
+    return device;
+  }
+
+  #checked(buffer: number, bytes: number): number {
+    assert(buffer >= 0 && buffer + bytes <= this.arena.length, "a transfer leaves the arena");
+    return bytes;
+  }
+
+  #deviceDone(tag: Tag, error: NodeJS.ErrnoException | null, count: number): void {
+    this.#deviceOperations--;
+    this.#complete(tag, error === null ? count : (error.errno ?? -Errno.EIO));
+  }
+
+  #complete(tag: Tag, result: number): void {
+    this.#completions.add(tag, result);
+    this.#callListener();
+  }
+
+  /** Once for all that completes in this round of the event loop. */
+  #callListener(): void {
+    if (this.#scheduled || this.#listener === null) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#listener?.();
+    });
+  }
+}

@@ -1,0 +1,103 @@
+import { createRequire } from "node:module";
+
+/**
+ * The C library's calls that Node does not offer. Every call returns its result, or a negative errno; none throws.
+ * Addresses are plain numbers: user space ends at 2^47, far below where doubles lose integers.
+ */
+export interface Libc {
+  /** `params` is 120 bytes, in and out. Returns the ring's fd. */
+  ioUringSetup(entries: number, params: Uint8Array): number;
+  ioUringEnter(
+    fd: number,
+    submit: number,
+    minComplete: number,
+    flags: number,
+    argument: number,
+    argumentSize: number,
+  ): number;
+  ioUringRegister(fd: number, opcode: number, argument: number, count: number): number;
+  mmap(bytes: number, protection: number, flags: number, fd: number, offset: number): number;
+  munmap(address: number, bytes: number): number;
+  madvise(address: number, bytes: number, advice: number): number;
+  /** The memory itself, not a copy. It must not be touched after `munmap`: that kills the process. */
+  view(address: number, bytes: number): ArrayBuffer;
+  eventfd(initial: number, flags: number): number;
+  socket(domain: number, type: number, protocol: number): number;
+  bind(fd: number, address: Uint8Array): number;
+  connect(fd: number, address: Uint8Array): number;
+  listen(fd: number, backlog: number): number;
+  /** Fills `address` in. */
+  getsockname(fd: number, address: Uint8Array): number;
+  setsockopt(fd: number, level: number, option: number, value: number): number;
+  shutdown(fd: number, how: number): number;
+}
+
+const SYS_IO_URING_SETUP = 425;
+const SYS_IO_URING_ENTER = 426;
+const SYS_IO_URING_REGISTER = 427;
+
+/** A foreign function, bound to numbers and buffers. */
+type Foreign = (...values: readonly (number | Uint8Array)[]) => number;
+
+interface Koffi {
+  load(path: string | null): { func(name: string, result: string, parameters: string[]): unknown };
+  view(address: number, bytes: number): ArrayBuffer;
+  errno(): number;
+}
+
+let loaded: Libc | string | null = null;
+
+/** The library, or why it cannot be had (one line). Asked once per thread. */
+export function loadLibc(): Libc | string {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): Libc | string {
+  try {
+    return bindAll(createRequire(import.meta.url)("koffi") as Koffi);
+  } catch (error) {
+    return `no foreign calls: ${error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error)}`;
+  }
+}
+
+function bindAll(koffi: Koffi): Libc {
+  const library = koffi.load(null);
+  const bind = (name: string, ...parameters: string[]): Foreign => {
+    const call = library.func(name, "intptr_t", parameters) as Foreign;
+    return (...values) => orErrno(call(...values));
+  };
+  const orErrno = (result: number): number => (result < 0 ? -koffi.errno() : result);
+
+  // The one call of the hot path: bound without a rest parameter, and with the narrowest types, which koffi passes fastest.
+  const enter = library.func("syscall", "int", ["int", "int", "int", "int", "int", "intptr_t", "int"]) as Foreign;
+  const setup = bind("syscall", "long", "uint32_t", "void *");
+  const register = bind("syscall", "long", "int", "uint32_t", "uintptr_t", "uint32_t");
+  const mmap = bind("mmap", "uintptr_t", "size_t", "int", "int", "int", "int64_t");
+  const bindSocket = bind("bind", "int", "void *", "uint32_t");
+  const connect = bind("connect", "int", "void *", "uint32_t");
+  const getsockname = bind("getsockname", "int", "void *", "void *");
+  const setsockopt = bind("setsockopt", "int", "int", "int", "void *", "uint32_t");
+
+  return {
+    ioUringSetup: (entries, params) => setup(SYS_IO_URING_SETUP, entries, params),
+    ioUringEnter(fd, submit, minComplete, flags, argument, argumentSize) {
+      const result = enter(SYS_IO_URING_ENTER, fd, submit, minComplete, flags, argument, argumentSize);
+      return result < 0 ? -koffi.errno() : result;
+    },
+    ioUringRegister: (fd, opcode, argument, count) => register(SYS_IO_URING_REGISTER, fd, opcode, argument, count),
+    mmap: (bytes, protection, flags, fd, offset) => mmap(0, bytes, protection, flags, fd, offset),
+    munmap: bind("munmap", "uintptr_t", "size_t"),
+    madvise: bind("madvise", "uintptr_t", "size_t", "int"),
+    view: (address, bytes) => koffi.view(address, bytes),
+    eventfd: bind("eventfd", "uint32_t", "int"),
+    socket: bind("socket", "int", "int", "int"),
+    bind: (fd, address) => bindSocket(fd, address, address.byteLength),
+    connect: (fd, address) => connect(fd, address, address.byteLength),
+    listen: bind("listen", "int", "int"),
+    getsockname: (fd, address) => getsockname(fd, address, new Uint8Array(Uint32Array.of(address.byteLength).buffer)),
+    setsockopt: (fd, level, option, value) =>
+      setsockopt(fd, level, option, new Uint8Array(Int32Array.of(value).buffer), 4),
+    shutdown: bind("shutdown", "int", "int"),
+  };
+}

@@ -1,0 +1,128 @@
+import { assert } from "../../base/assert.ts";
+import { Errno } from "../errno.ts";
+import { errnoName } from "../errno-name.ts";
+import type { Libc } from "./libc.ts";
+import type { MappedRing } from "./mapped-ring.ts";
+import { EnterFlag, GETEVENTS_ARG_BYTES, SqFlag } from "./uapi.ts";
+
+const WORDS_PER_SQE = 16;
+const TWO_32 = 2 ** 32;
+
+/**
+ * Our half of the submission ring, and the one system call. Entries are written as 32-bit halves; only the first ten
+ * words are ever used, so the rest stays zero as the kernel gave it.
+ */
+export class SubmissionQueue {
+  readonly #libc: Libc;
+  readonly #ring: MappedRing;
+  readonly #sqes: Uint32Array;
+  readonly #words: Int32Array;
+  readonly #mask: number;
+  readonly #entries: number;
+  /** `struct io_uring_getevents_arg` and the timespec that it points to. */
+  readonly #argument: Uint32Array;
+  readonly #argumentAt: number;
+  readonly #timespecWord = GETEVENTS_ARG_BYTES / 4;
+  #tail: number;
+  /** What the kernel has taken. */
+  #head: number;
+
+  /** `argument` lies at `argumentAt`, and has room for 40 bytes. */
+  constructor(libc: Libc, ring: MappedRing, argument: Uint32Array, argumentAt: number) {
+    this.#libc = libc;
+    this.#ring = ring;
+    this.#sqes = ring.sqes;
+    this.#words = ring.words;
+    this.#mask = ring.sqEntries - 1;
+    this.#entries = ring.sqEntries;
+    this.#argument = argument;
+    this.#argumentAt = argumentAt;
+    const timespecAt = argumentAt + GETEVENTS_ARG_BYTES;
+    argument.fill(0);
+    argument[4] = timespecAt >>> 0;
+    argument[5] = Math.floor(timespecAt / TWO_32);
+    this.#tail = Atomics.load(ring.words, ring.sqTail);
+    this.#head = this.#tail;
+  }
+
+  get full(): boolean {
+    return ((this.#tail - this.#head) | 0) === this.#entries;
+  }
+
+  get queued(): number {
+    return (this.#tail - this.#head) | 0;
+  }
+
+  /** Not when `full`. `head` is the first word: opcode, flags and ioprio. `offset` and `address` fit a double. */
+  push(
+    head: number,
+    file: number,
+    offset: number,
+    address: number,
+    length: number,
+    operationFlags: number,
+    tag: number,
+    kind: number,
+  ): void {
+    const sqes = this.#sqes;
+    const at = (this.#tail & this.#mask) * WORDS_PER_SQE;
+    sqes[at] = head;
+    sqes[at + 1] = file;
+    sqes[at + 2] = offset >>> 0;
+    sqes[at + 3] = Math.floor(offset / TWO_32);
+    sqes[at + 4] = address >>> 0;
+    sqes[at + 5] = Math.floor(address / TWO_32);
+    sqes[at + 6] = length;
+    sqes[at + 7] = operationFlags;
+    sqes[at + 8] = tag;
+    sqes[at + 9] = kind;
+    this.#tail = (this.#tail + 1) | 0;
+  }
+
+  /** Has the kernel something for us that only `enter` brings: deferred completions, or ones that did not fit? */
+  kernelWantsEnter(): boolean {
+    return (Atomics.load(this.#words, this.#ring.sqFlags) & (SqFlag.TASKRUN | SqFlag.CQ_OVERFLOW)) !== 0;
+  }
+
+  /**
+   * Submits what is queued, lets deferred completions come in, and waits for one: not at all (0), without limit (< 0)
+   * or for so many milliseconds. May return early and may leave entries queued (a signal, lack of memory).
+   */
+  enter(waitMs: number): void {
+    const count = (this.#tail - this.#head) | 0;
+    // Publishes the entries: nothing written before it may be seen later.
+    if (count > 0) Atomics.store(this.#words, this.#ring.sqTail, this.#tail);
+
+    let taken: number;
+    if (waitMs > 0) {
+      const seconds = Math.floor(waitMs / 1000);
+      this.#argument[this.#timespecWord] = seconds;
+      this.#argument[this.#timespecWord + 2] = Math.floor((waitMs - seconds * 1000) * 1e6);
+      taken = this.#libc.ioUringEnter(
+        this.#ring.fd,
+        count,
+        1,
+        EnterFlag.GETEVENTS | EnterFlag.EXT_ARG,
+        this.#argumentAt,
+        GETEVENTS_ARG_BYTES,
+      );
+    } else {
+      taken = this.#libc.ioUringEnter(this.#ring.fd, count, waitMs < 0 ? 1 : 0, EnterFlag.GETEVENTS, 0, 0);
+    }
+
+    if (taken === count) {
+      this.#head = this.#tail;
+    } else {
+      if (taken < 0) this.#tolerate(-taken);
+      this.#head = Atomics.load(this.#words, this.#ring.sqHead);
+    }
+  }
+
+  /** EINTR, ETIME: the wait ended. EAGAIN, EBUSY: memory, or completions to reap first. All pass by coming back. */
+  #tolerate(errno: number): void {
+    assert(
+      errno === Errno.EINTR || errno === Errno.ETIME || errno === Errno.EAGAIN || errno === Errno.EBUSY,
+      `io_uring_enter: ${errnoName(errno)}`,
+    );
+  }
+}
