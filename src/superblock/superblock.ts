@@ -9,6 +9,9 @@ export interface MdTime {
   readonly microseconds: number;
 }
 
+/** md itself stores whole seconds. `wallMs` is `Clock.wall()`. */
+export const mdTime = (wallMs: number): MdTime => ({ seconds: Math.floor(wallMs / 1000), microseconds: 0 });
+
 /** Bits of the feature map. Others are refused: who does not know them must not write. */
 export const Feature = {
   bitmapOffset: 1,

@@ -1,0 +1,200 @@
+import { MdError } from "../base/md-error.ts";
+import { type Sector, sector } from "../base/units.ts";
+import { Feature, hasFeature, isActiveRole, ROLE_FAULTY, roleOf, type Superblock } from "./superblock.ts";
+import { mdUuidText, sameUuid } from "./uuid.ts";
+
+export interface Candidate {
+  readonly path: string;
+  readonly superblock: Superblock;
+}
+
+export type PickedRole =
+  | { readonly type: "in_sync"; readonly raidDisk: number }
+  /** Good below `recoveredTo` sectors of data. */
+  | { readonly type: "rebuilding"; readonly raidDisk: number; readonly recoveredTo: Sector }
+  | { readonly type: "spare" };
+
+export interface Picked<C extends Candidate> {
+  readonly candidate: C;
+  readonly role: PickedRole;
+}
+
+export interface Refused<C extends Candidate> {
+  readonly candidate: C;
+  /** For people; names no path. */
+  readonly reason: string;
+}
+
+export interface Choice<C extends Candidate> {
+  /** Its values define the array. */
+  readonly freshest: C;
+  readonly used: readonly Picked<C>[];
+  readonly refused: readonly Refused<C>[];
+  /** Active in the freshest table, but not among `used`: nobody has recorded that they are gone. */
+  readonly missing: readonly { readonly number: number; readonly raidDisk: number }[];
+}
+
+/**
+ * Which of these devices make up the array, and as what. Never guesses which copy is right: where two histories
+ * contradict each other it refuses (E_CLUSTER_CONFLICT) unless `force` and one is newer. E_DEVICE_IN_ARRAY for devices
+ * of different arrays or the same device twice, E_NO_ARRAY for a creation that was cut short, E_NO_DEVICE without an
+ * in-sync member. Source: on-disk format, section 15.
+ */
+export function pickSuperblock<C extends Candidate>(
+  candidates: readonly C[],
+  options: { readonly force?: boolean } = {},
+): Choice<C> {
+  checkOneArray(candidates);
+  const freshest = findFreshest(candidates);
+  const used: Picked<C>[] = [];
+  const refused: Refused<C>[] = [];
+  for (const candidate of withoutReusedNumbers(candidates, freshest, refused)) {
+    if (candidate !== freshest) checkHistory(candidate, freshest, options.force ?? false);
+    const judged = judge(candidate.superblock, freshest.superblock);
+    if (typeof judged === "string") refused.push({ candidate, reason: judged });
+    else used.push({ candidate, role: judged });
+  }
+  checkPlaces(used);
+  const { superblock } = freshest;
+  const missing = superblock.devRoles.flatMap((role, number) =>
+    isActiveRole(role) && !used.some((picked) => picked.candidate.superblock.devNumber === number)
+      ? [{ number, raidDisk: role }]
+      : [],
+  );
+  return { freshest, used, refused, missing };
+}
+
+function checkOneArray(candidates: readonly Candidate[]): void {
+  const [first, ...others] = candidates;
+  if (first === undefined) throw new MdError("E_NO_DEVICE", "no member devices were given");
+  for (const { path, superblock } of others) {
+    if (sameUuid(superblock.setUuid, first.superblock.setUuid)) continue;
+    throw new MdError(
+      "E_DEVICE_IN_ARRAY",
+      `${first.path} and ${path} belong to different arrays: "${first.superblock.setName}" and "${superblock.setName}"`,
+      { why: `array uuids ${mdUuidText(first.superblock.setUuid)} and ${mdUuidText(superblock.setUuid)}` },
+    );
+  }
+  for (const [i, one] of candidates.entries()) {
+    const twin = candidates
+      .slice(i + 1)
+      .find((other) => sameUuid(one.superblock.deviceUuid, other.superblock.deviceUuid));
+    if (twin === undefined) continue;
+    throw new MdError("E_DEVICE_IN_ARRAY", `${one.path} and ${twin.path} are the same member`, {
+      why: `both have device uuid ${mdUuidText(one.superblock.deviceUuid)}: two paths to one disk, or a copy`,
+    });
+  }
+}
+
+const ownRole = (superblock: Superblock): number => roleOf(superblock, superblock.devNumber);
+const isRebuilding = (superblock: Superblock): boolean => hasFeature(superblock, Feature.recoveryOffset);
+
+function findFreshest<C extends Candidate>(candidates: readonly C[]): C {
+  const rank = ({ superblock }: C): readonly number[] => [
+    superblock.events,
+    isRebuilding(superblock) ? 0 : 1,
+    -superblock.devNumber,
+  ];
+  const [freshest] = candidates
+    .filter(({ superblock }) => isActiveRole(ownRole(superblock)))
+    .sort((a, b) => compare(rank(b), rank(a)));
+  if (freshest === undefined) throw new MdError("E_NO_DEVICE", "none of the given devices is an active member");
+  if (freshest.superblock.events === 0) {
+    throw new MdError("E_NO_ARRAY", `${freshest.path}: the creation of this array was cut short`, {
+      why: "its event count is still 0",
+      hint: "create it again",
+    });
+  }
+  return freshest;
+}
+
+function compare(a: readonly number[], b: readonly number[]): number {
+  const i = a.findIndex((value, at) => value !== b[at]);
+  return i < 0 ? 0 : (a[i] ?? 0) - (b[i] ?? 0);
+}
+
+/** Numbers of removed devices are given out again: of two claimants the one with the longer history has it. */
+function withoutReusedNumbers<C extends Candidate>(
+  candidates: readonly C[],
+  freshest: C,
+  refused: Refused<C>[],
+): readonly C[] {
+  return candidates.filter((candidate) => {
+    const { devNumber, events } = candidate.superblock;
+    const rivals = candidates.filter((other) => other !== candidate && other.superblock.devNumber === devNumber);
+    if (rivals.length === 0 || candidate === freshest) return true;
+    if (rivals.every((rival) => rival !== freshest && rival.superblock.events < events)) return true;
+    refused.push({ candidate, reason: `device number ${devNumber} belongs to another device by now` });
+    return false;
+  });
+}
+
+/** Was this member written on its own, without the freshest one? Then there are two histories, and no right one. */
+function checkHistory(candidate: Candidate, freshest: Candidate, force: boolean): void {
+  const mine = candidate.superblock;
+  const theirs = freshest.superblock;
+  checkSameShape(candidate, freshest);
+  if (!isActiveRole(ownRole(mine))) return;
+  const behind = theirs.events - mine.events;
+  const conflict = (why: string): never => {
+    throw new MdError(
+      "E_CLUSTER_CONFLICT",
+      `${candidate.path} and ${freshest.path} were both written alone since they were together`,
+      { why, hint: `mdctl examine ${candidate.path} ${freshest.path}` },
+    );
+  };
+  if (behind === 0) {
+    const differs = mine.devRoles.findIndex((role, number) => role !== roleOf(theirs, number));
+    const same = differs < 0 && mine.raidDisks === theirs.raidDisks && mine.size === theirs.size;
+    if (!same) conflict(`both have event count ${mine.events}, but their tables of roles differ`);
+    return;
+  }
+  const knowsFreshest = isActiveRole(roleOf(mine, theirs.devNumber)) || mine.devRoles.includes(ownRole(theirs));
+  const justActivated = behind === 1 && isActiveRole(roleOf(theirs, mine.devNumber));
+  if (!knowsFreshest && !justActivated && !force) {
+    conflict(`event counts ${mine.events} and ${theirs.events}, and the older one went on without the newer one`);
+  }
+}
+
+function checkSameShape(candidate: Candidate, freshest: Candidate): void {
+  for (const field of ["level", "layout", "chunkSectors", "minor"] as const) {
+    const mine = candidate.superblock[field];
+    const theirs = freshest.superblock[field];
+    if (mine === theirs) continue;
+    throw new MdError("E_SUPERBLOCK_BAD", `${candidate.path}: ${field} is ${mine}, but ${theirs} on ${freshest.path}`);
+  }
+}
+
+/** The role, or why there is none. `mine === theirs` for the freshest itself. */
+function judge(mine: Superblock, theirs: Superblock): PickedRole | string {
+  const behind = theirs.events - mine.events;
+  const own = ownRole(mine);
+  const known = roleOf(theirs, mine.devNumber);
+  if (known === ROLE_FAULTY) return "it has failed";
+  if (!isActiveRole(own)) {
+    if (!isActiveRole(known)) return { type: "spare" };
+    // Activated by an update that did not reach it: nothing on it counts.
+    if (behind <= 1) return { type: "rebuilding", raidDisk: known, recoveredTo: sector(0) };
+    return `it is ${behind} events behind`;
+  }
+  if (behind > 1) return `it is ${behind} events behind`;
+  if (!isActiveRole(known)) return "it is no longer a member";
+  if (known !== own) return { type: "rebuilding", raidDisk: known, recoveredTo: sector(0) };
+  if (!isRebuilding(mine)) return { type: "in_sync", raidDisk: known };
+  return { type: "rebuilding", raidDisk: known, recoveredTo: sector(Number(mine.recoveryOffset)) };
+}
+
+function checkPlaces(used: readonly Picked<Candidate>[]): void {
+  const holders = new Map<number, string>();
+  for (const { candidate, role } of used) {
+    if (role.type === "spare") continue;
+    const holder = holders.get(role.raidDisk);
+    if (holder !== undefined) {
+      throw new MdError("E_CLUSTER_CONFLICT", `${holder} and ${candidate.path} both claim raid disk ${role.raidDisk}`);
+    }
+    holders.set(role.raidDisk, candidate.path);
+  }
+  if (!used.some(({ role }) => role.type === "in_sync")) {
+    throw new MdError("E_NO_DEVICE", "none of the given devices holds a full copy");
+  }
+}
