@@ -8,6 +8,8 @@ import type { Env } from "../env/env.ts";
 export interface JoinRequest {
   /** The array's UUID in its 36-character form. */
   readonly name: string;
+  /** As the bitmap superblock names it. */
+  readonly clusterName: string;
   /** The number of bitmap slots on disk. No free slot below it: reject with E_NODES_FULL. */
   readonly maxMembers: number;
   readonly listener: LockspaceListener;
@@ -15,7 +17,7 @@ export interface JoinRequest {
   readonly lease: LeaseSink;
 }
 
-/** Becomes a member of the array's lockspace. Rejects with E_LOCK_SERVICE_LOST when there is no server to ask. */
+/** Becomes a member of the array's lockspace; no callback before it resolves. Rejects with E_LOCK_SERVICE_LOST when there is no server to ask. */
 export type JoinLockspace = (request: JoinRequest) => Promise<Lockspace>;
 
 /** Starts a data plane over `shared`, in which the control plane keeps the lease. Rejects with the MdError of a member. */

@@ -12,7 +12,9 @@ import type { MessageFrame } from "./message-codec.ts";
  *     receivers   bast(EX) on ack: message NL->CR (reads), process, ack CR->NL, message CR->PR (waits for the
  *                 sender to be done), ack NL->CR, message PR->NL
  *
- * Pure: every `convert` effect is answered by one `granted` event, and no lock has two conversions under way.
+ * Pure: every `convert` effect is answered by one `granted` event, and no lock has two conversions under way. Between
+ * `token_held` and `released` nothing is delivered: what a node does under the token and what it does for a message
+ * exclude each other. (While it holds the token, only a dead sender's message can ask for it, and that one can wait.)
  */
 export type ChannelLock = "token" | "message" | "ack";
 
@@ -24,7 +26,7 @@ export type ChannelEvent =
   | { readonly type: "release" }
   /** The node can process messages from now on. */
   | { readonly type: "listen" }
-  /** The handler of the delivered message is done. */
+  /** The handler of the delivered message is done: it may be acknowledged. */
   | { readonly type: "processed" }
   | { readonly type: "bast"; readonly lock: ChannelLock; readonly wanted: LockMode }
   | {
@@ -48,6 +50,8 @@ export type SkipReason = "invalid" | "repeated" | "own";
 export type ChannelEffect =
   | { readonly type: "convert"; readonly lock: ChannelLock; readonly mode: LockMode; readonly frame?: MessageFrame }
   | { readonly type: "deliver"; readonly message: ClusterMessage }
+  /** The sender has all acknowledgements of the message delivered last, or died. */
+  | { readonly type: "settled" }
   /** Read, not delivered, acknowledged all the same: the sender must not hang. */
   | { readonly type: "skip"; readonly reason: SkipReason }
   | { readonly type: "token_held" }
@@ -62,9 +66,9 @@ type SendPhase =
   | "awaiting_token"
   /** Has the token, takes `ack` for the first time: no message can be on its way at that instant. */
   | "joining"
+  /** Has the token; the receive round of the message before is not over. */
+  | "awaiting_quiet"
   | "held"
-  /** Wants to speak, but a receive still uses the locks. */
-  | "awaiting_listener"
   | "awaiting_message"
   | "storing"
   | "awaiting_acks"
@@ -115,7 +119,7 @@ export function stepChannel(state: ChannelState, event: ChannelEvent): ChannelSt
     case "publish":
       assert(state.sending === "held", "a message is sent without the token");
       assert(state.receiving !== "joining" && state.receiving !== "deaf", "a node that does not listen must not speak");
-      return startPublishing({ ...state, sending: "awaiting_listener", outgoing: event.message });
+      return [{ ...state, sending: "awaiting_message", outgoing: event.message }, [convert("message", "EX")]];
     case "release":
       assert(state.sending === "held", "the token is given back in the middle of a message");
       return [{ ...state, sending: "releasing" }, [convert("token", "NL")]];
@@ -144,10 +148,12 @@ const publishing = (phase: SendPhase): boolean =>
   phase === "rearming" ||
   phase === "closing";
 
+const mayRead = (phase: SendPhase): boolean => phase === "idle" || phase === "awaiting_token";
+
 function onBast(state: ChannelState, lock: ChannelLock, wanted: LockMode): ChannelStep {
   // Another mode than EX is a receiver that re-arms while we still hold EX; it gets its turn by itself.
   if (lock !== "ack" || wanted !== "EX") return [state, []];
-  if (state.receiving === "listening" && !publishing(state.sending)) return read(state);
+  if (state.receiving === "listening" && mayRead(state.sending)) return read(state);
   const busyWithIt =
     state.receiving === "reading" || state.receiving === "processing" || state.receiving === "acknowledging";
   return busyWithIt ? [state, []] : [{ ...state, asked: true }, []];
@@ -158,16 +164,15 @@ const read = (state: ChannelState): ChannelStep => [
   [convert("message", "CR")],
 ];
 
-/** The locks are free again: answer whoever asked, else say what we have to say. */
+/** The locks are free again: run the section that waits for this, else answer whoever asked meanwhile. */
 function listen(state: ChannelState): ChannelStep {
   const listening: ChannelState = { ...state, receiving: "listening" };
-  return listening.asked ? read(listening) : startPublishing(listening);
+  if (state.sending === "awaiting_quiet") return [{ ...listening, sending: "held" }, [{ type: "token_held" }]];
+  return answerAsked(listening);
 }
 
-function startPublishing(state: ChannelState): ChannelStep {
-  if (state.sending !== "awaiting_listener" || state.receiving !== "listening") return [state, []];
-  return [{ ...state, sending: "awaiting_message" }, [convert("message", "EX")]];
-}
+const answerAsked = (state: ChannelState): ChannelStep =>
+  state.asked && state.receiving === "listening" && mayRead(state.sending) ? read(state) : [state, []];
 
 function onGranted(state: ChannelState, event: Granted): ChannelStep {
   switch (event.lock) {
@@ -185,12 +190,17 @@ function onGranted(state: ChannelState, event: Granted): ChannelStep {
 function onToken(state: ChannelState, mode: LockMode): ChannelStep {
   if (state.sending === "releasing") {
     assert(mode === "NL", "the token was not given back");
-    return [{ ...state, sending: "idle" }, [{ type: "released" }]];
+    const [next, effects] = answerAsked({ ...state, sending: "idle" });
+    return [next, [{ type: "released" }, ...effects]];
   }
   assert(state.sending === "awaiting_token", "the token was granted to nobody");
   if (mode !== "EX") return [{ ...state, sending: "idle" }, [{ type: "token_refused" }]];
   if (state.receiving === "joining") return [{ ...state, sending: "joining" }, [convert("ack", "CR")]];
-  return [{ ...state, sending: "held" }, [{ type: "token_held" }]];
+  // A node that is still deaf processes nothing either.
+  const quiet = state.receiving === "listening" || state.receiving === "deaf";
+  return quiet
+    ? [{ ...state, sending: "held" }, [{ type: "token_held" }]]
+    : [{ ...state, sending: "awaiting_quiet" }, []];
 }
 
 function onMessageSending(state: ChannelState, event: Granted): ChannelStep {
@@ -208,7 +218,7 @@ function onMessageSending(state: ChannelState, event: Granted): ChannelStep {
     case "storing":
       return [{ ...state, sending: "awaiting_acks" }, [convert("ack", "EX")]];
     case "closing":
-      return afterPublishing(state);
+      return [{ ...state, sending: "held", outgoing: null }, [{ type: "published" }]];
     default:
       throw new Error(`\`message\` was granted in ${event.mode} while ${state.sending}`);
   }
@@ -226,19 +236,13 @@ function onAckSending(state: ChannelState, mode: LockMode): ChannelStep {
   }
 }
 
-function afterPublishing(state: ChannelState): ChannelStep {
-  const held: ChannelState = { ...state, sending: "held", outgoing: null };
-  const [next, effects] = held.asked ? read(held) : ([held, []] as const);
-  return [next, [{ type: "published" }, ...effects]];
-}
-
 function onMessageReceiving(state: ChannelState, event: Granted): ChannelStep {
   switch (state.receiving) {
     case "reading":
       return onRead(state, event.value);
     case "awaiting_sender":
       // A refusal (a conversion deadlock with the next sender) says as well as a grant that this sender is done.
-      return [{ ...state, receiving: "rearming" }, [convert("ack", "CR")]];
+      return [{ ...state, receiving: "rearming" }, [{ type: "settled" }, convert("ack", "CR")]];
     case "closing":
       return listen(state);
     default:

@@ -15,11 +15,14 @@ import type { ClusterMessage } from "./message.ts";
 import { decodeFrame, encodeFrame } from "./message-codec.ts";
 import { MessageCounters, type MessageStatistics } from "./message-statistics.ts";
 
+/** What is left to do once *all* nodes have processed a message (or its sender died). Must not wait for anything. */
+export type AfterAll = () => void;
+
 /**
  * Carries a message out on this node. The sender waits for it on every node: it must not wait for the token, and what
- * it throws is logged, counted and acknowledged like success.
+ * it throws is logged, counted and acknowledged like success. Never runs while a section of this node does.
  */
-export type MessageHandler = (message: ClusterMessage) => Promise<void>;
+export type MessageHandler = (message: ClusterMessage) => Promise<AfterAll | null>;
 
 /** Says `message` to all other nodes; resolves when each of them has processed it. Valid inside its section only. */
 export type Send = (message: ClusterMessage) => Promise<void>;
@@ -50,6 +53,7 @@ export class MessageBus {
   #publishing: (Waiter & { readonly message: ClusterMessage; readonly since: number }) | null = null;
   #tokenWait: AbortController | null = null;
   #broken: MdError | null = null;
+  #afterAll: AfterAll | null = null;
 
   /** Opens the three locks, in NL. Nothing can be said or heard before `join`. */
   static async open(lockspace: Lockspace, env: Env, handler: MessageHandler): Promise<MessageBus> {
@@ -58,7 +62,9 @@ export class MessageBus {
     const message = await lockspace.open("message", { lvb: true });
     const ack = await lockspace.open("ack", {
       lvb: false,
-      onBast: (wanted) => bus?.#dispatch({ type: "bast", lock: "ack", wanted }),
+      onBast: (wanted) => {
+        if (bus !== null) bus.#dispatch({ type: "bast", lock: "ack", wanted });
+      },
     });
     bus = new MessageBus(lockspace, env, handler, { token, message, ack });
     return bus;
@@ -152,7 +158,8 @@ export class MessageBus {
     if (section === undefined) return;
     if (section.signal?.aborted) {
       section.refuse(cancelled());
-      return this.#startSection();
+      this.#startSection();
+      return;
     }
     this.#current = section;
     this.#tokenWait = new AbortController();
@@ -184,6 +191,10 @@ export class MessageBus {
         break;
       case "deliver":
         void this.#deliver(effect.message);
+        break;
+      case "settled":
+        this.#afterAll?.();
+        this.#afterAll = null;
         break;
       case "skip":
         this.#counters.countSkipped(effect.reason);
@@ -223,7 +234,7 @@ export class MessageBus {
     this.#counters.countReceived(message.type);
     this.#env.log.trace({ evt: "message", ...message }, `${message.type} from slot ${message.from}`);
     try {
-      await this.#handler(message);
+      this.#afterAll = await this.#handler(message);
     } catch (error) {
       if (error instanceof AssertionError) throw error;
       this.#counters.countHandlerError();

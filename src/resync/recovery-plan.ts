@@ -1,0 +1,43 @@
+import type { Sector } from "../base/units.ts";
+
+/** What the choice needs to know of the array, from one node's point of view. */
+export interface RecoverySituation {
+  readonly raidDisks: number;
+  readonly members: readonly {
+    readonly number: number;
+    readonly raidDisk: number | null;
+    readonly state: "in_sync" | "rebuilding" | "spare" | "faulty";
+    readonly recoveredTo: Sector;
+  }[];
+  /** Our own bitmap has chunks that need a resync. */
+  readonly needed: boolean;
+}
+
+export type RecoveryPlan =
+  /** A raid_disk is empty and a spare can take it. */
+  | { readonly type: "activate"; readonly number: number; readonly raidDisk: number }
+  /** Copies may differ where our bitmap says so. */
+  | { readonly type: "resync" }
+  /** Members are being filled: from the lowest position that any of them has reached. */
+  | { readonly type: "recover"; readonly numbers: readonly number[]; readonly from: Sector }
+  | { readonly type: "nothing" };
+
+/**
+ * What this node would do if it had the `resync` lock now. A resync comes before a recovery: a member is filled from
+ * copies that agree. With one in-sync copy left there is nothing to compare it with: a resync waits until there is.
+ */
+export function planRecovery({ raidDisks, members, needed }: RecoverySituation): RecoveryPlan {
+  const inSync = members.filter((member) => member.state === "in_sync");
+  if (inSync.length === 0) return { type: "nothing" };
+  if (needed && inSync.length > 1) return { type: "resync" };
+
+  const taken = new Set(members.map((member) => member.raidDisk));
+  const empty = Array.from({ length: raidDisks }, (_, raidDisk) => raidDisk).find((raidDisk) => !taken.has(raidDisk));
+  const spare = members.find((member) => member.state === "spare");
+  if (empty !== undefined && spare !== undefined) return { type: "activate", number: spare.number, raidDisk: empty };
+
+  const rebuilding = members.filter((member) => member.state === "rebuilding");
+  const [first] = rebuilding.map((member) => member.recoveredTo).sort((a, b) => a - b);
+  if (first === undefined) return { type: "nothing" };
+  return { type: "recover", numbers: rebuilding.map((member) => member.number), from: first };
+}

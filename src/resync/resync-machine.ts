@@ -1,0 +1,127 @@
+import { assert, unreachable } from "../base/assert.ts";
+import { type Sector, type SectorRange, sector, sectorRange } from "../base/units.ts";
+import { firstWindow, nextWindowSize } from "./window-size.ts";
+
+/**
+ * One pass over what needs copying: find a range, announce a window of it, copy it, go on. Pure. A window is copied only
+ * after `announced`: from then on no other node writes in it. The same machine serves a resync (chunks with a bit) and a
+ * recovery (everything from a position on); what "needs copying" means is for `scan` to say.
+ */
+export type ResyncState =
+  | { readonly type: "idle" }
+  | { readonly type: "scanning"; readonly pass: Pass; readonly from: Sector }
+  | { readonly type: "announcing"; readonly pass: Pass; readonly window: SectorRange; readonly hi: Sector }
+  | { readonly type: "copying"; readonly pass: Pass; readonly window: SectorRange; readonly hi: Sector }
+  /** The last window is being withdrawn. */
+  | { readonly type: "closing"; readonly outcome: PassOutcome }
+  | { readonly type: "ended"; readonly outcome: PassOutcome };
+
+interface Pass {
+  readonly windowSize: number;
+  /** Is a window of ours suspended on the other nodes? */
+  readonly announced: boolean;
+  readonly stopping: boolean;
+}
+
+/** finished: nothing is left from the start of the pass to the end. failed: a copy failed. stopped: on request. */
+export type PassOutcome = "finished" | "failed" | "stopped";
+
+export type ResyncEvent =
+  | { readonly type: "start"; readonly from: Sector }
+  | { readonly type: "scanned"; readonly range: SectorRange | null }
+  | { readonly type: "announced" }
+  | { readonly type: "copied"; readonly sectors: number; readonly failed: boolean; readonly ms: number }
+  | { readonly type: "withdrawn" }
+  /** The copy under way ends first. */
+  | { readonly type: "stop" };
+
+export type ResyncEffect =
+  | { readonly type: "scan"; readonly from: Sector }
+  /** Answered by `announced` once every other node holds its writes in `window`. */
+  | { readonly type: "announce"; readonly window: SectorRange }
+  | { readonly type: "copy"; readonly window: SectorRange }
+  /** Everything below `to` is done; before the next window. */
+  | { readonly type: "advance"; readonly to: Sector; readonly copied: number; readonly ms: number }
+  | { readonly type: "withdraw" }
+  | { readonly type: "ended"; readonly outcome: PassOutcome };
+
+export type ResyncStep = readonly [ResyncState, readonly ResyncEffect[]];
+
+export const idleResync: ResyncState = { type: "idle" };
+
+export function stepResync(state: ResyncState, event: ResyncEvent): ResyncStep {
+  switch (event.type) {
+    case "start": {
+      assert(state.type === "idle" || state.type === "ended", "a pass is started while one runs");
+      const pass: Pass = { windowSize: firstWindow, announced: false, stopping: false };
+      return [{ type: "scanning", pass, from: event.from }, [{ type: "scan", from: event.from }]];
+    }
+    case "scanned":
+      assert(state.type === "scanning", "nobody asked for a scan");
+      return onScanned(state.pass, event.range);
+    case "announced":
+      assert(state.type === "announcing", "nothing was announced");
+      if (state.pass.stopping) return close(state.pass, "stopped");
+      return [{ ...state, type: "copying" }, [{ type: "copy", window: state.window }]];
+    case "copied":
+      assert(state.type === "copying", "nothing was being copied");
+      return onCopied(state, event);
+    case "withdrawn":
+      assert(state.type === "closing", "no window was withdrawn");
+      return [{ type: "ended", outcome: state.outcome }, [{ type: "ended", outcome: state.outcome }]];
+    case "stop":
+      return onStop(state);
+    default:
+      return unreachable(event);
+  }
+}
+
+function onScanned(pass: Pass, range: SectorRange | null): ResyncStep {
+  if (pass.stopping) return close(pass, "stopped");
+  if (range === null) return close(pass, "finished");
+  return announce(pass, range.lo, range.hi);
+}
+
+function announce(pass: Pass, lo: Sector, hi: Sector): ResyncStep {
+  const window = sectorRange(lo, Math.min(hi, lo + pass.windowSize));
+  return [{ type: "announcing", pass: { ...pass, announced: true }, window, hi }, [{ type: "announce", window }]];
+}
+
+function onCopied(
+  state: ResyncState & { readonly type: "copying" },
+  { sectors, failed, ms }: ResyncEvent & { readonly type: "copied" },
+): ResyncStep {
+  if (failed) return close(state.pass, "failed");
+  const { window, hi } = state;
+  const pass = { ...state.pass, windowSize: nextWindowSize(state.pass.windowSize, sectors, ms) };
+  const advance: ResyncEffect = { type: "advance", to: window.hi, copied: sectors, ms };
+  const [next, effects] = nextWindow(pass, window.hi, hi);
+  return [next, [advance, ...effects]];
+}
+
+function nextWindow(pass: Pass, at: Sector, hi: Sector): ResyncStep {
+  if (pass.stopping) return close(pass, "stopped");
+  if (at < hi) return announce(pass, at, hi);
+  return [{ type: "scanning", pass, from: sector(at) }, [{ type: "scan", from: sector(at) }]];
+}
+
+/** Nothing of ours may stay suspended elsewhere. */
+const close = (pass: Pass, outcome: PassOutcome): ResyncStep =>
+  pass.announced
+    ? [{ type: "closing", outcome }, [{ type: "withdraw" }]]
+    : [{ type: "ended", outcome }, [{ type: "ended", outcome }]];
+
+function onStop(state: ResyncState): ResyncStep {
+  switch (state.type) {
+    case "scanning":
+    case "announcing":
+    case "copying":
+      return [{ ...state, pass: { ...state.pass, stopping: true } }, []];
+    case "idle":
+    case "closing":
+    case "ended":
+      return [state, []];
+    default:
+      return unreachable(state);
+  }
+}
