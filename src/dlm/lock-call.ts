@@ -44,6 +44,8 @@ export interface FormatCall {
   /** Random; tells this lockspace from any other of the same name. */
   readonly lsid: string;
   readonly epoch: number;
+  /** EIDENT: the lockspace that is to be replaced; a newer one is not. */
+  readonly replaces?: string;
 }
 
 /** Takes the lowest free slot. Repeating it with the same incarnation gives the same slot. */
@@ -173,6 +175,18 @@ export interface ResourceRecord {
   readonly locks: readonly LockRecord[];
 }
 
+/** What a server keeps for one member, in a dump. */
+export interface MailboxRecord {
+  readonly slot: DlmSlot;
+  readonly lastRid: number;
+  /** Number of the last event, and of the last one that the member has acknowledged. */
+  readonly sent: number;
+  readonly acked: number;
+  readonly events: readonly LockEvent[];
+  /** Kept answers, [rid, rc, value], sorted. */
+  readonly ring: readonly (readonly [number, number, number])[];
+}
+
 export interface LockReply {
   /** 0 or a negative code of lock-status.ts. */
   readonly rc: number;
@@ -183,6 +197,8 @@ export interface LockReply {
   readonly generation: number;
   /** All events of the caller after `ack`. */
   readonly events: readonly LockEvent[];
+  /** hello: of the lockspace there is. */
+  readonly lsid?: string;
   /** hello, join, renew, dump. */
   readonly members?: readonly MemberRecord[];
   /** hello: of the members there are; 0 if there is none. */
@@ -192,6 +208,7 @@ export interface LockReply {
    * must first wait a full lease, so that no former member still writes.
    */
   readonly mayHaveForgotten?: boolean;
-  /** dump, sorted by name. */
+  /** dump: sorted by name, by slot. */
   readonly resources?: readonly ResourceRecord[];
+  readonly mailboxes?: readonly MailboxRecord[];
 }

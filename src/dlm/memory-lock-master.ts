@@ -1,34 +1,73 @@
 import type { LockCall, LockEvent, LockReply, LockspaceId } from "./lock-call.ts";
 import type { LockMaster, Subscription, WatchedMember } from "./lock-master.ts";
+import { lockStatus } from "./lock-status.ts";
+import { LockTable } from "./lock-table.ts";
 
 export interface MemoryLockMasterOptions {
   /** See LockReply.mayHaveForgotten. Default: it never forgets. */
   readonly mayHaveForgotten?: () => boolean;
 }
 
+interface Watcher {
+  readonly lockspace: string;
+  readonly member: WatchedMember;
+  readonly deliver: (events: readonly LockEvent[]) => void;
+}
+
+const keyOf = ({ cluster, name }: LockspaceId): string => `${cluster}/${name}`;
+
 /** The lock server inside this process: what the socket server serves, what the simulator puts behind its links. */
 export class MemoryLockMaster implements LockMaster {
   readonly about = "memory";
+  readonly #mayHaveForgotten: () => boolean;
+  readonly #tables = new Map<string, LockTable>();
+  readonly #watchers = new Set<Watcher>();
 
-  constructor(_options: MemoryLockMasterOptions = {}) {}
-
-  call(_lockspace: LockspaceId, _call: LockCall): Promise<LockReply> {
-    return Promise.reject(new Error("not yet"));
+  constructor(options: MemoryLockMasterOptions = {}) {
+    this.#mayHaveForgotten = options.mayHaveForgotten ?? (() => false);
   }
 
-  watch(
-    _lockspace: LockspaceId,
-    _member: WatchedMember,
-    _deliver: (events: readonly LockEvent[]) => void,
-  ): Subscription {
+  /** Executed before it returns; watchers are called after the promise of the call is settled. */
+  call(lockspace: LockspaceId, call: LockCall): Promise<LockReply> {
+    const key = keyOf(lockspace);
+    const known = this.#tables.get(key);
+    const table = known ?? new LockTable();
+    const touched = new Set<number>();
+    const reply = table.apply(call, touched);
+    if (known === undefined && call.op === "format") this.#tables.set(key, table);
+    void Promise.resolve().then(() => this.#wake(key, table, touched));
+    if (reply.rc !== lockStatus.ENOLS) return Promise.resolve(reply);
+    return Promise.resolve({ ...reply, mayHaveForgotten: this.#mayHaveForgotten() });
+  }
+
+  #wake(lockspace: string, table: LockTable, touched: ReadonlySet<number>): void {
+    for (const watcher of [...this.#watchers]) {
+      if (watcher.lockspace !== lockspace || !touched.has(watcher.member.slot)) continue;
+      const events = table.mailbox(watcher.member.slot, watcher.member.incarnation);
+      if (events !== null && events.length > 0) watcher.deliver(events);
+    }
+  }
+
+  watch(lockspace: LockspaceId, member: WatchedMember, deliver: (events: readonly LockEvent[]) => void): Subscription {
+    const watcher = { lockspace: keyOf(lockspace), member, deliver };
+    this.#watchers.add(watcher);
+    return { stop: () => this.#watchers.delete(watcher) };
+  }
+
+  /** It always answers. */
+  onReachable(): Subscription {
     return { stop: () => {} };
   }
 
-  onReachable(_listener: (reachable: boolean) => void): Subscription {
-    return { stop: () => {} };
+  /** Members in all lockspaces. */
+  get memberCount(): number {
+    let count = 0;
+    for (const table of this.#tables.values()) count += table.memberCount;
+    return count;
   }
 
   close(): Promise<void> {
+    this.#watchers.clear();
     return Promise.resolve();
   }
 }
