@@ -1,0 +1,260 @@
+import { slotNumber } from "../../src/base/units.ts";
+import { lockFlag, statusFlag } from "../../src/dlm/lock-flags.ts";
+import { type LockMode, lockModes } from "../../src/dlm/lock-mode.ts";
+import {
+  cancelLock,
+  convertLock,
+  emptyResource,
+  type LockResource,
+  type Notice,
+  type ResourceLock,
+  removeLocksOf,
+  requestLock,
+} from "../../src/dlm/lock-resource.ts";
+import {
+  type ChannelEffect,
+  type ChannelEvent,
+  type ChannelLock,
+  type ChannelState,
+  newChannel,
+  stepChannel,
+} from "../../src/messages/channel.ts";
+import type { ClusterMessage } from "../../src/messages/message.ts";
+import { decodeFrame, encodeFrame } from "../../src/messages/message-codec.ts";
+import { SeededRandom } from "../support/seeded-random.ts";
+
+const channelLocks = ["token", "message", "ack"] as const;
+
+interface Node {
+  readonly slot: number;
+  state: ChannelState;
+  alive: boolean;
+  /** Messages to say, and what the section under way still has to say. */
+  readonly outbox: ClusterMessage[][];
+  section: ClusterMessage[] | null;
+  readonly locks: Map<ChannelLock, ResourceLock>;
+  readonly converting: Set<ChannelLock>;
+  handling: boolean;
+}
+
+/** Channels over one lock server. Every hop takes a random time, every link keeps its order, nodes may die at any step. */
+export class ChannelWorld {
+  readonly random: SeededRandom;
+  readonly nodes: Node[] = [];
+  readonly delivered: ClusterMessage[][] = [];
+  /** Messages whose sender was told that everybody has processed them. */
+  readonly published: ClusterMessage[] = [];
+  readonly settled: number[] = [];
+  readonly #resources = new Map<ChannelLock, LockResource>(channelLocks.map((name) => [name, emptyResource(name)]));
+  readonly #linkClock = new Map<string, number>();
+  #queue: { at: number; seq: number; run: () => void }[] = [];
+  #now = 0;
+  #seq = 0;
+
+  constructor(seed: number) {
+    this.random = new SeededRandom(seed);
+  }
+
+  add(): Node {
+    const slot = this.nodes.length;
+    const node: Node = {
+      slot,
+      state: newChannel(slotNumber(slot)),
+      alive: true,
+      outbox: [],
+      section: null,
+      locks: new Map(),
+      converting: new Set(),
+      handling: false,
+    };
+    this.nodes.push(node);
+    this.delivered.push([]);
+    this.settled.push(0);
+    for (const name of channelLocks) this.#openLock(node, name);
+    // Joining is a section with nothing to say; it listens some time afterwards.
+    node.outbox.push([]);
+    this.#later(`${slot}/app`, () => this.#startSection(node));
+    return node;
+  }
+
+  send(slot: number, messages: ClusterMessage[]): void {
+    const node = this.nodes[slot];
+    if (node === undefined) throw new Error(`no node ${slot}`);
+    node.outbox.push(messages);
+    this.#later(`${slot}/app`, () => this.#startSection(node));
+  }
+
+  /** Runs until nothing is left to do; kills `victim` after `deathStep` events. */
+  run(victim = -1, deathStep = Number.POSITIVE_INFINITY): void {
+    for (let steps = 0; this.#queue.length > 0; steps++) {
+      if (steps > 100_000) throw new Error("no rest");
+      if (steps === deathStep) this.#kill(victim);
+      this.#queue.sort((a, b) => a.at - b.at || a.seq - b.seq);
+      const next = this.#queue.shift();
+      if (next === undefined) return;
+      this.#now = next.at;
+      next.run();
+      this.#checkOneTokenHolder();
+    }
+  }
+
+  /** Gives up the wait for the token, if there is one. */
+  cancelToken(slot: number): void {
+    const node = this.nodes[slot];
+    if (node === undefined || !node.alive || node.state.sending !== "awaiting_token") return;
+    this.#later(`${slot}>server`, () => {
+      const lock = node.locks.get("token");
+      const resource = this.#resources.get("token");
+      if (node.alive && lock !== undefined && resource !== undefined) {
+        cancelLock(resource, lock, (notice) => this.#notify("token", notice));
+      }
+    });
+  }
+
+  #kill(slot: number): void {
+    const node = this.nodes[slot];
+    if (node === undefined) return;
+    node.alive = false;
+    // Noticed some time later; then its locks go.
+    this.#later("server", () => {
+      for (const [name, resource] of this.#resources) {
+        removeLocksOf(resource, slot, true, (notice) => this.#notify(name, notice));
+      }
+    });
+  }
+
+  #openLock(node: Node, name: ChannelLock): void {
+    const lock: ResourceLock = {
+      lkid: node.slot * 10 + channelLocks.indexOf(name),
+      slot: node.slot,
+      gr: -1,
+      rq: 0,
+      ex: lockFlag.EXPEDITE | (name === "message" ? lockFlag.VALBLK : 0),
+      sb: 0,
+      hi: 0,
+      bast: name === "ack",
+      lvbSeq: 0,
+    };
+    node.locks.set(name, lock);
+    const resource = this.#resources.get(name);
+    if (resource !== undefined) requestLock(resource, lock, () => {});
+  }
+
+  #later(link: string, run: () => void): void {
+    const at = Math.max(this.#now + 1 + this.random.below(100), (this.#linkClock.get(link) ?? 0) + 1);
+    this.#linkClock.set(link, at);
+    this.#queue.push({ at, seq: this.#seq++, run });
+  }
+
+  #startSection(node: Node): void {
+    if (!node.alive || node.section !== null || node.state.sending !== "idle") return;
+    const section = node.outbox.shift();
+    if (section === undefined) return;
+    node.section = section;
+    this.#dispatch(node, { type: "acquire" });
+  }
+
+  #dispatch(node: Node, event: ChannelEvent): void {
+    if (!node.alive) return;
+    const [state, effects] = stepChannel(node.state, event);
+    node.state = state;
+    for (const effect of effects) this.#perform(node, effect);
+  }
+
+  #perform(node: Node, effect: ChannelEffect): void {
+    const app = `${node.slot}/app`;
+    switch (effect.type) {
+      case "convert":
+        this.#convert(node, effect);
+        break;
+      case "deliver":
+        this.#handle(node, effect.message);
+        break;
+      case "settled":
+        this.settled[node.slot] = (this.settled[node.slot] ?? 0) + 1;
+        break;
+      case "skip":
+        break;
+      case "token_held":
+        if (node.handling) throw new Error("a section runs while a message is handled");
+        this.#later(app, () => this.#continueSection(node));
+        break;
+      case "published": {
+        const message = node.section?.shift();
+        if (message === undefined) throw new Error("published what nobody said");
+        this.published.push(message);
+        this.#later(app, () => this.#continueSection(node));
+        break;
+      }
+      case "token_refused":
+      case "released":
+        // A section that did not get the token tries again.
+        if (effect.type === "token_refused" && node.section !== null) node.outbox.unshift(node.section);
+        node.section = null;
+        if (node.state.receiving === "deaf") this.#later(app, () => this.#dispatch(node, { type: "listen" }));
+        this.#later(app, () => this.#startSection(node));
+        break;
+    }
+  }
+
+  #handle(node: Node, message: ClusterMessage): void {
+    if (!["idle", "awaiting_token", "awaiting_quiet"].includes(node.state.sending)) {
+      throw new Error(`delivered while ${node.state.sending}`);
+    }
+    this.delivered[node.slot]?.push(message);
+    node.handling = true;
+    this.#later(`${node.slot}/app`, () => {
+      node.handling = false;
+      this.#dispatch(node, { type: "processed" });
+    });
+  }
+
+  #continueSection(node: Node): void {
+    if (!node.alive) return;
+    const message = node.section?.[0];
+    this.#dispatch(node, message === undefined ? { type: "release" } : { type: "publish", message });
+  }
+
+  #convert(node: Node, effect: ChannelEffect & { readonly type: "convert" }): void {
+    if (node.converting.has(effect.lock)) throw new Error(`two conversions of ${effect.lock}`);
+    node.converting.add(effect.lock);
+    const input = effect.frame === undefined ? null : Buffer.from(encodeFrame(effect.frame)).toString("base64");
+    this.#later(`${node.slot}>server`, () => {
+      const lock = node.locks.get(effect.lock);
+      const resource = this.#resources.get(effect.lock);
+      if (!node.alive || lock === undefined || resource === undefined) return;
+      const flags = effect.lock === "message" ? lockFlag.VALBLK : 0;
+      convertLock(resource, lock, { mode: lockModes.indexOf(effect.mode), flags, input }, (notice) =>
+        this.#notify(effect.lock, notice),
+      );
+    });
+  }
+
+  #notify(name: ChannelLock, notice: Notice): void {
+    const node = this.nodes[notice.lock.slot];
+    if (node === undefined) return;
+    const valid = (notice.lock.sb & statusFlag.VALNOTVALID) === 0;
+    const mode = modeOf(notice.mode);
+    const lvb = notice.type === "cast" ? notice.lvb : null;
+    this.#later(`server>${node.slot}`, () => {
+      if (notice.type === "bast") {
+        this.#dispatch(node, { type: "bast", lock: name, wanted: mode });
+        return;
+      }
+      node.converting.delete(name);
+      const value = lvb === null ? null : { valid, frame: decodeFrame(Uint8Array.from(Buffer.from(lvb, "base64"))) };
+      this.#dispatch(node, { type: "granted", lock: name, mode, value });
+    });
+  }
+
+  #checkOneTokenHolder(): void {
+    const holders = (this.#resources.get("token")?.granted ?? []).filter((lock) => lock.gr === 5);
+    if (holders.length > 1) throw new Error("two token holders");
+  }
+}
+
+function modeOf(n: number): LockMode {
+  const mode = lockModes[n];
+  if (mode === undefined) throw new Error(`no mode ${n}`);
+  return mode;
+}
