@@ -1,0 +1,531 @@
+import type { MdErrorCode } from "../base/md-error.ts";
+
+/**
+ * What a daemon says on its control socket: newline-delimited JSON over a Unix socket. A client writes one
+ * `ControlRequest` a line; the daemon answers each with exactly one `ControlReply` of the same id, in any order, and
+ * with any number of `ControlEvent`s before it. Sizes are bytes, times RFC 3339, unknown is null (command line
+ * specification, 2.3 and 5). Within a version fields are only ever added.
+ */
+export const CONTROL_API_VERSION = 1;
+
+/** A request line may be this long, in bytes with its newline; a longer one ends the connection. */
+export const MAX_REQUEST_BYTES = 1024 * 1024;
+
+export type Level = "raid1" | "raid10";
+export type Verdict = "ok" | "notice" | "degraded" | "failed" | "frozen" | "unknown";
+export type ArrayState =
+  | "clear"
+  | "inactive"
+  | "suspended"
+  | "readonly"
+  | "read-auto"
+  | "clean"
+  | "active"
+  | "write-pending"
+  | "active-idle";
+export type Health = "optimal" | "degraded" | "failed" | "unknown";
+export type MemberRole = "active" | "spare" | "replacement" | "faulty" | "removed" | "missing";
+export type MemberFlag = "write-mostly" | "failfast" | "blocked" | "want-replacement" | "write-error";
+export type NodeState = "up" | "joining" | "leaving" | "suspect" | "down" | "evicted";
+
+export interface ArrayInfo {
+  readonly name: string;
+  /** What the array is called in the file system, whether or not it is mapped: /dev/mdctl/NAME. */
+  readonly path: string;
+  /** md notation, a:b:c:d. */
+  readonly uuid: string;
+  readonly homehost: string | null;
+  readonly homeCluster: string | null;
+  readonly metadata: "1.2" | "1.1" | "1.0";
+  readonly level: Level;
+  readonly layout: string | null;
+  readonly chunkBytes: number | null;
+  readonly raidDevices: number;
+  readonly totalDevices: number;
+  readonly activeDevices: number;
+  readonly workingDevices: number;
+  readonly failedDevices: number;
+  readonly spareDevices: number;
+  readonly sizeBytes: number;
+  readonly usedDevBytes: number;
+  /** Of the first member (members may differ; each has its own in `members`). */
+  readonly dataOffsetBytes: number;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+  readonly events: number;
+  readonly state: ArrayState;
+  readonly health: Health;
+  readonly degradedBy: number;
+  readonly consistency: "none" | "resync" | "bitmap";
+  readonly clustered: boolean;
+  readonly nodesMax: number | null;
+  readonly slot: number | null;
+  /** Node that answered. */
+  readonly node: string;
+  readonly members: readonly Member[];
+  readonly sync: Sync;
+  readonly bitmap: Bitmap | null;
+  readonly suspended: readonly Range[];
+  readonly nodes: readonly NodeInfo[];
+  readonly mapping: Mapping | null;
+  readonly mismatch: {
+    readonly sectors: number | null;
+    readonly lastCheckAt: string | null;
+    readonly lastAction: "check" | "repair" | null;
+    readonly ranges: readonly Range[];
+  };
+  /** The data plane's way to the members, e.g. kind "io_uring"; `about` says why it was chosen. */
+  readonly ring: { readonly kind: string; readonly about: string };
+  readonly readBalance: "balanced" | "first";
+  /** Copied since this node assembled the array, resync and recovery. */
+  readonly copiedBytes: number;
+}
+
+export interface Member {
+  /** Descriptor number; -1 for an empty slot. */
+  readonly number: number;
+  readonly slot: number | null;
+  readonly role: MemberRole;
+  readonly inSync: boolean;
+  readonly flags: readonly MemberFlag[];
+  readonly path: string | null;
+  readonly byId: string | null;
+  readonly serial: string | null;
+  readonly model: string | null;
+  readonly deviceUuid: string | null;
+  readonly sizeBytes: number | null;
+  readonly dataOffsetBytes: number | null;
+  readonly events: number | null;
+  readonly recoveryOffsetBytes: number | null;
+  readonly errors: {
+    readonly read: number;
+    readonly corrected: number;
+    readonly write: number;
+    readonly checksum: number | null;
+    readonly lastAt: string | null;
+  };
+  readonly badBlocks: number;
+  readonly seenBy: readonly { readonly node: string; readonly path: string | null }[];
+  /** Block device numbers on this host; null for files and for what is not here. */
+  readonly major: number | null;
+  readonly minor: number | null;
+}
+
+export interface Sync {
+  readonly action: "idle" | "frozen" | "resync" | "recover" | "check" | "repair" | "reshape";
+  readonly status: "none" | "running" | "pending" | "delayed" | "remote" | "frozen";
+  readonly why: "created" | "unclean" | "node-failure" | "spare" | "re-add" | "replace" | "grow" | "requested" | null;
+  /** Who runs it, also when remote. */
+  readonly node: string | null;
+  readonly from: readonly number[];
+  readonly to: readonly number[];
+  /** Null while pending, delayed or unknown; so are the next four. */
+  readonly doneBytes: number | null;
+  readonly totalBytes: number | null;
+  /** One decimal, truncated; 0..100. */
+  readonly percent: number | null;
+  readonly dirtyBytesLeft: number | null;
+  readonly speedBytesPerSecond: number | null;
+  readonly limitBytesPerSecond: number | null;
+  readonly etaSeconds: number | null;
+  readonly etaLowSeconds: number | null;
+  readonly etaHighSeconds: number | null;
+  readonly startedAt: string | null;
+  readonly waitingFor: string | null;
+  /** 0 unless running here. */
+  readonly stalledSeconds: number;
+}
+
+export interface Bitmap {
+  readonly type: "internal" | "clustered";
+  readonly version: number;
+  readonly chunkBytes: number;
+  readonly flushSeconds: number | null;
+  readonly slots: readonly BitmapSlot[];
+  readonly unionDirty: number | null;
+  readonly unionDirtyPercent: number | null;
+}
+
+export interface BitmapSlot {
+  readonly slot: number;
+  readonly node: string | null;
+  readonly state: "ok" | "stale" | "unreadable";
+  readonly events: number | null;
+  readonly eventsCleared: number | null;
+  readonly bits: number;
+  /** Null where this answer did not read the slot from disk (`detail` does, `status` knows only its own). */
+  readonly dirty: number | null;
+  readonly lock: { readonly mode: string | null; readonly holder: string | null };
+}
+
+export interface Range {
+  readonly loBytes: number;
+  readonly hiBytes: number;
+  readonly byNode: string | null;
+  readonly reason: string;
+  readonly since: string | null;
+}
+
+export interface NodeInfo {
+  readonly name: string;
+  readonly slot: number | null;
+  readonly state: NodeState;
+  /** Null: not known. 0 for the node that answers. */
+  readonly lastSeenSeconds: number | null;
+  readonly rttMillis: number | null;
+  readonly protocol: number | null;
+  readonly version: string | null;
+  readonly frozen: boolean;
+  readonly frozenWhy: string | null;
+  /** Names of the arrays that it has assembled, as far as the answering node shares them. */
+  readonly arrays: readonly string[];
+}
+
+export interface Mapping {
+  /** A path of a Unix socket for nbd, or HOST:PORT. */
+  readonly device: string;
+  /** What NBD clients take, e.g. nbd+unix:///md0?socket=/run/mdctl/n1/md0.nbd.sock */
+  readonly uri: string;
+  readonly frontend: "ublk" | "nbd";
+  readonly readOnly: boolean;
+  readonly queues: number;
+  readonly depth: number;
+  readonly openCount: number | null;
+  readonly io: {
+    readonly state: "normal" | "suspended" | "error" | "discard";
+    readonly readOps: number;
+    readonly writeOps: number;
+    readonly readBytes: number;
+    readonly writeBytes: number;
+    readonly inflight: number;
+    readonly slowOps: number | null;
+    readonly errors: number;
+  };
+  readonly throttle: {
+    readonly readBps: number | null;
+    readonly writeBps: number | null;
+    readonly readIops: number | null;
+    readonly writeIops: number | null;
+  };
+}
+
+export interface Change {
+  readonly what: string;
+  readonly target: string;
+  readonly before: unknown;
+  readonly after: unknown;
+}
+
+export interface Operation {
+  readonly id: string;
+  readonly command: string;
+  readonly state: "running" | "done" | "failed" | "cancelled";
+  readonly startedAt: string;
+  readonly endedAt: string | null;
+  readonly result: ErrorInfo | null;
+}
+
+export interface ErrorInfo {
+  readonly code: MdErrorCode;
+  readonly message: string;
+  readonly hint: string | null;
+  readonly details: Readonly<Record<string, unknown>>;
+  /** Outermost first. */
+  readonly causes: readonly { readonly code: string; readonly message: string; readonly node?: string }[];
+}
+
+export interface Note {
+  readonly code: string;
+  readonly message: string;
+  readonly hint?: string;
+}
+
+/** One line of the daemon's journal. */
+export interface HistoryEvent {
+  /** Ascending within a life of the daemon; what `events --since` takes. */
+  readonly sequence: number;
+  readonly time: string;
+  readonly severity: "info" | "warn" | "error";
+  readonly node: string | null;
+  /** Name of the array. */
+  readonly array: string | null;
+  /** One word, e.g. FAIL, RECOVER, NODEDOWN, TAKEOVER, RESYNCED. */
+  readonly event: string;
+  readonly text: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+export interface ClusterSummary {
+  readonly name: string | null;
+  /** Not a vote: can this node reach the lock service and keep its leases. */
+  readonly quorum: boolean;
+  readonly nodesUp: number;
+  readonly nodesTotal: number;
+  readonly lockService: "ok" | "lost";
+  /** Where it is, without credentials. */
+  readonly lockServer: string;
+}
+
+export interface Advice {
+  readonly text: string;
+  readonly command: string | null;
+}
+
+export interface StatusData {
+  readonly verdict: Verdict;
+  /** The node that answers. */
+  readonly node: string;
+  readonly cluster: ClusterSummary;
+  /** By name. */
+  readonly arrays: readonly ArrayInfo[];
+  /** By slot, then name. */
+  readonly nodes: readonly NodeInfo[];
+  readonly operations: readonly Operation[];
+  readonly advice: readonly Advice[];
+}
+
+export interface LocksData {
+  readonly array: string;
+  readonly generation: number;
+  readonly resources: readonly LockResource[];
+  readonly blocked: readonly {
+    readonly node: string;
+    readonly resource: string;
+    readonly behind: readonly string[];
+    readonly why: string;
+  }[];
+}
+
+export interface LockResource {
+  readonly name: string;
+  readonly grants: readonly { readonly node: string; readonly mode: string }[];
+  readonly convert: readonly {
+    readonly node: string;
+    readonly from: string;
+    readonly to: string;
+    readonly waitSeconds: number | null;
+  }[];
+  readonly queue: readonly { readonly node: string; readonly mode: string; readonly waitSeconds: number | null }[];
+  readonly value: { readonly hex: string; readonly decoded: string } | null;
+  readonly ageSeconds: number | null;
+}
+
+export interface MessagesData {
+  readonly array: string;
+  readonly sent: Readonly<Record<string, number>>;
+  readonly received: Readonly<Record<string, number>>;
+  readonly skipped: Readonly<Record<string, number>>;
+  readonly handlerErrors: number;
+  readonly lastRoundTripMillis: number | null;
+}
+
+export interface PingData {
+  readonly apiVersion: number;
+  readonly version: string;
+  readonly node: string;
+  readonly cluster: string | null;
+  readonly pid: number;
+  readonly startedAt: string;
+  /** Regular files may be members of new arrays. */
+  readonly fileMembers: boolean;
+  readonly lockServer: string;
+}
+
+export interface CreateParams {
+  /** Null: the lowest free mdN. */
+  readonly name: string | null;
+  readonly level: 1;
+  /** In order of raid_disk; null for the word `missing`. Absolute paths. */
+  readonly members: readonly (string | null)[];
+  readonly nodes: number | null;
+  /** Null: the daemon's cluster. */
+  readonly homeCluster: string | null;
+  readonly homehost: string | null;
+  readonly bitmapChunkBytes: number | null;
+  readonly flushSeconds: number | null;
+  /** Bytes used of each member; null for the largest common size. */
+  readonly sizeBytes: number | null;
+  readonly dataOffsetBytes: number | null;
+  /** Any 128-bit spelling; null for a random one. */
+  readonly uuid: string | null;
+  readonly assumeClean: boolean;
+  /** Go on although a member holds something (the question was answered). */
+  readonly run: boolean;
+  readonly force: boolean;
+  readonly readOnly: boolean;
+  readonly fileMembers: boolean;
+  readonly map: boolean;
+  /** Only look and refuse or tell; nothing is written. */
+  readonly dryRun: boolean;
+}
+
+/** Something odd about a member that the one question of `create` lists. */
+export interface Finding {
+  readonly path: string;
+  readonly text: string;
+}
+
+export interface CreateData {
+  /** Null for a dry run. */
+  readonly array: ArrayInfo | null;
+  readonly op: Operation | null;
+  readonly changes: readonly Change[];
+}
+
+export interface AssembleParams {
+  /** How the array was named, null for any that is found (`--scan`) or that the members tell. */
+  readonly array: string | null;
+  readonly uuid: string | null;
+  readonly name: string | null;
+  /** Absolute paths; empty: search this host. */
+  readonly members: readonly string[];
+  readonly scan: boolean;
+  readonly run: boolean;
+  readonly noDegraded: boolean;
+  readonly force: boolean;
+  readonly readOnly: boolean;
+  readonly homeCluster: string | null;
+  readonly map: boolean;
+}
+
+export interface AssembleData {
+  readonly arrays: readonly {
+    readonly array: ArrayInfo | null;
+    readonly name: string;
+    readonly uuid: string;
+    readonly started: boolean;
+    readonly why: string | null;
+    readonly error: ErrorInfo | null;
+  }[];
+}
+
+export type ManageOpName = "add" | "fail" | "remove";
+
+export interface ManageParams {
+  /** Null: the only one. */
+  readonly array: string | null;
+  /** Strictly in this order; the first failure stops the rest. */
+  readonly ops: readonly { readonly op: ManageOpName; readonly member: string }[];
+}
+
+export interface ManageData {
+  readonly array: string;
+  readonly ops: readonly {
+    readonly op: ManageOpName;
+    readonly member: string;
+    readonly result: "done" | "failed" | "not-tried";
+    readonly as: "spare" | "re-add" | null;
+    /** Descriptor number, where it is known. */
+    readonly number: number | null;
+    readonly perNode: readonly { readonly node: string; readonly seen: boolean; readonly path: string | null }[];
+    readonly error: ErrorInfo | null;
+  }[];
+  readonly changes: readonly Change[];
+}
+
+export interface MapParams {
+  readonly array: string | null;
+  readonly readOnly: boolean;
+  /** Null: a Unix socket in the daemon's directory. Else `HOST:PORT`, loopback only, or `unix:PATH`. */
+  readonly listen: string | null;
+}
+
+/** How one array is named in a request: any form of the command line specification 1.3, or null for the only one. */
+export interface ArrayParams {
+  readonly array: string | null;
+}
+
+/** Method name -> what it takes, what it answers, what it may tell before the answer. */
+export interface ControlMethods {
+  ping: { params: Record<string, never>; data: PingData; event: never };
+  status: { params: Record<string, never>; data: StatusData; event: never };
+  /** Sends the status now and then whenever it changed, at most every `intervalSeconds`; ends with the connection. */
+  watch: { params: { readonly intervalSeconds: number }; data: null; event: StatusData };
+  detail: { params: ArrayParams; data: { readonly array: ArrayInfo }; event: never };
+  create: { params: CreateParams; data: CreateData; event: never };
+  assemble: { params: AssembleParams; data: AssembleData; event: never };
+  stop: {
+    params: { readonly arrays: readonly string[]; readonly scan: boolean };
+    data: {
+      readonly arrays: readonly {
+        readonly name: string;
+        readonly stopped: boolean;
+        readonly error: ErrorInfo | null;
+      }[];
+    };
+    event: never;
+  };
+  manage: { params: ManageParams; data: ManageData; event: never };
+  /** Answers when nothing is being synced in the cluster; tells progress once a second or when it changes. */
+  wait: {
+    params: { readonly arrays: readonly string[] };
+    data: { readonly arrays: readonly string[]; readonly waited: boolean };
+    event: { readonly name: string; readonly sync: Sync };
+  };
+  map: {
+    params: MapParams;
+    data: { readonly array: string; readonly mapping: Mapping; readonly already: boolean };
+    event: never;
+  };
+  unmap: {
+    params: { readonly target: string; readonly force: boolean };
+    data: { readonly array: string; readonly device: string };
+    event: never;
+  };
+  list: {
+    params: Record<string, never>;
+    data: { readonly mappings: readonly (Mapping & { readonly array: string; readonly sizeBytes: number })[] };
+    event: never;
+  };
+  nodes: { params: Record<string, never>; data: { readonly nodes: readonly NodeInfo[] }; event: never };
+  clusterStatus: {
+    params: Record<string, never>;
+    data: { readonly cluster: ClusterSummary; readonly nodes: readonly NodeInfo[] };
+    event: never;
+  };
+  locks: { params: ArrayParams; data: LocksData; event: never };
+  messages: { params: ArrayParams; data: MessagesData; event: never };
+  /** The journal after `since`; with `follow` each new event is told and the answer never comes. */
+  events: {
+    params: { readonly array: string | null; readonly since: number; readonly follow: boolean };
+    data: { readonly events: readonly HistoryEvent[] };
+    event: HistoryEvent;
+  };
+  opList: { params: Record<string, never>; data: { readonly operations: readonly Operation[] }; event: never };
+  opShow: { params: { readonly id: string }; data: { readonly operation: Operation }; event: never };
+}
+
+export type ControlMethod = keyof ControlMethods;
+
+export interface ControlRequest<M extends ControlMethod = ControlMethod> {
+  readonly v: typeof CONTROL_API_VERSION;
+  /** Chosen by the client, unique among its open requests. */
+  readonly id: number;
+  readonly method: M;
+  readonly params: ControlMethods[M]["params"];
+  /** Correlation id, copied to every log line; absent: the daemon makes one. */
+  readonly trace?: string;
+}
+
+export type ControlReply<M extends ControlMethod = ControlMethod> =
+  | {
+      readonly id: number;
+      readonly ok: true;
+      readonly data: ControlMethods[M]["data"];
+      readonly node: string;
+      readonly cluster: string | null;
+      readonly warnings: readonly Note[];
+    }
+  | {
+      /** Null: the request could not be read so far as to know it. */
+      readonly id: number | null;
+      readonly ok: false;
+      readonly error: ErrorInfo;
+      readonly node: string;
+      readonly cluster: string | null;
+    };
+
+export interface ControlEvent<M extends ControlMethod = ControlMethod> {
+  readonly id: number;
+  readonly event: ControlMethods[M]["event"];
+}
