@@ -1,0 +1,42 @@
+import type { Clock, Timer } from "../env/clock.ts";
+import type { SimThread } from "./sim-thread.ts";
+import type { World } from "./world.ts";
+
+export interface ClockFaults {
+  /** Seconds of this clock in one true second. */
+  readonly rate?: number;
+  /** Milliseconds that the monotonic clock is ahead: hosts boot at different times. */
+  readonly offset?: number;
+}
+
+/** A host's clocks. The monotonic one may run fast or slow; the wall clock may jump as well, and nothing may hang on it. */
+export class SimClock implements Clock {
+  readonly #world: World;
+  readonly #thread: SimThread;
+  readonly #rate: number;
+  readonly #offset: number;
+  #wallJump = 0;
+
+  constructor(world: World, thread: SimThread, { rate = 1, offset = 0 }: ClockFaults = {}) {
+    this.#world = world;
+    this.#thread = thread;
+    this.#rate = rate;
+    this.#offset = offset;
+  }
+
+  now(): number {
+    return this.#offset + this.#world.now * this.#rate;
+  }
+
+  wall(): number {
+    return 1_700_000_000_000 + this.#wallJump + this.#world.now * this.#rate;
+  }
+
+  jumpWall(ms: number): void {
+    this.#wallJump += ms;
+  }
+
+  after(ms: number, action: () => void): Timer {
+    return this.#world.schedule(Math.max(0, ms) / this.#rate, this.#thread, action);
+  }
+}

@@ -1,0 +1,97 @@
+import { assert } from "../base/assert.ts";
+import type { Timer } from "../env/clock.ts";
+import { EventQueue, type Scheduled } from "./event-queue.ts";
+import { SeededRandom } from "./random.ts";
+import { settle } from "./settle.ts";
+import type { SimEvent } from "./sim-event.ts";
+import type { SimThread } from "./sim-thread.ts";
+import { Trace } from "./trace.ts";
+
+interface Happening extends Scheduled {
+  readonly action: () => void;
+  readonly thread: SimThread | null;
+  cancelled: boolean;
+}
+
+/**
+ * Time and chance: one queue of events in one order, from one seed. Everything that happens in a simulation is an event
+ * of it; what belongs to a thread of a simulated process happens only while that thread lives, and not while it is
+ * paused. After an event of a thread all promises that can settle have settled before the next one.
+ */
+export class World {
+  readonly random: SeededRandom;
+  readonly trace = new Trace();
+  #now = 0;
+  #order = 0;
+  readonly #queue = new EventQueue<Happening>();
+  readonly #observers: ((event: SimEvent) => void)[] = [];
+  /** Broken invariants, in the order found. */
+  readonly violations: string[] = [];
+
+  constructor(seed: number) {
+    this.random = new SeededRandom(seed);
+  }
+
+  /** Milliseconds since the world began: the true time, which no node sees. */
+  get now(): number {
+    return this.#now;
+  }
+
+  /** `action` happens `delayMs` from now, by `thread` (null: by the world itself, without waiting for promises). */
+  schedule(delayMs: number, thread: SimThread | null, action: () => void): Timer {
+    assert(delayMs >= 0, "an event lies in the past");
+    const happening = { at: this.#now + delayMs, order: this.#order++, action, thread, cancelled: false };
+    this.#queue.push(happening);
+    return {
+      cancel: () => {
+        happening.cancelled = true;
+      },
+    };
+  }
+
+  observe(observer: (event: SimEvent) => void): void {
+    this.#observers.push(observer);
+  }
+
+  /** Tells the trace and the checkers what has just happened. */
+  emit(event: SimEvent): void {
+    this.trace.add(this.#now, event);
+    for (const observer of this.#observers) observer(event);
+  }
+
+  violation(text: string): void {
+    this.violations.push(`${this.#now.toFixed(3)} ms: ${text}`);
+    this.trace.note(this.#now, `VIOLATION ${text}`);
+  }
+
+  /** The next event. False: nothing will ever happen again. */
+  async step(): Promise<boolean> {
+    const next = this.#queue.pop();
+    if (next === null) return false;
+    if (next.cancelled || next.thread?.ended) return true;
+    this.#now = Math.max(this.#now, next.at);
+    if (next.thread === null) {
+      next.action();
+      return true;
+    }
+    if (next.thread.hold(next)) return true;
+    next.action();
+    await settle();
+    return true;
+  }
+
+  /** Runs until `done` or until time `untilMs`, whichever is first; true if it was `done`. Stops at a violation. */
+  async run(untilMs: number, done: () => boolean = () => false): Promise<boolean> {
+    await settle();
+    for (;;) {
+      if (done()) return true;
+      if (this.violations.length > 0) return false;
+      const next = this.#queue.peek();
+      if (next === null || next.at > untilMs) {
+        this.#now = Math.max(this.#now, untilMs);
+        return false;
+      }
+      await this.step();
+    }
+  }
+}
