@@ -1,0 +1,72 @@
+import { MdError } from "../base/md-error.ts";
+import { sector, slotNumber } from "../base/units.ts";
+import type { BlockDevice } from "../blockdev/block-device.ts";
+import { MAX_DEVICES } from "../superblock/superblock.ts";
+import { encodeSuperblock } from "../superblock/superblock-codec.ts";
+import { addSpare } from "./array-state.ts";
+import { readSlot, writeSlot } from "./bitmap-store.ts";
+import { inSyncMembers, type MdArray, memberByNumber } from "./md-array.ts";
+import type { Member } from "./member.ts";
+import { superblockOf } from "./superblock-of.ts";
+import { wipeSuperblocks } from "./superblock-store.ts";
+import { type MemberDevices, writePadded } from "./write-members.ts";
+
+/** What the new device will be to the array, as mdadm would choose it. E_DEVICE_SMALL, E_VALUE when no number is left. */
+export function planMember(array: MdArray, device: BlockDevice, deviceUuid: Uint8Array): Member {
+  const [model] = inSyncMembers(array);
+  if (model === undefined) throw new MdError("E_NO_DEVICE", `"${array.name}" has no in-sync member`);
+  const available = Math.max(0, device.size - model.dataOffset);
+  if (available < array.memberSize) {
+    const lacking = array.memberSize - available;
+    throw new MdError("E_DEVICE_SMALL", `${device.path} is ${lacking} sectors smaller than the array needs`, {
+      why: `it has ${device.size} sectors, ${model.dataOffset + array.memberSize} are needed`,
+    });
+  }
+  let number = array.raidDisks;
+  while (memberByNumber(array, number) !== null) number++;
+  if (number >= MAX_DEVICES) throw new MdError("E_VALUE", `"${array.name}" has no device number left`);
+  return {
+    number,
+    raidDisk: null,
+    state: "spare",
+    recoveredTo: sector(0),
+    deviceUuid,
+    superOffset: model.superOffset,
+    dataOffset: model.dataOffset,
+    dataSize: sector(available),
+    devFlags: 0,
+    correctedReads: 0,
+  };
+}
+
+/**
+ * Makes the device ready to be found by all nodes: every slot's bitmap as an in-sync member has it, then, when that is
+ * durable, a superblock that calls it a spare. On a device error it is wiped again and the error thrown.
+ */
+export async function prepareMember(
+  array: MdArray,
+  devices: MemberDevices,
+  spare: Member,
+  device: BlockDevice,
+): Promise<void> {
+  const [source] = inSyncMembers(array);
+  const from = source === undefined ? undefined : devices.get(source.number);
+  if (source === undefined || from === undefined) {
+    throw new MdError("E_NO_DEVICE", `"${array.name}" has no in-sync member`);
+  }
+  const withSpare = addSpare(array, spare).array;
+  const alone: MdArray = { ...withSpare, members: [spare] };
+  try {
+    await wipeSuperblocks(device);
+    for (let slot = 0; slot < array.bitmap.slots; slot++) {
+      const content = await readSlot(array, source, from, slotNumber(slot));
+      const [failure] = await writeSlot(alone, new Map([[spare.number, device]]), slotNumber(slot), content);
+      if (failure !== undefined) throw failure.error;
+    }
+    await writePadded(device, { at: spare.superOffset, bytes: encodeSuperblock(superblockOf(withSpare, spare)) });
+    await device.flush();
+  } catch (error) {
+    await wipeSuperblocks(device).catch(() => []);
+    throw error;
+  }
+}

@@ -1,0 +1,197 @@
+import { MdError } from "../base/md-error.ts";
+import { type Sector, sector } from "../base/units.ts";
+import { Feature, hasFeature, isActiveRole, ROLE_FAULTY, roleOf, type Superblock } from "../superblock/superblock.ts";
+import { inSyncMembers, type MdArray, memberByNumber, memberByRaidDisk } from "./md-array.ts";
+import type { Member } from "./member.ts";
+import { memberOf } from "./superblock-of.ts";
+
+/** What a transition did; in the order in which the data plane must learn of it. */
+export type ArrayChange =
+  /** It gives up `raidDisk` (null: it was a spare). Nothing is read from it or written to it any more. */
+  | { readonly type: "failed"; readonly number: number; readonly raidDisk: number | null }
+  | { readonly type: "removed"; readonly number: number }
+  | { readonly type: "added"; readonly number: number }
+  /** A spare has taken a raid_disk, or a peer has got further with filling it. */
+  | { readonly type: "rebuilding"; readonly number: number; readonly raidDisk: number; readonly recoveredTo: Sector }
+  | { readonly type: "rebuilt"; readonly number: number; readonly raidDisk: number };
+
+export interface Transition {
+  /** Not yet written: `nextUpdate` and `writeSuperblocks` do that. */
+  readonly array: MdArray;
+  /** Empty: nothing to do, nothing to write. */
+  readonly changes: readonly ArrayChange[];
+}
+
+const unchanged = (array: MdArray): Transition => ({ array, changes: [] });
+
+function replaceMember(array: MdArray, member: Member): MdArray {
+  const members = array.members.filter(({ number }) => number !== member.number);
+  return { ...array, members: [...members, member].sort((a, b) => a.number - b.number) };
+}
+
+function existing(array: MdArray, number: number): Member {
+  const member = memberByNumber(array, number);
+  if (member === null) throw new MdError("E_MEMBER_NOT_FOUND", `"${array.name}" has no member number ${number}`);
+  return member;
+}
+
+/** Would nothing be left to read from if `number` failed? A member that is no full copy is never the last. */
+export function isLastCopy(array: MdArray, number: number): boolean {
+  const inSync = inSyncMembers(array);
+  return inSync.length === 1 && inSync[0]?.number === number;
+}
+
+/** E_LAST_COPY, E_MEMBER_NOT_FOUND. Failing a faulty member again changes nothing. */
+export function failMember(array: MdArray, number: number): Transition {
+  const member = existing(array, number);
+  if (member.state === "faulty") return unchanged(array);
+  if (isLastCopy(array, number)) {
+    throw new MdError("E_LAST_COPY", `failing member ${number} of "${array.name}" would lose the last good copy`);
+  }
+  return {
+    array: replaceMember(array, { ...member, state: "faulty", raidDisk: null, recoveredTo: sector(0) }),
+    changes: [{ type: "failed", number, raidDisk: member.raidDisk }],
+  };
+}
+
+/** Faulty members and spares only: E_MEMBER_ACTIVE, E_MEMBER_NOT_FOUND. */
+export function removeMember(array: MdArray, number: number): Transition {
+  const { state } = existing(array, number);
+  if (state === "in_sync" || state === "rebuilding") {
+    throw new MdError("E_MEMBER_ACTIVE", `member ${number} of "${array.name}" is an active member`);
+  }
+  return {
+    array: { ...array, members: array.members.filter((member) => member.number !== number) },
+    changes: [{ type: "removed", number }],
+  };
+}
+
+/** Binds a device that is prepared (see `prepareMember`) as a spare. E_DEVICE_IN_ARRAY if its number is taken. */
+export function addSpare(array: MdArray, spare: Member): Transition {
+  if (memberByNumber(array, spare.number) !== null) {
+    throw new MdError("E_DEVICE_IN_ARRAY", `"${array.name}" has a member number ${spare.number} already`);
+  }
+  const member: Member = { ...spare, state: "spare", raidDisk: null, recoveredTo: sector(0) };
+  const maxDev = Math.max(array.maxDev, spare.number + 1);
+  return {
+    array: { ...replaceMember(array, member), maxDev },
+    changes: [{ type: "added", number: spare.number }],
+  };
+}
+
+/** Every vacant raid_disk takes a spare, lowest numbers first; what it holds counts for nothing until it is filled. */
+export function activateSpares(array: MdArray): Transition {
+  let next = array;
+  const changes: ArrayChange[] = [];
+  const spares = array.members.filter((member) => member.state === "spare");
+  for (let raidDisk = 0; raidDisk < array.raidDisks; raidDisk++) {
+    if (memberByRaidDisk(array, raidDisk) !== null) continue;
+    const spare = spares.shift();
+    if (spare === undefined) break;
+    const recoveredTo = sector(0);
+    next = replaceMember(next, { ...spare, state: "rebuilding", raidDisk, recoveredTo });
+    changes.push({ type: "rebuilding", number: spare.number, raidDisk, recoveredTo });
+  }
+  return { array: next, changes };
+}
+
+/** Filled below `recoveredTo` sectors; never backwards. */
+export function memberRecovered(array: MdArray, number: number, recoveredTo: Sector): Transition {
+  const member = existing(array, number);
+  if (member.state !== "rebuilding" || member.raidDisk === null || recoveredTo <= member.recoveredTo) {
+    return unchanged(array);
+  }
+  return {
+    array: replaceMember(array, { ...member, recoveredTo }),
+    changes: [{ type: "rebuilding", number, raidDisk: member.raidDisk, recoveredTo }],
+  };
+}
+
+/** All of it is filled: from now on it is a full copy. */
+export function memberRebuilt(array: MdArray, number: number): Transition {
+  const member = existing(array, number);
+  if (member.state !== "rebuilding" || member.raidDisk === null) return unchanged(array);
+  return {
+    array: replaceMember(array, { ...member, state: "in_sync", recoveredTo: sector(0) }),
+    changes: [{ type: "rebuilt", number, raidDisk: member.raidDisk }],
+  };
+}
+
+/**
+ * What a peer has written (METADATA_UPDATED): `announced` is the superblock of the member it named; `superblocks` are
+ * those of all members that could be read, by number, for what each says of itself. An announcement older than what we
+ * know changes nothing. A size or number of disks that differs is E_METADATA_UNSUPPORTED. Source: md-cluster, 16.
+ */
+export function applyPeerUpdate(
+  array: MdArray,
+  announced: Superblock,
+  superblocks: ReadonlyMap<number, Superblock>,
+): Transition {
+  if (announced.events < array.events) return unchanged(array);
+  if (announced.size !== array.memberSize || announced.raidDisks !== array.raidDisks) {
+    throw new MdError("E_METADATA_UNSUPPORTED", `another node has changed the size or shape of "${array.name}"`);
+  }
+  let next: MdArray = {
+    ...array,
+    events: announced.events,
+    updated: announced.utime,
+    resyncOffset: announced.resyncOffset,
+    maxDev: Math.max(array.maxDev, announced.devRoles.length),
+  };
+  const changes: ArrayChange[] = [];
+  for (const member of array.members) {
+    const change = peerChange(member, roleOf(announced, member.number), superblocks.get(member.number) ?? null);
+    if (change === null) continue;
+    changes.push(change);
+    next = applyChange(next, member, change);
+  }
+  return { array: next, changes };
+}
+
+/** What became of one member, by the table of roles and its own superblock. */
+function peerChange(member: Member, role: number, own: Superblock | null): ArrayChange | null {
+  const { number, raidDisk, state } = member;
+  if (!isActiveRole(role)) {
+    if (state === "faulty") return role === ROLE_FAULTY ? null : { type: "removed", number };
+    if (state === "spare") return role === ROLE_FAULTY ? { type: "failed", number, raidDisk } : null;
+    // Also when the table has forgotten it altogether: whoever writes such a table does not write to the member.
+    return { type: "failed", number, raidDisk };
+  }
+  // Without its own word a member that we did not know as a copy counts for nothing.
+  const filling = own === null ? state !== "in_sync" : hasFeature(own, Feature.recoveryOffset);
+  if (!filling) return state === "in_sync" && raidDisk === role ? null : { type: "rebuilt", number, raidDisk: role };
+  const recoveredTo = sector(own === null ? member.recoveredTo : Number(own.recoveryOffset));
+  if (state === "rebuilding" && raidDisk === role && recoveredTo === member.recoveredTo) return null;
+  return { type: "rebuilding", number, raidDisk: role, recoveredTo };
+}
+
+function applyChange(array: MdArray, member: Member, change: ArrayChange): MdArray {
+  switch (change.type) {
+    case "failed":
+      return replaceMember(array, { ...member, state: "faulty", raidDisk: null, recoveredTo: sector(0) });
+    case "removed":
+      return { ...array, members: array.members.filter(({ number }) => number !== change.number) };
+    case "rebuilding":
+      return replaceMember(array, {
+        ...member,
+        state: "rebuilding",
+        raidDisk: change.raidDisk,
+        recoveredTo: change.recoveredTo,
+      });
+    case "rebuilt":
+      return replaceMember(array, {
+        ...member,
+        state: "in_sync",
+        raidDisk: change.raidDisk,
+        recoveredTo: sector(0),
+      });
+    case "added":
+      return array;
+  }
+}
+
+/** The spare that the superblock of a device new to us describes; null if it is no device of this array's. */
+export function spareOf(array: MdArray, superblock: Superblock): Member | null {
+  if (!superblock.setUuid.every((byte, i) => byte === array.uuid[i])) return null;
+  return memberOf(superblock, { raidDisk: null, state: "spare", recoveredTo: sector(0) });
+}

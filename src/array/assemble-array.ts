@@ -1,0 +1,160 @@
+import { MdError } from "../base/md-error.ts";
+import { sector } from "../base/units.ts";
+import type { BlockDevice } from "../blockdev/block-device.ts";
+import { type Candidate, type Choice, pickSuperblock } from "../superblock/pick-superblock.ts";
+import { Feature, hasFeature, type Superblock } from "../superblock/superblock.ts";
+import { arraySize } from "./array-size.ts";
+import { readBitmapShape } from "./bitmap-store.ts";
+import type { MdArray } from "./md-array.ts";
+import type { Member } from "./member.ts";
+import { memberOf } from "./superblock-of.ts";
+import { readSuperblock } from "./superblock-store.ts";
+import type { MemberDevices } from "./write-members.ts";
+
+export interface AssembleOptions {
+  /** Go on although members are gone that nobody has recorded as gone: they may hold newer data. */
+  readonly run?: boolean;
+  /** Of contradicting histories, take the newer one. */
+  readonly force?: boolean;
+  /** Only this array (16 bytes). */
+  readonly uuid?: Uint8Array;
+}
+
+export interface RefusedDevice {
+  readonly path: string;
+  readonly number: number;
+  /** For people; does not name the path. */
+  readonly reason: string;
+}
+
+export interface Assembly {
+  readonly array: MdArray;
+  /** The devices of `array.members`, by number. */
+  readonly devices: MemberDevices;
+  /** Given, but not part of the array: the caller closes them. */
+  readonly refused: readonly RefusedDevice[];
+  /** Active in the freshest superblock, but not here; empty unless `run`. */
+  readonly missing: readonly { readonly number: number; readonly raidDisk: number }[];
+}
+
+interface Opened extends Candidate {
+  readonly device: BlockDevice;
+}
+
+/**
+ * Reads the superblocks of open devices and makes an array of them. Devices without a superblock are an error, as are
+ * devices of different arrays. E_NO_SUPERBLOCK, E_CHECKSUM, E_SUPERBLOCK_BAD, E_METADATA_UNSUPPORTED, E_CLUSTER_ONLY,
+ * E_LEVEL_UNSUPPORTED, E_CLUSTER_CONFLICT, E_NO_DEVICE (a member that should be there is not; see `run`), E_IO.
+ */
+export async function assembleArray(given: readonly BlockDevice[], options: AssembleOptions = {}): Promise<Assembly> {
+  const opened = await Promise.all(
+    given.map(
+      async (device): Promise<Opened> => ({ path: device.path, device, superblock: await readSuperblock(device) }),
+    ),
+  );
+  const { uuid } = options;
+  const ours =
+    uuid === undefined ? opened : opened.filter((one) => one.superblock.setUuid.every((b, i) => b === uuid[i]));
+  const choice = pickSuperblock(ours, { force: options.force ?? false });
+  checkSupported(choice);
+  if (choice.missing.length > 0 && options.run !== true) refuseMissing(choice);
+  const members = choice.used.map(
+    ({ candidate, role }): Member =>
+      memberOf(candidate.superblock, {
+        raidDisk: role.type === "spare" ? null : role.raidDisk,
+        state: role.type,
+        recoveredTo: role.type === "rebuilding" ? role.recoveredTo : sector(0),
+      }),
+  );
+  return {
+    array: await describe(choice, members),
+    devices: new Map(choice.used.map(({ candidate }) => [candidate.superblock.devNumber, candidate.device])),
+    refused: choice.refused.map(({ candidate, reason }) => ({
+      path: candidate.path,
+      number: candidate.superblock.devNumber,
+      reason,
+    })),
+    missing: choice.missing,
+  };
+}
+
+/** The array that the chosen superblocks and the first in-sync member's bitmap describe. */
+async function describe(choice: Choice<Opened>, members: readonly Member[]): Promise<MdArray> {
+  const { superblock } = choice.freshest;
+  const source = choice.used.find(({ role }) => role.type === "in_sync")?.candidate ?? choice.freshest;
+  const shape = await readBitmapShape(source.device, source.superblock);
+  if (shape.super.version !== 5) {
+    throw new MdError("E_CLUSTER_ONLY", `the array "${superblock.setName}" has a bitmap that is not clustered`);
+  }
+  return {
+    uuid: superblock.setUuid,
+    name: superblock.setName,
+    minor: superblock.minor,
+    level: superblock.level,
+    layout: superblock.layout,
+    chunkSectors: superblock.chunkSectors,
+    raidDisks: superblock.raidDisks,
+    memberSize: superblock.size,
+    size: arraySize({ ...superblock, memberSize: superblock.size }),
+    created: superblock.ctime,
+    updated: superblock.utime,
+    events: superblock.events,
+    resyncOffset: superblock.resyncOffset,
+    bitmap: {
+      layout: shape.layout,
+      offset: superblock.bitmapOffset,
+      daemonSleep: shape.super.daemonSleep,
+      slots: shape.super.nodes,
+      clusterName: shape.super.clusterName,
+    },
+    maxDev: superblock.devRoles.length,
+    members: [...members].sort((a, b) => a.number - b.number),
+  };
+}
+
+/** What we do not know how to keep right, we do not start. */
+function checkSupported(choice: Choice<Opened>): void {
+  const { superblock } = choice.freshest;
+  const name = `the array "${superblock.setName}"`;
+  if (!hasFeature(superblock, Feature.clustered) || !hasFeature(superblock, Feature.bitmapOffset)) {
+    throw new MdError("E_CLUSTER_ONLY", `${name} is not clustered`, {
+      why: "nothing would keep two hosts from using it at once",
+    });
+  }
+  if (superblock.level !== 1) {
+    throw new MdError("E_LEVEL_UNSUPPORTED", `${name} has level ${superblock.level}; only raid1 is supported`);
+  }
+  if (superblock.minor !== 2) {
+    throw new MdError(
+      "E_METADATA_UNSUPPORTED",
+      `${name} has metadata 1.${superblock.minor}; clustered arrays have 1.2`,
+    );
+  }
+  for (const { candidate } of choice.used) checkFeatures(candidate.path, candidate.superblock);
+}
+
+const unsupported = [
+  ["reshapeActive", "it is being reshaped"],
+  ["newOffset", "it is being reshaped"],
+  ["badBlocks", "it has a list of bad blocks"],
+  ["replacement", "it replaces another member"],
+  ["journal", "the array has a journal"],
+  ["ppl", "the array has a partial parity log"],
+] as const;
+
+function checkFeatures(path: string, superblock: Superblock): void {
+  for (const [feature, why] of unsupported) {
+    if (!hasFeature(superblock, Feature[feature])) continue;
+    throw new MdError("E_METADATA_UNSUPPORTED", `${path} cannot be used: ${why}`);
+  }
+}
+
+function refuseMissing({ freshest, missing, refused }: Choice<Opened>): never {
+  const places = missing.map(({ raidDisk }) => raidDisk).join(", ");
+  const stale = refused.map(({ candidate, reason }) => `${candidate.path}: ${reason}`);
+  const why = stale.length > 0 ? stale.join("; ") : "it may hold newer data than the members that are here";
+  throw new MdError("E_NO_DEVICE", `"${freshest.superblock.setName}": no current member for raid disk ${places}`, {
+    why,
+    hint: "find the missing member, or start without it: mdctl assemble --run",
+  });
+}

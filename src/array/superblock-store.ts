@@ -1,0 +1,71 @@
+import { MdError } from "../base/md-error.ts";
+import { sector } from "../base/units.ts";
+import type { BlockDevice } from "../blockdev/block-device.ts";
+import type { Superblock } from "../superblock/superblock.ts";
+import { decodeSuperblock, encodeSuperblock, hasSuperblockMagic } from "../superblock/superblock-codec.ts";
+import { SUPERBLOCK_READ_BYTES, superblockPlaces } from "../superblock/superblock-location.ts";
+import { type MdArray, writableMembers } from "./md-array.ts";
+import type { Member } from "./member.ts";
+import { superblockOf } from "./superblock-of.ts";
+import { type MemberDevices, type MemberFailure, readBytes, writeMembers, writePadded } from "./write-members.ts";
+
+/**
+ * The superblock of a device, wherever it lies: of several whole ones the array created last counts, as for mdadm.
+ * E_NO_SUPERBLOCK, or the error of the first place that holds a broken one.
+ */
+export async function readSuperblock(device: BlockDevice): Promise<Superblock> {
+  const { path, size } = device;
+  let best: Superblock | null = null;
+  let broken: MdError | null = null;
+  for (const { minor, at } of superblockPlaces(size)) {
+    const found = await readBytes(device, at, SUPERBLOCK_READ_BYTES);
+    if (!hasSuperblockMagic(found)) continue;
+    try {
+      const superblock = decodeSuperblock(found, { path, minor, at, deviceSize: size });
+      if (best === null || superblock.ctime.seconds > best.ctime.seconds) best = superblock;
+    } catch (error) {
+      if (!(error instanceof MdError)) throw error;
+      // At the usual place a broken one is no accident: what lies elsewhere may be somebody's data.
+      if (minor === 2) throw error;
+      broken ??= error;
+    }
+  }
+  if (best !== null) return best;
+  throw broken ?? new MdError("E_NO_SUPERBLOCK", `${path} has no md superblock`);
+}
+
+/**
+ * Writes every non-faulty member's (or only these members') superblock as `array` says, durably. Resolves with the members that could not be
+ * written: they must be failed and all superblocks written once more (on-disk format, 14).
+ */
+export const writeSuperblocks = (
+  array: MdArray,
+  devices: MemberDevices,
+  members: readonly Member[] = writableMembers(array),
+): Promise<readonly MemberFailure[]> =>
+  writeMembers(members, devices, (member) => [
+    { at: member.superOffset, bytes: encodeSuperblock(superblockOf(array, member)) },
+  ]);
+
+/** Where metadata 0.90 has its superblock: 64 KiB aligned, at least 64 KiB before the end. It has the same magic. */
+const oldSuperblockSector = (deviceSize: number): number => Math.floor(deviceSize / 128) * 128 - 128;
+
+/**
+ * Makes sure that nothing takes the device for a member: every md superblock on it, whole or broken, is overwritten
+ * with zeros, durably. Resolves with the sectors where there was one.
+ */
+export async function wipeSuperblocks(device: BlockDevice): Promise<readonly number[]> {
+  const places = superblockPlaces(device.size).map(({ at }) => Number(at));
+  const old = oldSuperblockSector(device.size);
+  if (old >= 0) places.push(old);
+  const wiped: number[] = [];
+  for (const at of new Set(places)) {
+    const found = await readBytes(device, at, SUPERBLOCK_READ_BYTES);
+    if (!hasSuperblockMagic(found)) continue;
+    const bytes = new Uint8Array(SUPERBLOCK_READ_BYTES);
+    await writePadded(device, { at: sector(at), bytes });
+    wiped.push(at);
+  }
+  if (wiped.length > 0) await device.flush();
+  return wiped;
+}

@@ -1,0 +1,60 @@
+import { MdError } from "../base/md-error.ts";
+import { type Sector, sector } from "../base/units.ts";
+import type { BlockDevice } from "../blockdev/block-device.ts";
+import type { Member } from "./member.ts";
+
+/** Open devices by member number. */
+export type MemberDevices = ReadonlyMap<number, BlockDevice>;
+
+/** A member that could not be written: it must be failed before anything relies on the write. */
+export interface MemberFailure {
+  readonly number: number;
+  readonly error: MdError;
+}
+
+export interface MetadataWrite {
+  readonly at: Sector;
+  readonly bytes: Uint8Array;
+}
+
+/** Writes whole blocks of the device: what is short of one is filled up with zeros. */
+export async function writePadded(device: BlockDevice, { at, bytes }: MetadataWrite): Promise<void> {
+  const block = device.logicalBlockSize;
+  const padded = new Uint8Array(Math.ceil(bytes.byteLength / block) * block);
+  padded.set(bytes);
+  await device.write(at, padded);
+}
+
+/**
+ * Writes to all `members` at once and makes it durable. Resolves when every one of them has answered, with those that
+ * failed; never rejects for a device.
+ */
+export async function writeMembers(
+  members: readonly Member[],
+  devices: MemberDevices,
+  contentOf: (member: Member) => readonly MetadataWrite[],
+): Promise<readonly MemberFailure[]> {
+  const results = await Promise.all(
+    members.map(async (member): Promise<MemberFailure | null> => {
+      try {
+        const device = devices.get(member.number);
+        if (device === undefined) throw new MdError("E_NO_DEVICE", `member ${member.number} is not on this host`);
+        for (const write of contentOf(member)) await writePadded(device, write);
+        await device.flush();
+        return null;
+      } catch (error) {
+        if (!(error instanceof MdError)) throw error;
+        return { number: member.number, error };
+      }
+    }),
+  );
+  return results.filter((result) => result !== null);
+}
+
+/** Reads `length` bytes and as many more as the device's blocks need. */
+export async function readBytes(device: BlockDevice, at: number, length: number): Promise<Uint8Array> {
+  const block = device.logicalBlockSize;
+  const whole = new Uint8Array(Math.ceil(length / block) * block);
+  await device.read(sector(at), whole);
+  return whole.subarray(0, length);
+}
