@@ -140,7 +140,10 @@ export function applyPeerUpdate(
   };
   const changes: ArrayChange[] = [];
   for (const member of array.members) {
-    const change = peerChange(member, roleOf(announced, member.number), superblocks.get(member.number) ?? null);
+    const own = superblocks.get(member.number);
+    // One that the update did not reach says nothing about what the member is now.
+    const current = own !== undefined && own.events >= announced.events ? own : null;
+    const change = peerChange(member, roleOf(announced, member.number), current);
     if (change === null) continue;
     changes.push(change);
     next = applyChange(next, member, change);
