@@ -41,7 +41,7 @@ export class SimRing implements IoRing {
   readonly #options: SimRingOptions;
   readonly #devices: ({ readonly disk: SimDisk; readonly readOnly: boolean } | null)[] = [];
   readonly #ready: { readonly tag: Tag; readonly result: number }[] = [];
-  /** Operations take effect when they are submitted, not when they are queued. */
+  /** Operations take effect when a turn submits them, not when they are queued. */
   #queued: (() => void)[] = [];
   #listener: () => void = () => {};
   #pendingWake = false;
@@ -156,6 +156,7 @@ export class SimRing implements IoRing {
   }
 
   #queue(device: DeviceIndex, at: number, sectors: number, tag: Tag, op: () => DiskOp, result?: number): void {
+    this.wake();
     const errno = this.#mistake(device, at, sectors);
     const disk = this.#devices[device]?.disk;
     if (errno !== 0 || disk === undefined) {
@@ -183,11 +184,8 @@ export class SimRing implements IoRing {
 
   /** Comes back with the next turn, as from a kernel that looked at it and said no. */
   #refuse(tag: Tag, result: number): void {
-    this.#inFlight++;
-    this.#queued.push(() => {
-      this.#inFlight--;
-      this.#complete(tag, result);
-    });
+    this.wake();
+    this.#queued.push(() => this.#complete(tag, result));
   }
 
   #complete(tag: Tag, result: number): void {
