@@ -1,0 +1,91 @@
+import type { Random } from "../../env/random.ts";
+import { BLOCK_BYTES, patternOf, seedOf } from "./pattern.ts";
+
+/** As much of an NBD connection as a workload needs. */
+export interface BlockStore {
+  read(offset: number, length: number): Promise<Buffer>;
+  write(offset: number, data: Buffer): Promise<void>;
+}
+
+/** What happened to one block: the last write that was acknowledged, and those sent after it without an answer. */
+interface BlockHistory {
+  acknowledged: number | null;
+  unanswered: number[];
+}
+
+export interface VerifyResult {
+  readonly blocks: number;
+  /** Blocks whose content no acknowledged or unanswered write explains: lost, torn or foreign. */
+  readonly wrong: readonly number[];
+}
+
+/**
+ * A workload that knows what must be on the disk: random blocks of its own region, several in flight, never two on the
+ * same block. After a crash a block must hold its last acknowledged write, or one that was sent and never answered.
+ */
+export class VerifyingWriter {
+  readonly #firstBlock: number;
+  readonly #blocks: number;
+  readonly #random: Random;
+  readonly #history = new Map<number, BlockHistory>();
+  readonly #busy = new Set<number>();
+  #seed = 0;
+  acknowledgedWrites = 0;
+
+  constructor(region: { readonly firstBlock: number; readonly blocks: number }, random: Random) {
+    this.#firstBlock = region.firstBlock;
+    this.#blocks = region.blocks;
+    this.#random = random;
+  }
+
+  /** Writes with `depth` requests in flight until `signal` aborts or the connection breaks; never rejects for that. */
+  async run(store: BlockStore, depth: number, signal: AbortSignal): Promise<void> {
+    await Promise.all(Array.from({ length: depth }, () => this.#writeUntil(store, signal)));
+  }
+
+  async #writeUntil(store: BlockStore, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const block = this.#idleBlock();
+      const seed = ++this.#seed;
+      const history = this.#history.get(block) ?? { acknowledged: null, unanswered: [] };
+      this.#history.set(block, history);
+      history.unanswered.push(seed);
+      this.#busy.add(block);
+      try {
+        await store.write(block * BLOCK_BYTES, patternOf(block, seed));
+      } catch {
+        // Sent and not answered: it may or may not be there, and the connection is of no more use.
+        return;
+      } finally {
+        this.#busy.delete(block);
+      }
+      history.acknowledged = seed;
+      history.unanswered = [];
+      this.acknowledgedWrites++;
+    }
+  }
+
+  #idleBlock(): number {
+    for (;;) {
+      const block = this.#firstBlock + Math.floor(this.#random.next() * this.#blocks);
+      if (!this.#busy.has(block)) return block;
+    }
+  }
+
+  /** Reads every block ever written and compares. What is found becomes what must stay. */
+  async verify(store: BlockStore): Promise<VerifyResult> {
+    const wrong: number[] = [];
+    for (const [block, history] of this.#history) {
+      const bytes = await store.read(block * BLOCK_BYTES, BLOCK_BYTES);
+      const seed = bytes.every((byte) => byte === 0) ? null : seedOf(block, bytes);
+      const untouched = history.acknowledged === null && bytes.every((byte) => byte === 0);
+      const explained = seed !== null && (seed === history.acknowledged || history.unanswered.includes(seed));
+      if (!untouched && !explained) wrong.push(block);
+      else if (seed !== null) {
+        history.acknowledged = seed;
+        history.unanswered = [];
+      }
+    }
+    return { blocks: this.#history.size, wrong };
+  }
+}
