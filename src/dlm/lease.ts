@@ -34,3 +34,12 @@ export function leaseState(times: LeaseTimes, renewedAt: number, now: number): L
   if (age >= stopAfter(times)) return "lost";
   return age >= stopAfter(times) / 2 ? "late" : "held";
 }
+
+/**
+ * How long after the proof that a process has ended its writes may still reach a disk: the kernel tears an io_uring
+ * down after the pid is gone, and what it had handed to the device by then still completes.
+ */
+export const settleAfterExit = ({ leaseMs }: LeaseTimes): number => leaseMs / 10;
+
+/** A call without an answer for this long is sent again (with the same rid). */
+export const repeatAfter = ({ leaseMs }: LeaseTimes): number => leaseMs / 2;

@@ -1,38 +1,266 @@
-import type { Env } from "../env/env.ts";
-import type { LeaseTimes } from "./lease.ts";
-import type { LockMaster } from "./lock-master.ts";
-import type { LeaseSink, Lockspace, LockspaceListener } from "./lockspace.ts";
-import type { ProcessIdentity } from "./process-identity.ts";
+import { assert } from "../base/assert.ts";
+import { deferred } from "../base/deferred.ts";
+import { MdError } from "../base/md-error.ts";
+import { type SlotNumber, slotNumber } from "../base/units.ts";
+import type { Timer } from "../env/clock.ts";
+import { EventInbox } from "./event-inbox.ts";
+import type { JoinOptions } from "./join-options.ts";
+import { type LeaseState, leaseState, renewEvery, stopAfter } from "./lease.ts";
+import type { LockEvent, LockReply } from "./lock-call.ts";
+import { lockFlag } from "./lock-flags.ts";
+import { LockHandle } from "./lock-handle.ts";
+import type { Subscription } from "./lock-master.ts";
+import { lockModes } from "./lock-mode.ts";
+import { lockStatus, lockStatusName } from "./lock-status.ts";
+import type { Lock, Lockspace, LockspaceDump, LockspaceMember, OpenOptions } from "./lockspace.ts";
+import { lockspaceDump } from "./lockspace-dump.ts";
+import { type Joined, LockspaceJoin } from "./lockspace-join.ts";
+import { MemberSession } from "./member-session.ts";
+import { MemberWatch } from "./member-watch.ts";
+import { withTimeout } from "./with-timeout.ts";
 
-export interface JoinOptions {
-  readonly master: LockMaster;
-  /** Up to 64 letters, digits, dots, underscores and dashes (an array's UUID). */
-  readonly name: string;
-  readonly cluster: string;
-  readonly node: string;
-  /** No slot at or above it is taken (0-based): E_NODES_FULL. At most 64. */
-  readonly slots: number;
-  readonly lease: LeaseTimes;
-  readonly env: Env;
-  readonly listener: LockspaceListener;
-  readonly leaseSink: LeaseSink;
-  /** This process, so that the others on this host can prove its end. Left out where that makes no sense. */
-  readonly process?: ProcessIdentity;
-  /**
-   * Has this process surely ended? Must answer false for a process of another host. Then the member is declared dead
-   * after a tenth of a lease instead of a whole one.
-   */
-  readonly isProcessGone?: (process: ProcessIdentity) => boolean;
-  /** Gives up joining (E_CANCELLED). */
-  readonly signal?: AbortSignal;
-}
+const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 
 /**
  * Becomes a member of a lockspace, creating it if need be. A former life of this node (same name) is evicted first,
  * which takes a lease unless its end can be proved. No callback is made before it resolves.
- * Rejects with E_LOCK_SERVICE_LOST (no answer for a lease), E_NODES_FULL, E_PROTOCOL_VERSION (lease length or
- * version differ from the other members'), E_CANCELLED.
+ * Rejects with E_LOCK_SERVICE_LOST (no answer for a lease), E_NODES_FULL, E_NODE_ALIVE (the node name is in use),
+ * E_PROTOCOL_VERSION (lease length or version differ from the other members'), E_CANCELLED, E_VALUE.
  */
-export function joinLockspace(_options: JoinOptions): Promise<Lockspace> {
-  return Promise.reject(new Error("not yet"));
+export async function joinLockspace(options: JoinOptions): Promise<Lockspace> {
+  for (const name of [options.name, options.cluster]) {
+    if (!NAME.test(name)) {
+      const hint = "use 1 to 64 letters, digits, dots, underscores and dashes";
+      throw new MdError("E_VALUE", `${JSON.stringify(name)} cannot name a cluster or lockspace`, { hint });
+    }
+  }
+  assert(options.slots >= 1 && options.slots <= 64, `a lockspace has 1 to 64 slots, not ${options.slots}`);
+  const joined = await new LockspaceJoin(options).run();
+  const client = new LockspaceClient(options, joined);
+  await client.start();
+  return client;
 }
+
+class LockspaceClient implements Lockspace {
+  readonly name: string;
+  readonly slot: SlotNumber;
+  readonly #options: JoinOptions;
+  readonly #joined: Joined;
+  readonly #inbox = new EventInbox((event) => this.#handle(event));
+  readonly #session: MemberSession;
+  readonly #watch: MemberWatch;
+  readonly #locks = new Map<number, LockHandle>();
+  #members: readonly LockspaceMember[] = [];
+  #generation: number;
+  #counter = 0;
+  /** When the last renewal that was acknowledged was sent. */
+  #renewedAt = Number.NEGATIVE_INFINITY;
+  #reachable = true;
+  #leaseState: LeaseState = "held";
+  #leaving = false;
+  #started = false;
+  readonly #firstRenewal = deferred<true>();
+  #reconnected: Subscription | null = null;
+  #timer: Timer | null = null;
+  #end: MdError | null = null;
+
+  constructor(options: JoinOptions, joined: Joined) {
+    const { master, lease, env } = options;
+    const { lockspace, incarnation, reply } = joined;
+    this.#options = options;
+    this.#joined = joined;
+    this.name = options.name;
+    this.slot = slotNumber(reply.value - 1);
+    this.#generation = reply.generation;
+    this.#members = (reply.members ?? []).map(toMember);
+    this.#watch = new MemberWatch(lease, options.isProcessGone);
+    this.#session = new MemberSession({
+      master,
+      lockspace,
+      slot: reply.value,
+      incarnation,
+      epoch: reply.epoch,
+      seen: reply.seq,
+      lease,
+      env,
+      inbox: this.#inbox,
+      onLost: (reason) => this.#lost(reason),
+    });
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get members(): readonly LockspaceMember[] {
+    return this.#members;
+  }
+
+  /** Resolves with the first acknowledged renewal: before it there is no lease to write under. */
+  async start(): Promise<void> {
+    const { env, lease, master } = this.#options;
+    this.#inbox.take(this.#joined.reply.events);
+    this.#reconnected = master.onReachable((reachable) => {
+      if (reachable) void this.#renew();
+    });
+    this.#tick();
+    if ((await withTimeout(env.clock, lease.leaseMs, this.#firstRenewal.promise)) === null) {
+      this.#stop(new MdError("E_LOCK_SERVICE_LOST", `the lock server ${master.about} stopped answering`));
+    }
+    if (this.#end !== null) throw this.#end;
+    this.#started = true;
+    env.clock.after(0, () => this.#inbox.start());
+  }
+
+  async open(resource: string, options: OpenOptions): Promise<Lock> {
+    const flags = lockFlag.EXPEDITE | (options.lvb ? lockFlag.VALBLK : 0);
+    const bast = options.onBast !== undefined;
+    const call = { op: "lock", name: resource, mode: 0, flags, bast } as const;
+    const opened = deferred<LockHandle>();
+    const register = ({ rc, value }: LockReply): void => {
+      if (rc !== lockStatus.OK) {
+        const why = lockStatusName(rc);
+        opened.reject(new MdError("E_VALUE", `cannot open lock ${JSON.stringify(resource)}: ${why}`));
+        return;
+      }
+      const handle = new LockHandle(resource, value, this.#session, options);
+      this.#locks.set(value, handle);
+      opened.resolve(handle);
+    };
+    await this.#session.request(options.lvb ? { ...call, lvb: "" } : call, register);
+    return opened.promise;
+  }
+
+  async dump(): Promise<LockspaceDump> {
+    const { master, env, lease } = this.#options;
+    const asked = master.call(this.#joined.lockspace, { op: "dump" });
+    const reply = await withTimeout(env.clock, lease.leaseMs, asked);
+    if (reply === null) throw new MdError("E_LOCK_SERVICE_LOST", `the lock server ${master.about} does not answer`);
+    return lockspaceDump(this.name, reply);
+  }
+
+  async leave(): Promise<void> {
+    if (this.#end !== null) return;
+    const { env, lease, leaseSink } = this.#options;
+    // From here on nothing may be written; renewals go on until the slot is given back.
+    leaseSink(0);
+    this.#leaving = true;
+    const asked = this.#session.request({ op: "leave" }).catch((error: unknown) => {
+      if (!(error instanceof MdError)) throw error;
+    });
+    await withTimeout(env.clock, lease.leaseMs, asked);
+    this.#stop(new MdError("E_NOT_JOINED", `lockspace ${this.name} was left`));
+  }
+
+  /** Renews, and looks after the others; every tenth of a lease. */
+  #tick(): void {
+    if (this.#end !== null) return;
+    const { env, lease } = this.#options;
+    this.#timer = env.clock.after(renewEvery(lease), () => this.#tick());
+    this.#reportLease();
+    void this.#renew();
+  }
+
+  /** Each attempt has a counter of its own: whichever is answered, and whenever, its own sending time counts. */
+  async #renew(): Promise<void> {
+    const { env } = this.#options;
+    this.#counter += 1;
+    const sentAt = env.clock.now();
+    const answered = (reply: LockReply): void => this.#renewed(sentAt, reply);
+    const reply = await this.#session.once({ op: "renew", counter: this.#counter }, answered);
+    if (reply !== null) answered(reply);
+  }
+
+  #renewed(sentAt: number, reply: LockReply): void {
+    if (this.#end !== null || reply.rc !== lockStatus.OK) return;
+    const { env, lease, leaseSink } = this.#options;
+    if (sentAt > this.#renewedAt) {
+      this.#renewedAt = sentAt;
+      this.#firstRenewal.resolve(true);
+      if (!this.#leaving) leaseSink(sentAt + stopAfter(lease));
+    }
+    this.#reportLease();
+    const others = (reply.members ?? []).filter(({ incarnation }) => incarnation !== this.#joined.incarnation);
+    for (const victim of this.#watch.observe(env.clock.now(), others)) {
+      const { slot, incarnation, counter, node } = victim;
+      env.log.warn({ evt: "node.evict", node, slot: slot - 1, counter }, `${node} does not renew: evicting it`);
+      void this.#session.once({ op: "evict", victim: { slot, incarnation, counter } });
+    }
+  }
+
+  #reportLease(): void {
+    const { env, lease, listener } = this.#options;
+    if (this.#leaving || this.#renewedAt === Number.NEGATIVE_INFINITY) return;
+    const state = leaseState(lease, this.#renewedAt, env.clock.now());
+    if (state === this.#leaseState) return;
+    this.#leaseState = state;
+    const age = Math.round(env.clock.now() - this.#renewedAt);
+    env.log.warn({ evt: "lease.state", lockspace: this.name, state, age }, `lease ${state}, ${age} ms old`);
+    if ((state === "held") !== this.#reachable) {
+      this.#reachable = state === "held";
+      listener.serverReachable?.(this.#reachable);
+    }
+  }
+
+  async #handle(event: LockEvent): Promise<void> {
+    const { listener, env } = this.#options;
+    switch (event.type) {
+      case "cast": {
+        const lock = this.#locks.get(event.lkid);
+        if (event.status === lockStatus.EUNLOCK) this.#locks.delete(event.lkid);
+        await lock?.onCast(event);
+        break;
+      }
+      case "bast": {
+        const wanted = lockModes[event.mode];
+        if (wanted !== undefined) this.#locks.get(event.lkid)?.onBast(wanted);
+        break;
+      }
+      case "prep":
+        listener.recoverPrep();
+        break;
+      case "failed":
+        listener.recoverSlot(toMember(event));
+        break;
+      case "joined":
+      case "left":
+        env.log.info(
+          { evt: `node.${event.type}`, node: event.node, slot: event.slot - 1 },
+          `${event.node} ${event.type}`,
+        );
+        break;
+      case "done":
+        this.#generation = event.generation;
+        this.#members = event.members.map(toMember);
+        listener.recoverDone(this.#members, this.slot, this.#generation);
+        break;
+    }
+  }
+
+  #lost(reason: string): void {
+    if (this.#end !== null) return;
+    const { env, listener } = this.#options;
+    env.log.error({ evt: "lockspace.lost", lockspace: this.name, reason }, `lockspace lost: ${reason}`);
+    const error = new MdError("E_LOCK_SERVICE_LOST", `the membership in lockspace ${this.name} has ended: ${reason}`);
+    this.#stop(error);
+    if (this.#started) listener.fenced(reason);
+  }
+
+  #stop(error: MdError): void {
+    if (this.#end !== null) return;
+    this.#end = error;
+    this.#options.leaseSink(0);
+    this.#timer?.cancel();
+    this.#reconnected?.stop();
+    this.#firstRenewal.resolve(true);
+    this.#inbox.stop();
+    this.#session.end(error);
+    for (const lock of this.#locks.values()) lock.end(error);
+    this.#locks.clear();
+  }
+}
+
+const toMember = ({ node, slot }: { readonly node: string; readonly slot: number }): LockspaceMember => ({
+  node,
+  slot: slotNumber(slot - 1),
+});

@@ -1,0 +1,59 @@
+import type { LockEvent } from "./lock-call.ts";
+
+/**
+ * Puts events into their order: each exactly once, by their numbers, whichever way and however often they came.
+ * Events go to `handle` one after the other; the next waits until the promise of the last one has settled.
+ */
+export class EventInbox {
+  readonly #handle: (event: LockEvent) => Promise<void>;
+  readonly #queue: LockEvent[] = [];
+  #last = 0;
+  #running = false;
+  #started = false;
+
+  constructor(handle: (event: LockEvent) => Promise<void>) {
+    this.#handle = handle;
+  }
+
+  /** Number of the last event taken: what the server may forget. */
+  get last(): number {
+    return this.#last;
+  }
+
+  /** False: one before these is missing (none of what follows the gap was taken). */
+  take(events: readonly LockEvent[]): boolean {
+    for (const event of events) {
+      if (event.n <= this.#last) continue;
+      if (event.n !== this.#last + 1) return false;
+      this.#last = event.n;
+      this.#queue.push(event);
+    }
+    void this.#run();
+    return true;
+  }
+
+  /** Nothing is handled before. */
+  start(): void {
+    this.#started = true;
+    void this.#run();
+  }
+
+  stop(): void {
+    this.#started = false;
+    this.#queue.length = 0;
+  }
+
+  async #run(): Promise<void> {
+    if (this.#running || !this.#started) return;
+    this.#running = true;
+    try {
+      for (;;) {
+        const event = this.#queue.shift();
+        if (event === undefined) break;
+        await this.#handle(event);
+      }
+    } finally {
+      this.#running = false;
+    }
+  }
+}

@@ -1,0 +1,28 @@
+import type { Env } from "../env/env.ts";
+import type { LeaseTimes } from "./lease.ts";
+import type { LockMaster } from "./lock-master.ts";
+import type { LeaseSink, LockspaceListener } from "./lockspace.ts";
+import type { ProcessIdentity } from "./process-identity.ts";
+
+export interface JoinOptions {
+  readonly master: LockMaster;
+  /** Up to 64 letters, digits, dots, underscores and dashes (an array's UUID). */
+  readonly name: string;
+  readonly cluster: string;
+  readonly node: string;
+  /** No slot at or above it is taken (0-based): E_NODES_FULL. At most 64. */
+  readonly slots: number;
+  readonly lease: LeaseTimes;
+  readonly env: Env;
+  readonly listener: LockspaceListener;
+  readonly leaseSink: LeaseSink;
+  /** This process, so that the others on this host can prove its end. Left out where that makes no sense. */
+  readonly process?: ProcessIdentity;
+  /**
+   * Has this process surely ended? Must answer false for a process of another host. Then the member is declared dead
+   * after a tenth of a lease instead of a whole one.
+   */
+  readonly isProcessGone?: (process: ProcessIdentity) => boolean;
+  /** Gives up joining (E_CANCELLED). */
+  readonly signal?: AbortSignal;
+}

@@ -1,0 +1,136 @@
+import { MdError } from "../base/md-error.ts";
+import { sleep } from "../env/clock.ts";
+import type { JoinOptions } from "./join-options.ts";
+import { renewEvery, repeatAfter } from "./lease.ts";
+import type { LockCall, LockReply, LockspaceId, MemberRecord } from "./lock-call.ts";
+import { lockStatus, lockStatusName } from "./lock-status.ts";
+import { LVB_SIZE } from "./lockspace.ts";
+import { MemberWatch } from "./member-watch.ts";
+import { withTimeout } from "./with-timeout.ts";
+
+export interface Joined {
+  readonly lockspace: LockspaceId;
+  readonly incarnation: string;
+  readonly reply: LockReply;
+}
+
+const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/** Looks at the lockspace every tenth of a lease until it is joined, or cannot be. */
+export class LockspaceJoin {
+  readonly #options: JoinOptions;
+  readonly #lockspace: LockspaceId;
+  readonly #incarnation: string;
+  readonly #watch: MemberWatch;
+  #lastAnswer: number;
+  /** Since when we know that there is no lockspace, or one of another life of the server. */
+  #absentSince: number | null = null;
+  #refusedSince: number | null = null;
+
+  constructor(options: JoinOptions) {
+    this.#options = options;
+    this.#lockspace = { cluster: options.cluster, name: options.name };
+    this.#incarnation = hex(options.env.random.bytes(8));
+    this.#watch = new MemberWatch(options.lease, options.isProcessGone);
+    this.#lastAnswer = options.env.clock.now();
+  }
+
+  async run(): Promise<Joined> {
+    const { env, lease, signal, name } = this.#options;
+    for (;;) {
+      if (signal?.aborted) throw new MdError("E_CANCELLED", `joining lockspace ${name} was cancelled`);
+      const reply = await this.#look();
+      if (reply !== null) return { lockspace: this.#lockspace, incarnation: this.#incarnation, reply };
+      await sleep(env.clock, renewEvery(lease), signal);
+    }
+  }
+
+  /** One look. Null: not yet. */
+  async #look(): Promise<LockReply | null> {
+    const hello = await this.#call({ op: "hello" });
+    if (hello === null) return null;
+    if (hello.rc === lockStatus.ENOLS || hello.rc === lockStatus.EIDENT) {
+      if (!(await this.#create(hello))) return null;
+    } else if (hello.rc !== lockStatus.OK) {
+      throw this.#refusal("E_PROTOCOL_VERSION", lockStatusName(hello.rc));
+    }
+    this.#absentSince = null;
+    const { node, slots, lease, process } = this.#options;
+    const join = {
+      op: "join",
+      node,
+      incarnation: this.#incarnation,
+      slots,
+      leaseMs: lease.leaseMs,
+      lvbSize: LVB_SIZE,
+      gone: this.#watch.observe(this.#options.env.clock.now(), hello.members ?? []),
+    } as const;
+    const reply = await this.#call(process === undefined ? join : { ...join, process });
+    if (reply === null || reply.rc === lockStatus.OK) return reply;
+    this.#judge(reply);
+    return null;
+  }
+
+  /** True: it exists now. Where a former member may still write, its lease is waited for first. */
+  async #create(hello: LockReply): Promise<boolean> {
+    const { env, lease } = this.#options;
+    const now = env.clock.now();
+    this.#absentSince ??= now;
+    const wait = hello.mayHaveForgotten ? Math.max(lease.leaseMs, hello.leaseMs ?? 0) : 0;
+    if (now - this.#absentSince < wait) return false;
+    const format = { op: "format", lsid: hex(env.random.bytes(16)), epoch: hello.epoch } as const;
+    const { lsid } = hello;
+    return (await this.#call(lsid === undefined ? format : { ...format, replaces: lsid })) !== null;
+  }
+
+  /** Throws if waiting does not help. */
+  #judge(reply: LockReply): void {
+    const { env, lease, node } = this.#options;
+    const members = reply.members ?? [];
+    const now = env.clock.now();
+    this.#refusedSince ??= now;
+    switch (reply.rc) {
+      case lockStatus.EBUSY: {
+        // Our own former life, which will be found dead; unless it goes on renewing for a lease.
+        const other = members.find((member) => member.node === node);
+        const lives = other !== undefined && this.#watch.hasMoved(other.incarnation);
+        if (!lives || now - this.#refusedSince < lease.leaseMs) return;
+        throw this.#refusal("E_NODE_ALIVE", `node name ${node} is in use by a living member${about(other)}`);
+      }
+      case lockStatus.ERANGE:
+        if (!members.every(({ incarnation }) => this.#watch.hasMoved(incarnation))) return;
+        throw this.#refusal("E_NODES_FULL", `all ${this.#options.slots} slots are in use`);
+      case lockStatus.EPROTO:
+        // Members that are all dead will be evicted, and then nobody is there to differ.
+        if (!members.some(({ incarnation }) => this.#watch.hasMoved(incarnation))) return;
+        throw this.#refusal(
+          "E_PROTOCOL_VERSION",
+          `its members use other settings than ours (lease ${reply.leaseMs} ms, ours ${lease.leaseMs} ms; slots, value block size and version must be equal too)`,
+        );
+      default:
+        return; // created or replaced between two looks
+    }
+  }
+
+  #refusal(code: "E_NODE_ALIVE" | "E_NODES_FULL" | "E_PROTOCOL_VERSION", why: string): MdError {
+    return new MdError(code, `cannot join lockspace ${this.#options.name}: ${why}`);
+  }
+
+  /** Null: no answer. Throws when there was none for a whole lease. */
+  async #call(call: LockCall): Promise<LockReply | null> {
+    const { master, env, lease } = this.#options;
+    try {
+      const reply = await withTimeout(env.clock, repeatAfter(lease), master.call(this.#lockspace, call));
+      if (reply !== null) {
+        this.#lastAnswer = env.clock.now();
+        return reply;
+      }
+    } catch (error) {
+      if (!(error instanceof MdError) || error.code !== "E_LOCK_SERVICE_LOST") throw error;
+    }
+    if (env.clock.now() - this.#lastAnswer < lease.leaseMs) return null;
+    throw new MdError("E_LOCK_SERVICE_LOST", `the lock server ${master.about} does not answer`);
+  }
+}
+
+const about = ({ process }: MemberRecord): string => (process === undefined ? "" : ` (pid ${process.pid})`);

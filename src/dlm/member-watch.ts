@@ -1,0 +1,61 @@
+import { type LeaseTimes, longestSilence, settleAfterExit } from "./lease.ts";
+import type { MemberRecord } from "./lock-call.ts";
+import type { ProcessIdentity } from "./process-identity.ts";
+
+interface Seen {
+  counter: number;
+  /** When we saw this counter first. */
+  since: number;
+  moved: boolean;
+  /** When we first knew that the process has ended. */
+  goneSince: number | null;
+}
+
+/**
+ * Watches the renewal counters of members on our own clock and tells who is dead. Nobody else's clock is asked, and
+ * the proof is checked again by the server, which evicts only a member whose counter is still the one seen here.
+ */
+export class MemberWatch {
+  readonly #times: LeaseTimes;
+  readonly #isProcessGone: (process: ProcessIdentity) => boolean;
+  readonly #seen = new Map<string, Seen>();
+  #lastAnswer: number | null = null;
+
+  constructor(times: LeaseTimes, isProcessGone: (process: ProcessIdentity) => boolean = () => false) {
+    this.#times = times;
+    this.#isProcessGone = isProcessGone;
+  }
+
+  /** `members` as the server has just listed them, at `now` (ms). Returns those that are dead. */
+  observe(now: number, members: readonly MemberRecord[]): readonly MemberRecord[] {
+    const silent = this.#lastAnswer === null || now - this.#lastAnswer > longestSilence(this.#times);
+    this.#lastAnswer = now;
+    for (const incarnation of [...this.#seen.keys()]) {
+      if (!members.some((member) => member.incarnation === incarnation)) this.#seen.delete(incarnation);
+    }
+    return members.filter((member) => this.#isDead(member, now, silent));
+  }
+
+  #isDead(member: MemberRecord, now: number, silent: boolean): boolean {
+    const { incarnation, counter } = member;
+    const seen = this.#seen.get(incarnation) ?? { counter, since: now, moved: false, goneSince: null };
+    this.#seen.set(incarnation, seen);
+    if (seen.counter !== counter) {
+      seen.counter = counter;
+      seen.since = now;
+      seen.moved = true;
+    } else if (silent) {
+      seen.since = now;
+    }
+    if (member.process !== undefined && seen.goneSince === null && this.#isProcessGone(member.process)) {
+      seen.goneSince = now;
+    }
+    if (seen.goneSince !== null && now - seen.goneSince >= settleAfterExit(this.#times)) return true;
+    return now - seen.since >= this.#times.leaseMs;
+  }
+
+  /** Has this member renewed while we watched it? */
+  hasMoved(incarnation: string): boolean {
+    return this.#seen.get(incarnation)?.moved === true;
+  }
+}
