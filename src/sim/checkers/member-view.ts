@@ -1,0 +1,75 @@
+import type { ContentModel } from "../content-model.ts";
+import type { SimDisk } from "../sim-disk.ts";
+import type { SimEvent } from "../sim-event.ts";
+import type { Checker, Report } from "./checker.ts";
+
+interface Write {
+  readonly life: string;
+  readonly lo: number;
+  readonly hi: number;
+}
+
+/**
+ * When a write is acknowledged, no node still takes a mirror for a full copy that has missed it (F11, I3): a failed
+ * member is known as failed on all nodes first.
+ */
+export class MemberViewChecker implements Checker {
+  readonly name = "failed on all nodes before the acknowledgement";
+  readonly #dataAt: number;
+  readonly #disks: ReadonlyMap<string, SimDisk>;
+  readonly #content: ContentModel;
+  readonly #report: Report;
+  /** By life and raid_disk: the disk that its reads may come from. */
+  readonly #views = new Map<string, Map<number, string>>();
+  readonly #writes = new Map<number, Write>();
+
+  constructor(dataAt: number, disks: ReadonlyMap<string, SimDisk>, content: ContentModel, report: Report) {
+    this.#dataAt = dataAt;
+    this.#disks = disks;
+    this.#content = content;
+    this.#report = report;
+  }
+
+  observe(event: SimEvent): void {
+    switch (event.type) {
+      case "member_view": {
+        const view = this.#views.get(event.life) ?? new Map<number, string>();
+        this.#views.set(event.life, view);
+        if (event.state === "in_sync" && event.disk !== null) view.set(event.raidDisk, event.disk);
+        else view.delete(event.raidDisk);
+        break;
+      }
+      case "life_ended":
+      case "evicted":
+        this.#views.delete(event.life);
+        break;
+      case "request":
+        if (event.op === "write" || event.op === "zero") this.#writes.set(event.id, event);
+        break;
+      case "reply":
+        if (event.errno === 0) this.#judge(event.id);
+        this.#writes.delete(event.id);
+        break;
+      default:
+    }
+  }
+
+  /** After the model has heard of the acknowledgement. */
+  #judge(id: number): void {
+    const write = this.#writes.get(id);
+    if (write === undefined) return;
+    for (const [life, view] of this.#views) {
+      for (const path of view.values()) this.#judgeCopy(write, life, path);
+    }
+  }
+
+  #judgeCopy({ lo, hi, life: writer }: Write, life: string, path: string): void {
+    const disk = this.#disks.get(path);
+    for (let sector = lo; disk !== undefined && sector < hi; sector++) {
+      const wrong = this.#content.judge(sector, disk.versions.current(this.#dataAt + sector));
+      if (wrong === null) continue;
+      this.#report(`a write of ${writer} is acknowledged, but ${life} may read ${path}: ${wrong}`);
+      return;
+    }
+  }
+}
