@@ -110,12 +110,12 @@ function unusedSpace({ superblock, bitmap, deviceSize }: Examination): { before:
   const hasBitmap = hasFeature(superblock, Feature.bitmapOffset) && bitmapOffset !== 0;
   const hasLog = bblogSize > 0 && bblogOffset !== 0;
   if (dataOffset < superOffset) {
-    const starts = [superOffset];
+    const starts: number[] = [superOffset];
     if (hasLog) starts.push(superOffset + bblogOffset);
     if (hasBitmap) starts.push(superOffset + bitmapOffset);
     return { before: dataOffset, after: Math.max(0, Math.min(...starts) - dataSize - dataOffset) };
   }
-  const ends = [superOffset + RESERVED_SECTORS];
+  const ends: number[] = [superOffset + RESERVED_SECTORS];
   if (hasLog) ends.push(superOffset + bblogOffset + bblogSize);
   if (hasBitmap) ends.push(superOffset + bitmapOffset + slotSectors(bitmap));
   return { before: Math.max(0, dataOffset - Math.max(...ends)), after: deviceSize - dataSize - dataOffset };

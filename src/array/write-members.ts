@@ -1,5 +1,5 @@
 import { MdError } from "../base/md-error.ts";
-import { type Sector, sector } from "../base/units.ts";
+import { SECTOR_SIZE, type Sector, sector } from "../base/units.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
 import type { Member } from "./member.ts";
 
@@ -51,9 +51,15 @@ export async function writeMembers(
   return results.filter((result) => result !== null);
 }
 
-/** Reads `length` bytes and as many more as the device's blocks need. */
+/** Reads `length` bytes and as many more as the device's blocks need. E_IO; E_SUPERBLOCK_BAD at no block's start. */
 export async function readBytes(device: BlockDevice, at: number, length: number): Promise<Uint8Array> {
   const block = device.logicalBlockSize;
+  if ((at * SECTOR_SIZE) % block !== 0) {
+    throw new MdError(
+      "E_SUPERBLOCK_BAD",
+      `${device.path}: metadata at sector ${at} is not at a block of ${block} bytes`,
+    );
+  }
   const whole = new Uint8Array(Math.ceil(length / block) * block);
   await device.read(sector(at), whole);
   return whole.subarray(0, length);
