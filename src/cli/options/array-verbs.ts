@@ -1,0 +1,183 @@
+import type { OptionSpec, VerbSpec } from "./option-spec.ts";
+
+const force: OptionSpec = { name: "force", short: "f", help: "override a refusal that is about data risk" };
+const fileMembers: OptionSpec = { name: "file-members", help: "regular files may be members (laboratories and tests)" };
+const noMap: OptionSpec = { name: "no-map", help: "do not export the array here" };
+const scan: OptionSpec = { name: "scan", short: "s", help: "every array that is found" };
+const testFlag: OptionSpec = { name: "test", short: "t", help: "the exit status tells the state" };
+
+const create: VerbSpec = {
+  name: "create",
+  summary: "make a new array of these members and start it here",
+  operands: "[ARRAY] MEMBER...",
+  options: [
+    { name: "level", short: "l", value: "LEVEL", help: "1, raid1 or mirror (required)" },
+    { name: "raid-devices", short: "n", value: "N", help: "members (default: as many as are given, less the spares)" },
+    { name: "spare-devices", short: "x", value: "N", help: "spares (0)" },
+    { name: "cluster", value: "NAME", optional: true, help: "clustered bitmap, of the daemon's cluster or of NAME" },
+    { name: "bitmap", short: "b", value: "clustered", help: "kind of bitmap" },
+    { name: "nodes", value: "N", help: "nodes that may use the array at once (4)" },
+    { name: "home-cluster", value: "NAME", help: "cluster that it belongs to (the daemon's)" },
+    { name: "bitmap-chunk", value: "SIZE", help: "bytes per bit (64M, or more where the space requires it)" },
+    { name: "delay", short: "d", value: "SECONDS", help: "flush period of the bitmap (5)" },
+    { name: "metadata", short: "e", value: "1.2", help: "superblock version" },
+    { name: "name", short: "N", value: "NAME", help: "name in the superblock (last part of ARRAY)" },
+    { name: "homehost", value: "NAME", help: "host in the superblock (any)" },
+    { name: "size", short: "z", value: "SIZE", help: "of each member to use (the largest common size)" },
+    { name: "data-offset", value: "SIZE", help: "where the data begins (as mdadm computes it)" },
+    { name: "chunk", short: "c", value: "SIZE", help: "RAID10 only" },
+    { name: "layout", short: "p", value: "LAYOUT", help: "RAID10 only" },
+    { name: "uuid", short: "u", value: "UUID", help: "of the array (random)" },
+    { name: "assume-clean", help: "the members are equal already: no resync" },
+    { name: "write-mostly", short: "W", help: "refused with a clustered bitmap" },
+    { name: "readonly", short: "o", help: "start it read-only" },
+    { name: "run", short: "R", help: "go on although something looks odd" },
+    force,
+    fileMembers,
+    noMap,
+    { name: "frontend", value: "auto|nbd", help: "how to export it (auto)" },
+  ],
+  examples: [
+    { command: "mdctl create --level=1 --cluster /dev/disk/by-id/A /dev/disk/by-id/B", text: "the lowest free mdN" },
+    { command: "mdctl --create /dev/md/data -l1 -n2 -b clustered /dev/sdb /dev/sdc", text: "as with mdadm" },
+  ],
+};
+
+const assemble: VerbSpec = {
+  name: "assemble",
+  summary: "start an existing array on this node",
+  operands: "[ARRAY] [MEMBER...]",
+  options: [
+    { name: "uuid", short: "u", value: "UUID", help: "the array with this UUID" },
+    { name: "name", short: "N", value: "NAME", help: "the array with this name" },
+    scan,
+    { name: "run", short: "R", help: "start it although members are missing" },
+    { name: "no-degraded", help: "do not start it degraded" },
+    force,
+    { name: "readonly", short: "o", help: "start it read-only" },
+    { name: "home-cluster", value: "NAME", help: "only arrays of this cluster" },
+    noMap,
+    fileMembers,
+  ],
+  examples: [
+    { command: "mdctl assemble md0", text: "its members are found by their superblocks" },
+    { command: "mdctl assemble --scan", text: "every array of this cluster" },
+  ],
+};
+
+const markFlags: readonly OptionSpec[] = [
+  { name: "write-mostly", short: "W", help: "for the members after it" },
+  { name: "readwrite", short: "w", help: "for the members after it" },
+  { name: "failfast", help: "for the members after it" },
+  { name: "nofailfast", help: "for the members after it" },
+];
+
+/** The option spelling of add, fail and remove: any sequence of operations, each on the members after it. */
+export const manageOptions: readonly OptionSpec[] = [
+  { name: "add", short: "a", help: "add the members after it" },
+  { name: "re-add", help: "put members back (see --add)" },
+  { name: "add-spare", help: "not available yet" },
+  { name: "fail", short: "f", aliases: ["set-faulty"], help: "mark the members after it as faulty" },
+  { name: "remove", short: "r", help: "remove the members after it" },
+  { name: "replace", help: "not available yet" },
+  { name: "with", help: "not available yet" },
+  { name: "cluster-confirm", help: "not needed: the daemon answers by itself" },
+  ...markFlags,
+  testFlag,
+  { name: "force", help: "see --fail" },
+  { name: "run", short: "R", help: "go on although something looks odd" },
+  fileMembers,
+];
+
+const memberVerb = (name: string, summary: string, examples: VerbSpec["examples"]): VerbSpec => ({
+  name,
+  summary,
+  operands: "[ARRAY] MEMBER...",
+  options: [...markFlags, testFlag, { name: "force", short: "f", help: "see the manual" }, fileMembers],
+  examples,
+});
+
+export const arrayVerbs: readonly VerbSpec[] = [
+  create,
+  assemble,
+  {
+    name: "stop",
+    summary: "stop an array on this node; the other nodes go on",
+    operands: "ARRAY...|--scan",
+    options: [scan],
+    examples: [
+      { command: "mdctl stop md0", text: "one array" },
+      { command: "mdctl --stop --scan", text: "all arrays of this node" },
+    ],
+  },
+  memberVerb("add", "add a member, on all nodes", [
+    { command: "mdctl --add /dev/sdX", text: "to the only array of this node" },
+    { command: "mdctl add md0 /dev/disk/by-id/C", text: "to md0" },
+  ]),
+  memberVerb("fail", "mark a member as faulty, on all nodes", [
+    { command: "mdctl fail md0 /dev/sdb", text: "no node writes to it after this returns" },
+    { command: "mdctl md0 --fail sdb --remove sdb --add sdc", text: "several steps, in this order" },
+  ]),
+  memberVerb("remove", "take a faulty or spare member out", [
+    { command: "mdctl remove md0 /dev/sdb", text: "one member" },
+    { command: "mdctl remove md0 faulty", text: "all that have failed" },
+  ]),
+  {
+    name: "detail",
+    summary: "everything about an assembled array",
+    operands: "[ARRAY]",
+    options: [
+      { name: "brief", short: "b", help: "one ARRAY line" },
+      { name: "scan", short: "s", help: "an ARRAY line for every array" },
+      { name: "no-devices", help: "without the members" },
+      testFlag,
+    ],
+    examples: [
+      { command: "mdctl detail", text: "the only array of this node" },
+      { command: "mdctl --detail --test md0", text: "exit 0 fine, 1 degraded, 2 failed, 4 unknown" },
+    ],
+  },
+  {
+    name: "examine",
+    summary: "the superblock of a member; works without a daemon, on images too",
+    operands: "MEMBER...",
+    options: [
+      { name: "brief", short: "b", help: "one ARRAY line" },
+      { name: "scan", short: "s", help: "as --brief" },
+    ],
+    examples: [
+      { command: "mdctl examine /dev/sdb", text: "a disk" },
+      { command: "mdctl -E disk0.img", text: "an image file" },
+    ],
+  },
+  {
+    name: "examine-bitmap",
+    summary: "the write-intent bitmaps of a member, one per node slot",
+    operands: "MEMBER...",
+    options: [{ name: "chunks", help: "list the dirty ranges" }],
+    examples: [
+      { command: "mdctl examine-bitmap /dev/sdb", text: "a disk" },
+      { command: "mdctl -X disk0.img", text: "an image file" },
+    ],
+  },
+  {
+    name: "query",
+    summary: "what is this device",
+    operands: "DEVICE",
+    options: [],
+    examples: [
+      { command: "mdctl query /dev/sdb", text: "is it a member, and of what" },
+      { command: "mdctl /dev/sdb", text: "the same" },
+    ],
+  },
+  {
+    name: "wait",
+    summary: "until no resync or recovery runs or is due, on any node",
+    operands: "[ARRAY...]",
+    options: [],
+    examples: [
+      { command: "mdctl wait md0", text: "with progress on a terminal" },
+      { command: "mdctl wait --timeout=10m", text: "all arrays; exit 5 when it takes longer" },
+    ],
+  },
+];

@@ -1,0 +1,78 @@
+import type { VerbSpec } from "./option-spec.ts";
+
+export const clusterVerbs: readonly VerbSpec[] = [
+  {
+    name: "map",
+    summary: "export an array on this node; prints where",
+    operands: "ARRAY",
+    options: [
+      { name: "frontend", value: "auto|nbd", help: "how (auto)" },
+      { name: "listen", value: "HOST:PORT", help: "TCP on this host, or unix:PATH (a Unix socket of the daemon's)" },
+      { name: "readonly", help: "refuse writes" },
+    ],
+    examples: [
+      { command: "mdctl map md0", text: "prints the path of a Unix socket" },
+      { command: "mdctl map md0 --listen=127.0.0.1:10809", text: "TCP" },
+    ],
+  },
+  {
+    name: "unmap",
+    summary: "end an export",
+    operands: "ARRAY|DEVICE",
+    options: [{ name: "force", help: "although clients are connected" }],
+    examples: [
+      { command: "mdctl unmap md0", text: "by array" },
+      { command: "mdctl unmap /run/mdctl/md0.nbd.sock", text: "by what map printed" },
+    ],
+  },
+  {
+    name: "list",
+    summary: "exported arrays",
+    operands: "",
+    options: [],
+    examples: [
+      { command: "mdctl list", text: "a table" },
+      { command: "mdctl list --plain", text: "for scripts" },
+    ],
+  },
+  {
+    name: "node",
+    summary: "the nodes of the cluster",
+    operands: "list",
+    options: [],
+    examples: [
+      { command: "mdctl node list", text: "a table" },
+      { command: "mdctl node list --json", text: "for scripts" },
+    ],
+  },
+  {
+    name: "cluster",
+    summary: "the cluster as this node sees it",
+    operands: "status",
+    options: [],
+    examples: [
+      { command: "mdctl cluster status", text: "exit 0 healthy, 1 degraded, 7 no lock service" },
+      { command: "mdctl cluster status --json", text: "for scripts" },
+    ],
+  },
+  {
+    name: "locks",
+    summary: "every lock of every node of an array",
+    operands: "[ARRAY]",
+    options: [],
+    examples: [
+      { command: "mdctl locks", text: "of the only array of this node" },
+      { command: "mdctl locks md0 --json", text: "for scripts" },
+    ],
+  },
+  {
+    name: "messages",
+    summary: "counts of protocol messages",
+    operands: "[ARRAY]",
+    options: [],
+    examples: [
+      { command: "mdctl messages", text: "of the only array of this node" },
+      { command: "mdctl messages md0 --json", text: "for scripts" },
+    ],
+  },
+];

@@ -1,0 +1,32 @@
+import { MdError } from "../base/md-error.ts";
+
+const KIB = 1024;
+const factors: Readonly<Record<string, number>> = { K: KIB, M: KIB ** 2, G: KIB ** 3, T: KIB ** 4 };
+
+/** A size of an option that mdadm has: a bare number is KiB; K, M, G, T are powers of 1024. Bytes. E_VALUE. */
+export function parseSize(option: string, text: string): number {
+  const match = /^(\d+(?:\.\d+)?)([KMGTkmgt]?)$/.exec(text);
+  const unit = match?.[2]?.toUpperCase() ?? "";
+  const bytes = Number(match?.[1]) * (factors[unit === "" ? "K" : unit] ?? KIB);
+  if (match === null || !Number.isSafeInteger(bytes) || bytes <= 0) {
+    throw new MdError("E_VALUE", `${option}: "${text}" is not a size`, { hint: `--${option}=64M` });
+  }
+  return bytes;
+}
+
+/** A size with its unit, as options of ours have it (`200M`, `512B`). Bytes. E_VALUE. */
+export function parseSizeWithUnit(option: string, text: string): number {
+  if (/^\d+B$/i.test(text)) return Number.parseInt(text, 10);
+  if (!/[KMGT]$/i.test(text))
+    throw new MdError("E_VALUE", `${option}: "${text}" needs a unit`, { hint: `--${option}=200M` });
+  return parseSize(option, text);
+}
+
+/** An integer from `least` to `most`. E_VALUE. */
+export function parseCount(option: string, text: string, least: number, most: number): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < least || value > most) {
+    throw new MdError("E_VALUE", `${option}: "${text}" is not a whole number from ${least} to ${most}`);
+  }
+  return value;
+}
