@@ -39,6 +39,8 @@ export class ContentModel {
   readonly #now: Possible[][];
   /** By sector: what may be left by a power cut. */
   readonly #afterPowerCut: Possible[][];
+  /** By sector: what a read has ruled out by what it saw. */
+  readonly #ruledOut: Possible[][];
   readonly #inFlight = new Map<number, { readonly write: WriteInFlight; readonly entry: Possible }>();
   readonly #readings = new Map<number, Reading>();
   /** Counts steps, so that "before" needs no clock. */
@@ -48,6 +50,7 @@ export class ContentModel {
     const zero: Possible = { value: 0, life: "", since: 0, until: 0, acknowledged: true };
     this.#now = Array.from({ length: sectors }, () => [zero]);
     this.#afterPowerCut = Array.from({ length: sectors }, () => [zero]);
+    this.#ruledOut = Array.from({ length: sectors }, () => []);
   }
 
   /** The step now: to be given to `flushed` later. */
@@ -77,6 +80,7 @@ export class ContentModel {
     flight.entry.acknowledged = true;
     for (let sector = flight.write.lo; sector < flight.write.hi; sector++) {
       prune(this.#now[sector], flight.entry);
+      prune(this.#ruledOut[sector], flight.entry);
       if (durable) prune(this.#afterPowerCut[sector], flight.entry);
     }
   }
@@ -107,7 +111,13 @@ export class ContentModel {
       const left = entries.map((entry) => ({ ...entry, until: at }));
       this.#afterPowerCut[sector] = left;
       this.#now[sector] = [...left];
+      this.#ruledOut[sector] = [];
     }
+  }
+
+  /** A mirror failed that reads were served from: another may hold what they had ruled out, where nothing was promised. */
+  mirrorLost(): void {
+    for (const [sector, entries] of this.#ruledOut.entries()) this.#now[sector]?.push(...entries.splice(0));
   }
 
   beginRead(id: number, lo: number, hi: number): void {
@@ -162,7 +172,9 @@ export class ContentModel {
   #collapse(sector: number, value: number): void {
     const entries = this.#now[sector];
     const seen = entries?.find((one) => one.value === value);
-    if (entries !== undefined && seen !== undefined) entries.splice(0, entries.length, seen);
+    if (entries === undefined || seen === undefined || entries.length === 1) return;
+    this.#ruledOut[sector]?.push(...entries.filter((one) => one !== seen));
+    entries.splice(0, entries.length, seen);
   }
 
   #seal(id: number): { readonly write: WriteInFlight; readonly entry: Possible } | null {

@@ -1,0 +1,220 @@
+import { SECTOR_SIZE } from "../base/units.ts";
+import type { ContentModel } from "./content-model.ts";
+import type { PortRequest, RequestPort } from "./request-port.ts";
+import { SettledLives } from "./settled-lives.ts";
+import type { SimEvent } from "./sim-event.ts";
+import { stampSector } from "./stamp.ts";
+import type { World } from "./world.ts";
+
+export interface WorkloadOptions {
+  /** Sectors of the array. */
+  readonly size: number;
+  readonly chunkSectors: number;
+  /** Sectors, at most. */
+  readonly longest: number;
+  /** Shares of the requests; the rest is writes. */
+  readonly reads: number;
+  readonly flushes: number;
+  readonly zeroes: number;
+  /** Share of the writes. */
+  readonly fua: number;
+}
+
+/** A range that one node writes: no other node may until it is done, or surely dead. */
+interface Reservation {
+  readonly life: string;
+  readonly lo: number;
+  readonly hi: number;
+}
+
+const ESHUTDOWN = 108;
+
+/**
+ * A file system on several nodes, as far as a disk can tell: writes of any size at any sector, several at a time and
+ * overlapping on one node, but never to one block from two nodes at once. Everything asked and answered goes to the
+ * content model; what contradicts it is a violation.
+ */
+export class Workload {
+  /** Errors are possible: every copy of a range may be bad. */
+  errorsAllowed = false;
+  readonly #world: World;
+  readonly #model: ContentModel;
+  readonly #options: WorkloadOptions;
+  readonly #reservations = new Map<number, Reservation>();
+  readonly #evicted = new Set<string>();
+  readonly #ended = new Set<string>();
+  readonly #settled = new SettledLives();
+  readonly #hotChunks: readonly number[];
+  #next = 1;
+  /** Acknowledged with success. */
+  answered = 0;
+  errors = 0;
+
+  constructor(world: World, model: ContentModel, options: WorkloadOptions) {
+    this.#world = world;
+    this.#model = model;
+    this.#options = options;
+    const chunks = Math.ceil(options.size / options.chunkSectors);
+    this.#hotChunks = Array.from({ length: 3 }, () => world.random.integer(0, chunks));
+    world.observe((event) => this.#observe(event));
+  }
+
+  /** Asks for something, by chance. */
+  ask(port: RequestPort): void {
+    const { random } = this.#world;
+    const { reads, flushes, zeroes, fua } = this.#options;
+    const kind = random.next();
+    if (kind < flushes) {
+      this.flush(port);
+      return;
+    }
+    const { lo, hi } = this.#chooseRange();
+    if (kind < flushes + reads) this.read(port, lo, hi);
+    else this.write(port, lo, hi, { fua: random.chance(fua), zero: kind < flushes + reads + zeroes });
+  }
+
+  /** False: another node writes there, or the node does not take it. */
+  write(
+    port: RequestPort,
+    lo: number,
+    hi: number,
+    { fua, zero = false }: { readonly fua: boolean; readonly zero?: boolean },
+    done: (errno: number) => void = () => {},
+  ): boolean {
+    if (this.#isReserved(port.life, lo, hi)) return false;
+    const id = this.#next++;
+    const data = zero ? null : new Uint8Array((hi - lo) * SECTOR_SIZE);
+    for (let sector = lo; data !== null && sector < hi; sector++) {
+      stampSector(data.subarray((sector - lo) * SECTOR_SIZE, (sector - lo + 1) * SECTOR_SIZE), id, sector);
+    }
+    const evicted = this.#evicted.has(port.life);
+    const begin = (): void => {
+      this.#reservations.set(id, { life: port.life, lo, hi });
+      this.#model.beginWrite(id, port.life, lo, hi, zero ? 0 : id);
+    };
+    const finish = (errno: number): void => {
+      this.#reservations.delete(id);
+      if (errno === 0 && evicted) this.#world.violation(`${port.life} acknowledges a write made after its eviction`);
+      if (errno === 0) this.#model.endWrite(id, fua);
+      else this.#model.abandonWrite(id);
+      done(errno);
+    };
+    return this.#submit(port, id, { op: zero ? "zero" : "write", lo, hi, fua, data }, begin, finish);
+  }
+
+  read(port: RequestPort, lo: number, hi: number, done: (errno: number) => void = () => {}): boolean {
+    const id = this.#next++;
+    const decided = new Set<string>();
+    const begin = (): void => {
+      for (let sector = lo; sector < hi; sector++) {
+        for (const life of this.#model.doubtfulLives(sector)) if (this.#settled.has(life)) decided.add(life);
+      }
+      this.#model.beginRead(id, lo, hi);
+    };
+    const finish = (errno: number, data: Uint8Array | null): void => {
+      if (errno !== 0 || data === null) this.#model.dropRead(id);
+      else {
+        const isDecided = (sector: number): boolean =>
+          this.#model.isQuiet(sector) && this.#model.doubtfulLives(sector).every((life) => decided.has(life));
+        const wrong = this.#model.endRead(id, data, isDecided);
+        if (wrong !== null) this.#world.violation(`${port.life} read [${lo}, ${hi}): ${wrong}`);
+      }
+      done(errno);
+    };
+    return this.#submit(port, id, { op: "read", lo, hi, fua: false, data: null }, begin, finish);
+  }
+
+  flush(port: RequestPort, done: (errno: number) => void = () => {}): boolean {
+    const id = this.#next++;
+    let begun = 0;
+    const begin = (): void => {
+      begun = this.#model.step;
+    };
+    const finish = (errno: number): void => {
+      if (errno === 0) this.#model.flushed(port.life, begun);
+      done(errno);
+    };
+    return this.#submit(port, id, { op: "flush", lo: 0, hi: 0, fua: false, data: null }, begin, finish);
+  }
+
+  /** Is anything under way that may still change the disk? */
+  get isQuiet(): boolean {
+    return this.#reservations.size === 0;
+  }
+
+  #submit(
+    port: RequestPort,
+    id: number,
+    request: Omit<PortRequest, "done">,
+    begin: () => void,
+    finish: (errno: number, data: Uint8Array | null) => void,
+  ): boolean {
+    const { life } = port;
+    const taken = port.submit({
+      ...request,
+      done: (errno, data) => {
+        this.#count(life, request, errno);
+        finish(errno, data);
+        this.#world.emit({ type: "reply", life, id, errno });
+      },
+    });
+    if (!taken) return false;
+    begin();
+    const { op, lo, hi, fua } = request;
+    this.#world.emit({ type: "request", life, id, op, lo, hi, fua });
+    return true;
+  }
+
+  #count(life: string, { op, lo, hi }: Omit<PortRequest, "done">, errno: number): void {
+    if (errno === 0) this.answered++;
+    else if (errno !== ESHUTDOWN) {
+      this.errors++;
+      if (!this.errorsAllowed) this.#world.violation(`${life}: ${op} of [${lo}, ${hi}) failed with ${errno}`);
+    }
+  }
+
+  #observe(event: SimEvent): void {
+    this.#settled.observe(event);
+    switch (event.type) {
+      case "life_ended":
+        this.#ended.add(event.life);
+        break;
+      case "evicted":
+        this.#evicted.add(event.life);
+        this.#model.abandonLife(event.life);
+        this.#release((reservation) => reservation.life === event.life);
+        break;
+      case "power_cut":
+        this.#model.powerCut();
+        this.#release(() => true);
+        break;
+      case "member_view":
+        if (event.state !== "in_sync") this.#model.mirrorLost();
+        break;
+      default:
+    }
+  }
+
+  #release(isOver: (reservation: Reservation) => boolean): void {
+    for (const [id, reservation] of this.#reservations) if (isOver(reservation)) this.#reservations.delete(id);
+  }
+
+  #isReserved(life: string, lo: number, hi: number): boolean {
+    for (const other of this.#reservations.values()) {
+      if (other.life !== life && lo < other.hi && other.lo < hi) return true;
+    }
+    return false;
+  }
+
+  /** Half of all requests crowd into a few chunks; most do not care for chunk borders. */
+  #chooseRange(): { readonly lo: number; readonly hi: number } {
+    const { random } = this.#world;
+    const { size, chunkSectors, longest } = this.#options;
+    const sectors = random.chance(0.3) ? 8 : random.integer(1, longest + 1);
+    const start = random.chance(0.5)
+      ? random.pick(this.#hotChunks) * chunkSectors + random.integer(0, chunkSectors)
+      : random.integer(0, size);
+    const lo = Math.max(0, Math.min(start, size - sectors));
+    return { lo, hi: lo + sectors };
+  }
+}
