@@ -34,6 +34,8 @@ export class MemoryLockMaster implements LockMaster {
     const table = known ?? new LockTable();
     const touched = new Set<number>();
     const reply = table.apply(call, touched);
+    // The caller's own events came with the reply.
+    if ("slot" in call && reply.rc === lockStatus.OK) touched.delete(call.slot);
     if (known === undefined && call.op === "format") this.#tables.set(key, table);
     void Promise.resolve().then(() => this.#wake(key, table, touched));
     if (reply.rc !== lockStatus.ENOLS) return Promise.resolve(reply);

@@ -1,0 +1,33 @@
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import type { ProcessIdentity } from "./process-identity.ts";
+
+const read = (path: string): string => readFileSync(path, "utf8").trim();
+
+/** Pids mean the same only in one boot of one kernel and in one pid namespace. */
+const ownHost = (): string => `${read("/proc/sys/kernel/random/boot_id")}/${readlinkSync("/proc/self/ns/pid")}`;
+
+/** State and start time of /proc/PID/stat: fields 3 and 22, counted after the name, which may contain anything. */
+function statOf(pid: number): { readonly state: string; readonly started: string } {
+  const stat = read(`/proc/${pid}/stat`);
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return { state: fields[0] ?? "", started: fields[19] ?? "" };
+}
+
+export function ownProcess(): ProcessIdentity {
+  return { host: ownHost(), pid: process.pid, started: statOf(process.pid).started };
+}
+
+/**
+ * True only if this process surely runs no more: it was of this host, and its pid is free, given to another process, or
+ * a zombie's whose other threads have all ended. Anything that cannot be read is no proof.
+ */
+export function isProcessGone({ host, pid, started }: ProcessIdentity): boolean {
+  try {
+    if (host !== ownHost()) return false;
+    const now = statOf(pid);
+    if (now.started !== started) return true;
+    return now.state === "Z" && readdirSync(`/proc/${pid}/task`).length === 1;
+  } catch (error) {
+    return error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ESRCH");
+  }
+}

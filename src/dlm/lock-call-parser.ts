@@ -1,0 +1,69 @@
+import type { LockCall, LockspaceId } from "./lock-call.ts";
+
+/** A field of a call: may this value stand there? */
+type Check = (value: unknown) => boolean;
+type Checks = Readonly<Record<string, Check>>;
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const natural: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
+const integer: Check = (value) => Number.isSafeInteger(value);
+const flags: Check = (value) => natural(value) && (value as number) < 2 ** 31;
+const text =
+  (longest: number): Check =>
+  (value) =>
+    typeof value === "string" && value.length <= longest;
+const id: Check = (value) => typeof value === "string" && /^[A-Za-z0-9._-]{1,64}$/.test(value);
+const boolean: Check = (value) => typeof value === "boolean";
+const optional =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || check(value);
+const shape =
+  (checks: Checks): Check =>
+  (value) =>
+    isObject(value) && Object.entries(checks).every(([key, check]) => check(value[key]));
+const list =
+  (longest: number, check: Check): Check =>
+  (value) =>
+    Array.isArray(value) && value.length <= longest && value.every(check);
+
+const sighting = shape({ slot: natural, incarnation: id, counter: natural });
+const header: Checks = { slot: natural, incarnation: id, epoch: natural, rid: natural, ack: natural, seen: natural };
+const lvb = optional(text(1024));
+const name = text(64);
+
+const operations: Readonly<Record<LockCall["op"], Check>> = {
+  hello: shape({}),
+  dump: shape({}),
+  format: shape({ lsid: id, epoch: natural, replaces: optional(id) }),
+  join: shape({
+    node: (value) => text(64)(value) && value !== "",
+    incarnation: id,
+    slots: (value) => natural(value) && (value as number) >= 1 && (value as number) <= 64,
+    leaseMs: (value) => natural(value) && (value as number) >= 1,
+    lvbSize: (value) => natural(value) && (value as number) <= 256,
+    process: optional(shape({ host: text(256), pid: natural, started: text(64) })),
+    gone: list(64, sighting),
+  }),
+  renew: shape({ ...header, counter: natural }),
+  poll: shape(header),
+  leave: shape(header),
+  evict: shape({ ...header, victim: sighting }),
+  lock: shape({ ...header, name, mode: integer, flags, bast: boolean, lvb }),
+  convert: shape({ ...header, name, lkid: natural, mode: integer, flags, lvb }),
+  unlock: shape({ ...header, name, lkid: natural, flags, lvb }),
+};
+
+const isOperation = (op: unknown): op is LockCall["op"] => typeof op === "string" && Object.hasOwn(operations, op);
+
+/** A call from outside, or null if it is none. What it asks for may still be refused. */
+export function parseLockCall(value: unknown): LockCall | null {
+  if (!isObject(value) || !isOperation(value["op"])) return null;
+  return operations[value["op"]](value) ? (value as unknown as LockCall) : null;
+}
+
+export function parseLockspaceId(value: unknown): LockspaceId | null {
+  return shape({ cluster: id, name: id })(value) ? (value as LockspaceId) : null;
+}
