@@ -1,4 +1,5 @@
 import type { Sector } from "../base/units.ts";
+import type { IoRing } from "./io-ring.ts";
 
 /** What a front end asks of the array. Numbers: they live in typed arrays. */
 export const RequestOp = { read: 0, write: 1, flush: 2, zero: 3, discard: 4 } as const;
@@ -45,4 +46,15 @@ export interface FrontEnd {
   endTurn(): void;
   /** Stop taking requests, answer what is outstanding, close; true once nothing is in flight. Called each turn until then. */
   drain(): boolean;
+}
+
+/** What the engine gives a front end when it is attached. */
+export interface FrontEndSeat {
+  readonly ring: IoRing;
+  readonly sink: RequestSink;
+  /** Its own part of the arena: byte offset and length, page aligned. */
+  readonly arenaAt: number;
+  readonly arenaBytes: number;
+  /** To be added to the tags of its ring operations, which keep to the low 24 bits. */
+  readonly tagBase: number;
 }

@@ -63,21 +63,22 @@ function load(): Libc | string {
 
 function bindAll(koffi: Koffi): Libc {
   const library = koffi.load(null);
-  const bind = (name: string, ...parameters: string[]): Foreign => {
-    const call = library.func(name, "intptr_t", parameters) as Foreign;
+  // The result's type must be the C one: an `int` of -1 leaves the upper half of a register as it was.
+  const bind = (result: "int" | "intptr_t", name: string, ...parameters: string[]): Foreign => {
+    const call = library.func(name, result, parameters) as Foreign;
     return (...values) => orErrno(call(...values));
   };
   const orErrno = (result: number): number => (result < 0 ? -koffi.errno() : result);
 
   // The one call of the hot path: bound without a rest parameter, and with the narrowest types, which koffi passes fastest.
   const enter = library.func("syscall", "int", ["int", "int", "int", "int", "int", "intptr_t", "int"]) as Foreign;
-  const setup = bind("syscall", "long", "uint32_t", "void *");
-  const register = bind("syscall", "long", "int", "uint32_t", "uintptr_t", "uint32_t");
-  const mmap = bind("mmap", "uintptr_t", "size_t", "int", "int", "int", "int64_t");
-  const bindSocket = bind("bind", "int", "void *", "uint32_t");
-  const connect = bind("connect", "int", "void *", "uint32_t");
-  const getsockname = bind("getsockname", "int", "void *", "void *");
-  const setsockopt = bind("setsockopt", "int", "int", "int", "void *", "uint32_t");
+  const setup = bind("intptr_t", "syscall", "long", "uint32_t", "void *");
+  const register = bind("intptr_t", "syscall", "long", "int", "uint32_t", "uintptr_t", "uint32_t");
+  const mmap = bind("intptr_t", "mmap", "uintptr_t", "size_t", "int", "int", "int", "int64_t");
+  const bindSocket = bind("int", "bind", "int", "void *", "uint32_t");
+  const connect = bind("int", "connect", "int", "void *", "uint32_t");
+  const getsockname = bind("int", "getsockname", "int", "void *", "void *");
+  const setsockopt = bind("int", "setsockopt", "int", "int", "int", "void *", "uint32_t");
 
   return {
     ioUringSetup: (entries, params) => setup(SYS_IO_URING_SETUP, entries, params),
@@ -87,17 +88,17 @@ function bindAll(koffi: Koffi): Libc {
     },
     ioUringRegister: (fd, opcode, argument, count) => register(SYS_IO_URING_REGISTER, fd, opcode, argument, count),
     mmap: (bytes, protection, flags, fd, offset) => mmap(0, bytes, protection, flags, fd, offset),
-    munmap: bind("munmap", "uintptr_t", "size_t"),
-    madvise: bind("madvise", "uintptr_t", "size_t", "int"),
+    munmap: bind("int", "munmap", "uintptr_t", "size_t"),
+    madvise: bind("int", "madvise", "uintptr_t", "size_t", "int"),
     view: (address, bytes) => koffi.view(address, bytes),
-    eventfd: bind("eventfd", "uint32_t", "int"),
-    socket: bind("socket", "int", "int", "int"),
+    eventfd: bind("int", "eventfd", "uint32_t", "int"),
+    socket: bind("int", "socket", "int", "int", "int"),
     bind: (fd, address) => bindSocket(fd, address, address.byteLength),
     connect: (fd, address) => connect(fd, address, address.byteLength),
-    listen: bind("listen", "int", "int"),
+    listen: bind("int", "listen", "int", "int"),
     getsockname: (fd, address) => getsockname(fd, address, new Uint8Array(Uint32Array.of(address.byteLength).buffer)),
     setsockopt: (fd, level, option, value) =>
       setsockopt(fd, level, option, new Uint8Array(Int32Array.of(value).buffer), 4),
-    shutdown: bind("shutdown", "int", "int"),
+    shutdown: bind("int", "shutdown", "int", "int"),
   };
 }

@@ -52,7 +52,7 @@ export function openUringRing(libc: Libc, options: RingOptions): UringRing | str
     return `memory for the ring: ${errnoName(-eventfd)}`;
   }
   const ring = new UringRing(libc, mapped, scratch, arena, eventfd);
-  if (ring.works()) return ring;
+  if (ring.tryOut()) return ring;
   ring.close();
   return "io_uring accepts a ring but carries out no NOP and READ";
 }
@@ -86,6 +86,7 @@ export class UringRing implements IoRing {
   #cqHead: number;
   #wakeArmed = false;
   #wakeResult = 0;
+  #works = false;
   /** Completions that had to be taken in while the caller still owned `completedTag`. */
   readonly #stashTag: Uint32Array;
   readonly #stashResult: Int32Array;
@@ -118,16 +119,19 @@ export class UringRing implements IoRing {
     this.#writeHead = (this.#fixedBuffers ? Opcode.WRITE_FIXED : Opcode.WRITE) | this.#fileFlag;
   }
 
-  /** Tries it out: a NOP, and the read that wakes. Before first use. */
-  works(): boolean {
+  /** A NOP and the read that wakes must come back. To be asked once, before first use. */
+  tryOut(): boolean {
     this.#fail(0, 0);
     wakeRing(this.wakeHandle);
     let noops = 0;
-    for (let turn = 0; turn < 4; turn++) {
+    for (let turn = 0; turn < 10; turn++) {
       noops += this.submitAndReap(1000);
-      if (noops === 1 && !this.#wakeArmed) return this.#wakeResult === WAKE_BYTES;
+      if (noops === 1 && !this.#wakeArmed) {
+        this.#works = this.#wakeResult === WAKE_BYTES;
+        break;
+      }
     }
-    return false;
+    return this.#works;
   }
 
   get about(): string {
@@ -256,18 +260,22 @@ export class UringRing implements IoRing {
   }
 
   close(): void {
-    if (!this.#wakeArmed) this.#armWake();
-    // The armed read must be gone before its memory is: the kernel would write there.
-    wakeRing(this.wakeHandle);
-    while (!this.#sockets.closeAll() || this.#wakeArmed) {
-      this.#sq.enter(-1);
-      this.#reap(this.#stashTag, this.#stashResult, 0);
-    }
+    if (this.#works) this.#drain();
     this.#files.closeAll();
     this.#mapped.close();
     closeSync(this.#eventfd);
     this.#arenaMemory.release();
     this.#scratch.release();
+  }
+
+  /** Nothing may be in flight when its memory goes: the kernel would write there. */
+  #drain(): void {
+    if (!this.#wakeArmed) this.#armWake();
+    wakeRing(this.wakeHandle);
+    while (!this.#sockets.closeAll() || this.#wakeArmed) {
+      this.#sq.enter(-1);
+      this.#reap(this.#stashTag, this.#stashResult, 0);
+    }
   }
 
   #push(
