@@ -2,14 +2,14 @@ import type { HistoryEvent } from "../../daemon/control-api.ts";
 import { ControlClient } from "../../daemon/control-client.ts";
 
 /**
- * The first event with one of these codes in a daemon's journal, past or to come. `seen` is told every event before
- * it. Rejects when the daemon goes away or `timeoutMs` is over.
+ * The first event with one of these codes in a daemon's journal, past or to come, after `after`. `seen` is told every
+ * event before it. Rejects when the daemon goes away or `timeoutMs` is over.
  */
 export async function waitForEvent(
   socket: string,
   codes: readonly string[],
   timeoutMs: number,
-  seen: (event: HistoryEvent) => void = () => {},
+  { after = 0, seen = () => {} }: { readonly after?: number; readonly seen?: (event: HistoryEvent) => void } = {},
 ): Promise<HistoryEvent> {
   const client = await ControlClient.open(socket);
   const signal = AbortSignal.timeout(timeoutMs);
@@ -19,11 +19,11 @@ export async function waitForEvent(
         if (codes.includes(event.event)) resolve(event);
         else seen(event);
       };
-      const past = client.request("events", { array: null, since: 0, follow: false }, { signal });
+      const past = client.request("events", { array: null, since: after, follow: false }, { signal });
       past
         .then(({ data }) => {
           for (const event of data.events) take(event);
-          const since = data.events.at(-1)?.sequence ?? 0;
+          const since = data.events.at(-1)?.sequence ?? after;
           return client.request("events", { array: null, since, follow: true }, { signal, onEvent: take });
         })
         .then(() => reject(new Error("the daemon ended the stream")), reject);
