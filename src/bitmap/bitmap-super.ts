@@ -125,7 +125,7 @@ function decodeClusterName(field: Uint8Array, bad: Bad): string {
   const end = field.indexOf(0);
   if (end < 0) bad("cluster_name", "64 bytes long", "at most 63 are possible");
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(field.subarray(0, end));
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(field.subarray(0, end));
   } catch {
     return bad("cluster_name", "bytes", "not UTF-8");
   }

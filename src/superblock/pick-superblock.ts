@@ -144,8 +144,9 @@ function checkHistory(candidate: Candidate, freshest: Candidate, force: boolean)
     );
   };
   if (behind === 0) {
-    const differs = mine.devRoles.findIndex((role, number) => role !== roleOf(theirs, number));
-    const same = differs < 0 && mine.raidDisks === theirs.raidDisks && mine.size === theirs.size;
+    const numbers = Math.max(mine.devRoles.length, theirs.devRoles.length);
+    const sameRoles = Array.from({ length: numbers }, (_, number) => roleOf(mine, number) === roleOf(theirs, number));
+    const same = !sameRoles.includes(false) && mine.raidDisks === theirs.raidDisks && mine.size === theirs.size;
     if (!same) conflict(`both have event count ${mine.events}, but their tables of roles differ`);
     return;
   }

@@ -160,7 +160,7 @@ function decodeName(path: string, field: Uint8Array): string {
   const end = field.indexOf(0);
   const used = end < 0 ? field : field.subarray(0, end);
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(used);
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(used);
   } catch (cause) {
     throw new MdError("E_SUPERBLOCK_BAD", `${path}: set_name is not UTF-8`, { cause, details: { field: "set_name" } });
   }
