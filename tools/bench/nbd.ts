@@ -3,7 +3,7 @@
  * size and place: on tmpfs, where the servers' own cost shows, and with O_DIRECT on the disk, where the device is the
  * limit; there also against fio on the raw files.
  */
-import { closeSync, fsyncSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fioIops, type Load } from "./fio.ts";
@@ -46,12 +46,11 @@ interface Collected {
 }
 
 async function comparePlace(place: string, folder: string, direct: boolean, out: Collected): Promise<void> {
-  const file = (name: string, bytes: number) => filledFile(join(folder, name), bytes);
-  const ours = await startMdctlMirror(join(folder, "ours"), [file("m0", MEMBER_BYTES), file("m1", MEMBER_BYTES)]);
-  const legs = [file("q0", ARRAY_BYTES), file("q1", ARRAY_BYTES)] as const;
-  mkdirSync(join(folder, "q"));
-  const quorum = await startQuorum(join(folder, "q", "quorum.sock"), legs, direct, "quorum");
-  const fifo = await startQuorum(join(folder, "q", "fifo.sock"), legs, direct, "fifo");
+  const ours = await startMdctlMirror(folder, MEMBER_BYTES, fill);
+  const legs = [join(folder, "q0.img"), join(folder, "q1.img")] as const;
+  for (const leg of legs) fill(leg, ARRAY_BYTES);
+  const quorum = await startQuorum(join(folder, "quorum.sock"), legs, direct, "quorum");
+  const fifo = await startQuorum(join(folder, "fifo.sock"), legs, direct, "fifo");
   try {
     for (const load of loads) {
       const name = `4k_${load.rw}_qd${load.depth}`;
@@ -79,11 +78,10 @@ async function comparePlace(place: string, folder: string, direct: boolean, out:
 }
 
 /** Written through, so that no run pays for allocating blocks. */
-function filledFile(path: string, bytes: number): string {
+function fill(path: string, bytes: number): void {
   const fd = openSync(path, "w");
   const block = Buffer.alloc(MIB, 0x5a);
   for (let at = 0; at < bytes; at += MIB) writeSync(fd, block);
   fsyncSync(fd);
   closeSync(fd);
-  return path;
 }

@@ -23,14 +23,16 @@ interface Node {
  * `close`, whatever happened before.
  */
 export class DemoHost {
-  readonly folder = mkdtempSync(join(tmpdir(), "mdctl-demo-"));
+  readonly folder: string;
   readonly members: readonly [string, string];
   readonly #nodes = new Map<string, Node>();
   readonly #lockServer: string | null;
   #lockd: ChildProcess | null = null;
 
-  constructor(lockServer: string | null, memberBytes: number) {
+  /** `parent` is where the temporary directory goes: it says what the members lie on. */
+  constructor(lockServer: string | null, memberBytes: number, parent: string = tmpdir()) {
     this.#lockServer = lockServer;
+    this.folder = mkdtempSync(join(parent, "mdctl-demo-"));
     this.members = [join(this.folder, "disk-a.img"), join(this.folder, "disk-b.img")];
     for (const member of this.members) {
       closeSync(openSync(member, "w", 0o600));
