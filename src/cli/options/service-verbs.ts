@@ -1,19 +1,5 @@
-import type { OptionSpec, VerbSpec } from "./option-spec.ts";
-
-/** Options of the daemon; `mdctld` takes the same. */
-export const daemonOptions: readonly OptionSpec[] = [
-  { name: "node", value: "NAME", help: "this node's name (the host's)" },
-  { name: "cluster", value: "NAME", help: "name of the cluster (mdctl)" },
-  { name: "lock-server", value: "URL", help: "redis://..., rediss://... or unix:PATH (a lock server of this host)" },
-  { name: "lock-server-password-file", value: "FILE", help: "password for Redis; mode 0600" },
-  { name: "state-dir", value: "DIR", help: "where export sockets live (beside the control socket)" },
-  { name: "lease", value: "DUR", help: "lease, the same on all nodes (10s)" },
-  { name: "file-members", help: "regular files may be members" },
-  { name: "ring", value: "auto|io_uring|threads", help: "how members are read and written (auto)" },
-  { name: "sync-speed-max", value: "SIZE", help: "limit of a resync, per second (none)" },
-  { name: "log-level", value: "LEVEL", help: "fatal error warn info debug trace (info)" },
-  { name: "log-format", value: "auto|json|pretty", help: "auto: pretty on a terminal" },
-];
+import { daemonOptions } from "../../daemon/daemon-options.ts";
+import type { VerbSpec } from "./option-spec.ts";
 
 export const serviceVerbs: readonly VerbSpec[] = [
   {

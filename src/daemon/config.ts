@@ -1,0 +1,137 @@
+import { readFileSync, statSync } from "node:fs";
+import { hostname } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { MdError } from "../base/md-error.ts";
+import { defaultLease, SHORTEST_LEASE_MS } from "../dlm/lease.ts";
+import { DEFAULT_SOCKET } from "./control-client.ts";
+import type { DaemonSettings } from "./daemon-options.ts";
+import { parseDuration } from "./parse-duration.ts";
+
+export type LockServerAddress =
+  | { readonly type: "socket"; readonly path: string }
+  /** With credentials, if there are any: never to be printed. */
+  | { readonly type: "redis"; readonly url: string };
+
+export type LogLevel = "fatal" | "error" | "warn" | "info" | "debug" | "trace";
+export type LogFormat = "auto" | "json" | "pretty";
+
+export interface DaemonConfig {
+  readonly node: string;
+  readonly cluster: string;
+  readonly lockServer: LockServerAddress;
+  readonly socketPath: string;
+  readonly stateDir: string;
+  readonly leaseMs: number;
+  readonly fileMembers: boolean;
+  readonly ring: "auto" | "io_uring" | "threads";
+  /** KiB/s; 0: no limit. */
+  readonly syncSpeedMax: number;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Command line first, then MDCTL_NODE, MDCTL_CLUSTER, MDCTL_LOCK_SERVER, MDCTL_SOCKET, MDCTL_LOG, then what is built
+ * in. E_VALUE names the setting; E_PERMISSION for a password file that others can read.
+ */
+export function readConfig(settings: DaemonSettings, env: Environment): DaemonConfig {
+  const value = (option: string, variable?: string): string | null => {
+    const given = settings.get(option);
+    return typeof given === "string" ? given : (variable && env[variable]) || null;
+  };
+  const socketPath = resolve(value("socket", "MDCTL_SOCKET") ?? DEFAULT_SOCKET);
+  const stateDir = resolve(value("state-dir") ?? dirname(socketPath));
+  const leaseMs = parseDuration("lease", value("lease") ?? `${defaultLease.leaseMs}ms`);
+  if (leaseMs < SHORTEST_LEASE_MS || leaseMs > 600_000) {
+    throw new MdError("E_VALUE", `lease: ${leaseMs} ms is not between ${SHORTEST_LEASE_MS} ms and 10 minutes`);
+  }
+  return {
+    node: checkName("node", value("node", "MDCTL_NODE") ?? shortHostname()),
+    cluster: checkName("cluster", value("cluster", "MDCTL_CLUSTER") ?? "mdctl"),
+    lockServer: readLockServer(
+      settings,
+      value("lock-server", "MDCTL_LOCK_SERVER"),
+      value("lock-server-password-file"),
+      socketPath,
+    ),
+    socketPath,
+    stateDir,
+    leaseMs,
+    fileMembers: settings.has("file-members"),
+    ring: oneOf("ring", value("ring") ?? "auto", ["auto", "io_uring", "threads"]),
+    syncSpeedMax: readSpeed(value("sync-speed-max")),
+    logLevel: oneOf("log-level", value("log-level", "MDCTL_LOG") ?? "info", [
+      ...(["fatal", "error", "warn", "info", "debug", "trace"] as const),
+    ]),
+    logFormat: oneOf("log-format", value("log-format") ?? "auto", ["auto", "json", "pretty"]),
+  };
+}
+
+const shortHostname = (): string => hostname().split(".")[0] || "localhost";
+
+/** Names go into lock servers, superblocks, file names and logs: plain ones only. */
+export function checkName(what: string, name: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name)) return name;
+  throw new MdError("E_VALUE", `${what} name ${JSON.stringify(name.slice(0, 80))} is not usable`, {
+    why: "it takes 1 to 63 letters, digits, dots, underscores and dashes, and begins with a letter or digit",
+  });
+}
+
+function oneOf<T extends string>(option: string, text: string, words: readonly T[]): T {
+  const found = words.find((word) => word === text);
+  if (found !== undefined) return found;
+  throw new MdError("E_VALUE", `${option}: "${text}" is none of ${words.join(", ")}`);
+}
+
+function readSpeed(text: string | null): number {
+  if (text === null) return 0;
+  const match = /^(\d{1,9})([KMG]?)$/.exec(text);
+  if (match === null) throw new MdError("E_VALUE", `sync-speed-max: "${text}" is not a size`);
+  return Number(match[1]) * ({ "": 1, K: 1, M: 1024, G: 1024 ** 2 }[match[2] ?? ""] ?? 1);
+}
+
+function readLockServer(
+  settings: DaemonSettings,
+  text: string | null,
+  passwordFile: string | null,
+  socketPath: string,
+): LockServerAddress {
+  const address = text ?? `unix:${join(dirname(socketPath), "lockd.sock")}`;
+  if (address.startsWith("unix:") && !address.startsWith("unix://")) {
+    return { type: "socket", path: resolve(address.slice("unix:".length)) };
+  }
+  let url: URL;
+  try {
+    url = new URL(address);
+  } catch {
+    throw new MdError("E_VALUE", `lock-server: this is neither a URL nor unix:PATH`);
+  }
+  if (!["redis:", "rediss:", "unix:"].includes(url.protocol)) {
+    throw new MdError("E_VALUE", `lock-server: ${url.protocol}// is not supported`, { hint: "redis://HOST:PORT" });
+  }
+  const onCommandLine = settings.has("lock-server") && (url.password !== "" || url.username !== "");
+  if (onCommandLine) {
+    throw new MdError("E_USAGE", "lock-server: credentials do not belong on a command line, which others can read", {
+      hint: "--lock-server-password-file=FILE",
+    });
+  }
+  if (passwordFile !== null) url.password = encodeURIComponent(readSecret(passwordFile));
+  return { type: "redis", url: url.href };
+}
+
+function readSecret(file: string): string {
+  let mode: number;
+  let text: string;
+  try {
+    mode = statSync(file).mode;
+    text = readFileSync(file, "utf8").trim();
+  } catch (error) {
+    throw new MdError("E_VALUE", `the password file ${file} cannot be read`, { cause: error });
+  }
+  if ((mode & 0o077) !== 0) {
+    throw new MdError("E_PERMISSION", `the password file ${file} can be read by others`, { hint: `chmod 600 ${file}` });
+  }
+  return text;
+}

@@ -1,0 +1,25 @@
+/** Options of the daemon as data: `mdctld`, `mdctl daemon` and the help read the same rows. */
+export interface DaemonOption {
+  readonly name: string;
+  /** What the value is called; absent: a flag. */
+  readonly value?: string;
+  readonly help: string;
+}
+
+export const daemonOptions: readonly DaemonOption[] = [
+  { name: "node", value: "NAME", help: "this node's name (the host's)" },
+  { name: "cluster", value: "NAME", help: "name of the cluster (mdctl)" },
+  { name: "lock-server", value: "URL", help: "redis://..., rediss://... or unix:PATH (a lock server of this host)" },
+  { name: "lock-server-password-file", value: "FILE", help: "password for Redis; nobody else may read the file" },
+  { name: "socket", value: "PATH", help: "control socket (/run/mdctl/mdctld.sock)" },
+  { name: "state-dir", value: "DIR", help: "where export sockets live (the folder of the control socket)" },
+  { name: "lease", value: "DUR", help: "the same on all nodes (10s)" },
+  { name: "file-members", help: "regular files may be members (laboratories and tests)" },
+  { name: "ring", value: "auto|io_uring|threads", help: "how members are read and written (auto)" },
+  { name: "sync-speed-max", value: "SIZE", help: "KiB per second that a resync may copy (no limit)" },
+  { name: "log-level", value: "LEVEL", help: "fatal, error, warn, info, debug or trace (info)" },
+  { name: "log-format", value: "auto|json|pretty", help: "auto is pretty on a terminal" },
+];
+
+/** Option name -> value; true for a flag. */
+export type DaemonSettings = ReadonlyMap<string, string | true>;
