@@ -56,7 +56,7 @@ async function comparePlace(place: string, folder: string, direct: boolean, out:
       const name = `4k_${load.rw}_qd${load.depth}`;
       const figures: Record<string, number[]> = {};
       const measure = (subject: string, target: Parameters<typeof fioIops>[0]): void => {
-        (figures[subject] ??= []).push(fioIops(target, load, ARRAY_BYTES));
+        figures[subject] = [...(figures[subject] ?? []), fioIops(target, load, ARRAY_BYTES)];
       };
       for (let round = 0; round < ROUNDS; round++) {
         measure("mdctl", ours);
