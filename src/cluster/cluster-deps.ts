@@ -25,6 +25,10 @@ export type StartEngine = (config: EngineConfig, shared: SharedBlock) => Promise
 
 export interface ClusterNodeOptions {
   readonly readOnly: boolean;
+  /** Start although members are gone that nobody has recorded as gone (and nobody else has the array): `--run`. */
+  readonly run: boolean;
+  /** Of contradicting histories, take the newer one: `--force`. */
+  readonly force: boolean;
   readonly ring: EngineConfig["ring"];
   readonly queueDepth: number;
   /** Bytes of transfer memory of the data plane. */
@@ -37,6 +41,8 @@ export interface ClusterNodeOptions {
 
 export const defaultClusterNodeOptions: ClusterNodeOptions = {
   readOnly: false,
+  run: false,
+  force: false,
   ring: "auto",
   queueDepth: 128,
   arenaBytes: 32 * 1024 * 1024,

@@ -1,10 +1,23 @@
 import { MdError } from "../base/md-error.ts";
-import type { SlotNumber } from "../base/units.ts";
+import { type SlotNumber, slotNumber } from "../base/units.ts";
+import { countBits } from "../bitmap/bitmap-merge.ts";
 import type { LockspaceDump } from "../dlm/lockspace.ts";
 import type { NbdExport } from "../engine/engine-protocol.ts";
 import type { SharedBlock } from "../engine/shared-block.ts";
+import { sleep } from "../env/clock.ts";
 import type { ArrayEvent, ArrayStatus } from "./array-status.ts";
+import { askPeer } from "./ask-peer.ts";
+import { buildStatus } from "./build-status.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
+import { type AddedMember, addByCommand, failByCommand, removeByCommand } from "./device-change.ts";
+import { History } from "./history.ts";
+import { joinArray } from "./join.ts";
+import { leaveArray } from "./leave.ts";
+import { handleMessage } from "./message-handler.ts";
+import { rewriteMetadata } from "./metadata-update.ts";
+import { isIdle, type NodeShell, startShell } from "./node-shell.ts";
+import { probeSlots } from "./probe-slots.ts";
+import { readSlotBits } from "./slot-bits.ts";
 
 /** Why a node's life in the array ended. Only `stopped` was asked for. */
 export type NodeEnd =
@@ -20,46 +33,185 @@ export interface SlotBitmap {
   readonly bits: Uint8Array;
 }
 
+const IDLE_POLL_MS = 50;
+
 /**
  * A node's life in one clustered array: what md-cluster is to md. Joins, takes over dead nodes' slots, keeps
  * superblocks and members equal on all nodes, resyncs. The one class that a daemon and a simulator wire up.
  */
 export class ClusterNode {
+  /** Resolves when this node is no longer part of the array, for whatever reason. Never rejects. */
+  readonly ended: Promise<NodeEnd>;
+  readonly #history: History;
+  readonly #shell: NodeShell;
+  #resolveEnded: (end: NodeEnd) => void = () => {};
+  #end: NodeEnd | null = null;
+  #leaving: Promise<void> | null = null;
+
   /** Assembles the array on this node: resolves once it serves IO. Rejects with an MdError, everything undone. */
-  static start(_deps: ClusterNodeDeps): Promise<ClusterNode> {
-    return Promise.reject(new MdError("E_INTERNAL", "not yet"));
+  static async start(deps: ClusterNodeDeps): Promise<ClusterNode> {
+    const history = new History(deps.env);
+    let node: ClusterNode | null = null;
+    const joined = await joinArray(deps, async (message) =>
+      node === null ? null : handleMessage(node.#shell.context, message),
+    );
+    node = new ClusterNode(history, (onEnd) => startShell(deps, joined, history, onEnd));
+    node.#shell.connect();
+    try {
+      await node.#enter();
+    } catch (error) {
+      await node.stop();
+      throw error;
+    }
+    return node;
   }
 
-  declare readonly slot: SlotNumber;
-  /** Counters of the data plane. */
-  declare readonly shared: SharedBlock;
-  /** Resolves when this node is no longer part of the array, for whatever reason. Never rejects. */
-  declare readonly ended: Promise<NodeEnd>;
+  private constructor(
+    history: History,
+    start: (onEnd: (how: "fenced" | "failed", reason: string) => void) => NodeShell,
+  ) {
+    this.#history = history;
+    this.ended = new Promise((resolve) => {
+      this.#resolveEnded = resolve;
+    });
+    this.#shell = start((how, reason) => this.#onEnd(how, reason));
+  }
 
-  declare status: () => ArrayStatus;
+  get slot(): SlotNumber {
+    return this.#shell.context.lockspace.slot;
+  }
+
+  /** Counters of the data plane. */
+  get shared(): SharedBlock {
+    return this.#shell.context.shared;
+  }
+
+  status(): ArrayStatus {
+    const { context, runner, ring } = this.#shell;
+    const lockServerReachable = this.#shell.isServerReachable();
+    return buildStatus(context, runner, { ended: this.#end !== null, lockServerReachable, ring });
+  }
+
   /** The history so far, oldest first (bounded). */
-  declare events: () => readonly ArrayEvent[];
-  declare onEvent: (listener: (event: ArrayEvent) => void) => void;
+  events(): readonly ArrayEvent[] {
+    return this.#history.events;
+  }
+
+  onEvent(listener: (event: ArrayEvent) => void): void {
+    this.#history.onEvent(listener);
+  }
+
   /** Every lock of every node. */
-  declare locks: () => Promise<LockspaceDump>;
+  locks(): Promise<LockspaceDump> {
+    return this.#shell.context.lockspace.dump();
+  }
+
   /** Reads all slots' bitmaps from a member (disk IO). */
-  declare bitmaps: () => Promise<readonly SlotBitmap[]>;
+  async bitmaps(): Promise<readonly SlotBitmap[]> {
+    const { array, devices, env } = this.#shell.context;
+    const slots: SlotBitmap[] = [];
+    for (let n = 0; n < array.bitmap.slots; n++) {
+      const slot = slotNumber(n);
+      const { bits } = await readSlotBits(array, devices, slot, env.log);
+      slots.push({ slot, dirty: countBits(bits, array.bitmap.layout.chunks), bits });
+    }
+    return slots;
+  }
 
   /** Marks a member faulty on all nodes. E_LAST_COPY, E_MEMBER_NOT_FOUND. `number` is the descriptor number. */
-  declare failMember: (number: number) => Promise<void>;
-  /** Takes a faulty or spare member out. E_MEMBER_ACTIVE while it has a raid_disk and is not faulty. */
-  declare removeMember: (number: number) => Promise<void>;
+  failMember(number: number): Promise<void> {
+    return failByCommand(this.#shell.context, number);
+  }
+
+  /** Takes a faulty or spare member out. E_MEMBER_ACTIVE while it is in use, E_MEMBER_NOT_FOUND. */
+  removeMember(number: number): Promise<void> {
+    return removeByCommand(this.#shell.context, number);
+  }
+
   /** Adds a device (new, or back after a failure) on all nodes: it becomes a spare or is filled at once. */
-  declare addMember: (path: string) => Promise<{ readonly number: number; readonly raidDisk: number | null }>;
+  addMember(path: string): Promise<AddedMember> {
+    return addByCommand(this.#shell.context, path);
+  }
 
   /** Serves the array over NBD; the port for TCP (0 otherwise). */
-  declare attach: (frontEnd: NbdExport) => Promise<number>;
-  declare detach: () => Promise<void>;
-  /** Clears at once every bit that may be cleared. */
-  declare flushBitmap: () => Promise<void>;
+  async attach(frontEnd: NbdExport): Promise<number> {
+    return (await this.#shell.context.engine.send({ type: "attach", frontEnd })).port;
+  }
 
-  /** Resolves when nothing is being resynced or recovered in the cluster as far as this node knows. E_CANCELLED by `signal`. */
-  declare waitIdle: (signal?: AbortSignal) => Promise<void>;
+  async detach(): Promise<void> {
+    await this.#shell.context.engine.send({ type: "detach" });
+  }
+
+  /** Clears at once every bit that may be cleared. */
+  async flushBitmap(): Promise<void> {
+    await this.#shell.context.engine.send({ type: "flushBitmap" });
+  }
+
+  /**
+   * Resolves when nothing is being resynced or recovered in the cluster as far as this node knows. E_CANCELLED by
+   * `signal`, E_ARRAY_NOT_ACTIVE when the node's life ends.
+   */
+  async waitIdle(signal?: AbortSignal): Promise<void> {
+    const { env } = this.#shell.context;
+    while (!isIdle(this.#shell)) {
+      if (signal?.aborted) throw new MdError("E_CANCELLED", "the wait was given up");
+      if (this.#end !== null) throw new MdError("E_ARRAY_NOT_ACTIVE", "the array is no longer active on this node");
+      await sleep(env.clock, IDLE_POLL_MS, signal);
+    }
+  }
+
   /** Clean leave: hands over what is left to resync. Idempotent. */
-  declare stop: () => Promise<void>;
+  async stop(): Promise<void> {
+    if (this.#end?.type === "fenced") return;
+    await this.#leave({ type: "stopped" });
+  }
+
+  /** From owning our slot to serving IO. */
+  async #enter(): Promise<void> {
+    const { context, runner } = this.#shell;
+    await probeSlots(context);
+    context.bus.listen();
+    await rewriteMetadata(context);
+    context.dispatch({ type: "joined" });
+    for (const { slot } of context.node.members) {
+      if (slot !== this.slot) void askPeer(context, slot);
+    }
+    runner.start();
+    const { array } = context;
+    const text = `"${array.name}" is assembled in slot ${this.slot} with ${array.members.length} members`;
+    this.#history.add("info", "START", text, { slot: this.slot, events: array.events });
+  }
+
+  #onEnd(how: "fenced" | "failed", reason: string): void {
+    if (this.#end !== null || this.#leaving !== null) return;
+    const { context } = this.#shell;
+    if (how === "failed") {
+      this.#history.add("error", "FAILED", `this node leaves the array: ${reason}`);
+      // What it knows is not enough to serve anything.
+      context.engine.send({ type: "quiesce" }).catch(() => {});
+      void this.#leave({ type: "failed", reason });
+      return;
+    }
+    // Nothing may be written any more, not even to leave in order; the lease has ended in the data plane already.
+    context.bus.break(new MdError("E_NOT_JOINED", `this node was declared dead: ${reason}`));
+    void this.#shell.runner.stop();
+    context.engine.send({ type: "stop" }).catch(() => {});
+    this.#finish({ type: "fenced", reason });
+  }
+
+  #leave(end: NodeEnd): Promise<void> {
+    if (this.#leaving === null) {
+      const { context, runner } = this.#shell;
+      context.dispatch({ type: "leave" });
+      this.#leaving = leaveArray(context, runner).then(() => this.#finish(end));
+    }
+    return this.#leaving;
+  }
+
+  #finish(end: NodeEnd): void {
+    if (this.#end !== null) return;
+    this.#end = end;
+    if (end.type === "stopped") this.#history.add("info", "STOP", "this node has left the array");
+    this.#resolveEnded(end);
+  }
 }

@@ -143,7 +143,14 @@ function onDone(state: NodeState, members: readonly LockspaceMember[]): NodeStep
     // New, or the next owner of a slot: whatever its bitmap holds is its own affair, and until it tells, the worst holds.
     next = withPeer(next, slot);
     effects.push({ type: "ask_peer", slot });
-    if (isRecovering(state, slot) && !stillLeaving(state, slot, node)) effects.push({ type: "adopted", slot });
+    if (isRecovering(state, slot) && !stillLeaving(state, slot, node)) {
+      next = { ...next, recovering: next.recovering.filter((target) => target.slot !== slot) };
+      effects.push({ type: "adopted", slot });
+      if (next.windows.has(slot)) {
+        next = withoutWindow(next, slot);
+        effects.push({ type: "resume", slot });
+      }
+    }
   }
   return [next, effects];
 }

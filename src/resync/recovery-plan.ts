@@ -14,8 +14,8 @@ export interface RecoverySituation {
 }
 
 export type RecoveryPlan =
-  /** A raid_disk is empty and a spare can take it. */
-  | { readonly type: "activate"; readonly number: number; readonly raidDisk: number }
+  /** A raid_disk is empty and there is a spare to take it. */
+  | { readonly type: "activate" }
   /** Copies may differ where our bitmap says so. */
   | { readonly type: "resync" }
   /** Members are being filled: from the lowest position that any of them has reached. */
@@ -32,9 +32,8 @@ export function planRecovery({ raidDisks, members, needed }: RecoverySituation):
   if (needed && inSync.length > 1) return { type: "resync" };
 
   const taken = new Set(members.map((member) => member.raidDisk));
-  const empty = Array.from({ length: raidDisks }, (_, raidDisk) => raidDisk).find((raidDisk) => !taken.has(raidDisk));
-  const spare = members.find((member) => member.state === "spare");
-  if (empty !== undefined && spare !== undefined) return { type: "activate", number: spare.number, raidDisk: empty };
+  const vacant = Array.from({ length: raidDisks }, (_, raidDisk) => raidDisk).some((raidDisk) => !taken.has(raidDisk));
+  if (vacant && members.some((member) => member.state === "spare")) return { type: "activate" };
 
   const rebuilding = members.filter((member) => member.state === "rebuilding");
   const [first] = rebuilding.map((member) => member.recoveredTo).sort((a, b) => a - b);

@@ -1,0 +1,45 @@
+import { MdError } from "../base/md-error.ts";
+import type { MessageOf } from "../messages/message.ts";
+import type { AfterAll } from "../messages/message-bus.ts";
+import { closeRemoved } from "./metadata-update.ts";
+import { type NodeContext, recordChanges } from "./node-context.ts";
+import { readPeerUpdate } from "./peer-update.ts";
+
+/**
+ * A peer has written superblocks (METADATA_UPDATED; md-cluster, 16): read them, make our state the same. When the sender
+ * has all acknowledgements, nobody reads from a failed member any more, and our writes may leave it out.
+ */
+export async function applyMetadata(
+  context: NodeContext,
+  { from, number }: MessageOf<"metadata_updated">,
+): Promise<AfterAll> {
+  // Whatever we had confirmed is in the superblocks now, or never will be.
+  if (context.noNewDev.mode === "NL") await context.noNewDev.convert("CR");
+  const found = await readOrFail(context, number);
+  for (const [accepted, { device }] of found.accepted) context.devices.set(accepted, device);
+  for (const [candidate, { device }] of context.candidates) {
+    if (!found.accepted.has(candidate)) await device.close();
+  }
+  context.candidates.clear();
+  await context.members.begin(found.array, found.changes);
+  context.array = found.array;
+  await closeRemoved(context, found.changes);
+  const sender = context.node.members.find(({ slot }) => slot === from)?.node ?? `slot ${from}`;
+  recordChanges(context, found.changes, sender);
+  context.lookForWork();
+  return () => {
+    // If the sender died instead, some node may have missed the message: whoever takes over announces it once more.
+    const died = context.node.recovering.some((target) => target.slot === from && target.why === "died");
+    if (!died) void context.members.settle(context.array);
+  };
+}
+
+async function readOrFail(context: NodeContext, number: number): ReturnType<typeof readPeerUpdate> {
+  try {
+    return await readPeerUpdate(context, number);
+  } catch (error) {
+    // Going on with old knowledge would write to the wrong set of members.
+    if (error instanceof MdError) context.fail(error.message);
+    throw error;
+  }
+}

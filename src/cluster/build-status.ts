@@ -1,0 +1,136 @@
+import { inSyncMembers, isDegraded, type MdArray } from "../array/md-array.ts";
+import { sector, slotNumber } from "../base/units.ts";
+import { reportProgress } from "../resync/resync-progress.ts";
+import type { ArrayStatus, MemberStatus, SlotStatus, SyncStatus } from "./array-status.ts";
+import type { NodeContext } from "./node-context.ts";
+import type { ResyncRunner } from "./resync-runner.ts";
+
+/** What is not kept anywhere else. */
+export interface StatusExtras {
+  readonly ended: boolean;
+  readonly lockServerReachable: boolean;
+  readonly ring: { readonly kind: string; readonly about: string };
+}
+
+/** Takes a picture of a node. No IO. */
+export function buildStatus(context: NodeContext, runner: ResyncRunner, extras: StatusExtras): ArrayStatus {
+  const { array, node, lockspace, bus, shared, deps } = context;
+  const { layout } = array.bitmap;
+  return {
+    uuid: array.uuid,
+    name: array.name,
+    level: array.level,
+    clusterName: array.bitmap.clusterName,
+    size: array.size,
+    memberSize: array.memberSize,
+    raidDisks: array.raidDisks,
+    events: array.events,
+    created: array.created.seconds,
+    updated: array.updated.seconds,
+    health: healthOf(array),
+    state: stateOf(context, extras.ended),
+    node: deps.nodeName,
+    slot: lockspace.slot,
+    maxSlots: array.bitmap.slots,
+    generation: lockspace.generation,
+    members: membersOf(context),
+    sync: syncOf(context, runner),
+    bitmap: {
+      chunkSectors: layout.chunkSectors,
+      chunks: layout.chunks,
+      dirty: shared.read("dirtyChunks"),
+      needed: shared.read("neededChunks"),
+    },
+    slots: slotsOf(context),
+    messages: bus.statistics,
+    lockServerReachable: extras.lockServerReachable,
+    readBalance: node.balance,
+    ring: extras.ring,
+    copiedSectors: shared.read("copiedSectors"),
+  };
+}
+
+function healthOf(array: MdArray): string {
+  const whole = new Set(inSyncMembers(array).map((member) => member.raidDisk));
+  return Array.from({ length: array.raidDisks }, (_, raidDisk) => (whole.has(raidDisk) ? "U" : "_")).join("");
+}
+
+function stateOf({ array, node }: NodeContext, ended: boolean): ArrayStatus["state"] {
+  if (node.phase === "fenced") return "fenced";
+  if (ended) return "stopped";
+  if (node.phase !== "active") return node.phase;
+  if (inSyncMembers(array).length === 0) return "failed";
+  return isDegraded(array) ? "degraded" : "active";
+}
+
+function membersOf(context: NodeContext): readonly MemberStatus[] {
+  const { array, devices, errors, members } = context;
+  const present = array.members.map((member): MemberStatus => {
+    const { number, raidDisk, deviceUuid, recoveredTo } = member;
+    const counts = errors.get(number) ?? { read: 0, write: 0 };
+    const blocked = raidDisk !== null && members.isBlocked(raidDisk);
+    return {
+      number,
+      raidDisk,
+      path: devices.get(number)?.path ?? null,
+      deviceUuid,
+      state: blocked ? "blocked" : member.state,
+      recoveredTo,
+      readErrors: counts.read,
+      writeErrors: counts.write,
+    };
+  });
+  const taken = new Set(present.map((member) => member.raidDisk));
+  const missing = Array.from({ length: array.raidDisks }, (_, raidDisk) => raidDisk)
+    .filter((raidDisk) => !taken.has(raidDisk))
+    .map(
+      (raidDisk): MemberStatus => ({
+        number: -1,
+        raidDisk,
+        path: null,
+        deviceUuid: null,
+        state: "missing",
+        recoveredTo: sector(0),
+        readErrors: 0,
+        writeErrors: 0,
+      }),
+    );
+  return [...present, ...missing];
+}
+
+function syncOf(context: NodeContext, runner: ResyncRunner): SyncStatus | null {
+  const { array, env, node, ownWindow } = context;
+  const { running, pending } = runner;
+  if (running !== null) {
+    const { permille, speed, eta, stalledFor } = reportProgress(running.progress, env.clock.now());
+    const { done, total } = running.progress;
+    const { action } = running;
+    const window = ownWindow.range;
+    const slot = context.lockspace.slot;
+    return { action, phase: "running", slot, permille, done, total, speed, eta, window, stalledFor };
+  }
+  const none = { permille: null, done: 0, total: 0, speed: null, eta: null, stalledFor: 0 };
+  const action = array.members.some((member) => member.state === "rebuilding") ? "recover" : "resync";
+  const [remote] = context.remoteSyncs.keys();
+  const [announced] = node.windows.keys();
+  const slot = remote ?? announced;
+  if (slot !== undefined) return { ...none, action, phase: "remote", slot, window: node.windows.get(slot) ?? null };
+  if (pending !== null) return { ...none, action: pending, phase: "pending", slot: null, window: null };
+  return null;
+}
+
+function slotsOf({ array, node, ownWindow }: NodeContext): readonly SlotStatus[] {
+  return Array.from({ length: array.bitmap.slots }, (_, n): SlotStatus => {
+    const slot = slotNumber(n);
+    const recovering = node.recovering.find((target) => target.slot === slot);
+    const owner = node.members.find((member) => member.slot === slot);
+    const own = slot === node.own;
+    return {
+      slot,
+      node: recovering?.node ?? owner?.node ?? null,
+      state: recovering !== undefined ? "recovering" : owner === undefined ? "free" : "up",
+      window: own ? ownWindow.range : (node.windows.get(slot) ?? null),
+      needsResync: own ? ownWindow.needsResync : node.unresynced.has(slot),
+    };
+  });
+}

@@ -1,0 +1,139 @@
+import { assembleArray } from "../array/assemble-array.ts";
+import type { MdArray } from "../array/md-array.ts";
+import type { MemberDevices } from "../array/write-members.ts";
+import { MdError } from "../base/md-error.ts";
+import { type SlotNumber, slotNumber } from "../base/units.ts";
+import { encodeBitmapSuper } from "../bitmap/bitmap-super.ts";
+import type { BlockDevice } from "../blockdev/block-device.ts";
+import type { Lockspace } from "../dlm/lockspace.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { EngineConfig } from "../engine/engine-protocol.ts";
+import { SharedBlock } from "../engine/shared-block.ts";
+import { MessageBus, type MessageHandler } from "../messages/message-bus.ts";
+import { uuidText } from "../superblock/uuid.ts";
+import type { ClusterNodeDeps } from "./cluster-deps.ts";
+import { engineMember } from "./engine-members.ts";
+import { MembershipFeed } from "./membership-feed.ts";
+import { assembleOpened, closeAll, openMembers } from "./open-members.ts";
+import { readSlotBits } from "./slot-bits.ts";
+import { SlotLocks } from "./slot-locks.ts";
+
+/** A node that owns its slot and has a data plane, before it knows anything of the other slots. */
+export interface JoinedNode {
+  readonly feed: MembershipFeed;
+  readonly lockspace: Lockspace;
+  readonly bus: MessageBus;
+  readonly slotLocks: SlotLocks;
+  readonly noNewDev: Awaited<ReturnType<Lockspace["open"]>>;
+  readonly resyncLock: Awaited<ReturnType<Lockspace["open"]>>;
+  readonly array: MdArray;
+  readonly devices: Map<number, BlockDevice>;
+  readonly engine: Engine;
+  readonly shared: SharedBlock;
+}
+
+/**
+ * The first half of joining (md-cluster, 10.1): lockspace, slot, then under the token both: become a receiver and read the
+ * superblocks, so that no change falls between the two. Then our own bitmap, before anybody else's is folded into it,
+ * and the data plane. On any failure everything is undone and the MdError passed on.
+ */
+export async function joinArray(deps: ClusterNodeDeps, handler: MessageHandler): Promise<JoinedNode> {
+  const undo: (() => Promise<unknown>)[] = [];
+  try {
+    return await join(deps, handler, undo);
+  } catch (error) {
+    for (const step of undo.reverse()) await step().catch(() => {});
+    throw error;
+  }
+}
+
+async function join(
+  deps: ClusterNodeDeps,
+  handler: MessageHandler,
+  undo: (() => Promise<unknown>)[],
+): Promise<JoinedNode> {
+  const { env, options } = deps;
+  const opened = await openMembers(deps.openDevice, deps.memberPaths);
+  undo.push(() => closeAll(opened));
+  // Only to learn whose lockspace to join: what it says of the members may be old by the time that we are in it.
+  const before = await assembleArray(opened, { run: true, force: options.force });
+
+  const feed = new MembershipFeed();
+  const shared = new SharedBlock();
+  const lockspace = await deps.joinLockspace({
+    name: uuidText(before.array.uuid),
+    clusterName: before.array.bitmap.clusterName,
+    maxMembers: before.array.bitmap.slots,
+    listener: feed,
+    lease: (deadline) => shared.setLease(deadline),
+  });
+  undo.push(() => lockspace.leave());
+  const bus = await MessageBus.open(lockspace, env, handler);
+  undo.push(() => bus.close());
+  const noNewDev = await lockspace.open("no-new-dev", { lvb: false });
+  const resyncLock = await lockspace.open("resync", { lvb: false });
+  const { array, devices } = await bus.join(async () => {
+    await noNewDev.convert("CR");
+    return readMembers(opened, lockspace, options);
+  });
+
+  const slotLocks = new SlotLocks(lockspace);
+  undo.push(() => slotLocks.close());
+  if (!(await slotLocks.takeOwn())) throw new MdError("E_CANCELLED", "the wait for our own slot was cancelled");
+  const engine = await deps.startEngine(await engineConfig(deps, array, devices, lockspace.slot), shared);
+  undo.push(() => engine.send({ type: "stop" }));
+  await engine.send({ type: "setBalance", balance: "first" });
+  return { feed, lockspace, bus, slotLocks, noNewDev, resyncLock, array, devices, engine, shared };
+}
+
+async function readMembers(
+  opened: readonly BlockDevice[],
+  lockspace: Lockspace,
+  options: ClusterNodeDeps["options"],
+): Promise<{ readonly array: MdArray; readonly devices: Map<number, BlockDevice> }> {
+  const alone = lockspace.members.length === 1;
+  const assembly = await assembleOpened(opened, { run: options.run || !alone, force: options.force && alone });
+  if (assembly.missing.length > 0 && !alone) {
+    const places = assembly.missing.map(({ raidDisk }) => raidDisk).join(", ");
+    throw new MdError("E_NODE_CANNOT_SEE_DEVICE", `the members of raid disk ${places} are not visible on this host`, {
+      why: "other nodes use them: what this node wrote would miss them",
+    });
+  }
+  return { array: assembly.array, devices: new Map(assembly.devices) };
+}
+
+async function engineConfig(
+  deps: ClusterNodeDeps,
+  array: MdArray,
+  devices: MemberDevices,
+  slot: SlotNumber,
+): Promise<EngineConfig> {
+  const { options } = deps;
+  const own = await readSlotBits(array, devices, slotNumber(slot), deps.env.log);
+  const { layout, daemonSleep } = array.bitmap;
+  return {
+    name: array.name,
+    level: "raid1",
+    size: array.size,
+    raidDisks: array.raidDisks,
+    members: array.members.flatMap((member) => {
+      const path = devices.get(member.number)?.path;
+      if (member.raidDisk === null || path === undefined) return [];
+      const state = member.state === "in_sync" ? "in_sync" : "rebuilding";
+      return [engineMember(array, member, member.raidDisk, path, slot, { state, recoveredTo: member.recoveredTo })];
+    }),
+    bitmap: {
+      slot,
+      chunkSectors: layout.chunkSectors,
+      chunks: layout.chunks,
+      flushMs: daemonSleep * 1000,
+      superblock: encodeBitmapSuper(own.super),
+      bits: own.bits,
+      events: array.events,
+    },
+    readOnly: options.readOnly,
+    ring: options.ring,
+    queueDepth: options.queueDepth,
+    arenaBytes: options.arenaBytes,
+  };
+}

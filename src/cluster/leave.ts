@@ -1,0 +1,61 @@
+import { MdError } from "../base/md-error.ts";
+import { sleep } from "../env/clock.ts";
+import type { NodeContext } from "./node-context.ts";
+import { closeAll } from "./open-members.ts";
+import type { ResyncRunner } from "./resync-runner.ts";
+
+/** How long one step may take when the lock server or a device does not answer: then the others take us for dead. */
+const STEP_MS = 10_000;
+
+/**
+ * A clean end (md-cluster, 11): no more IO, what can be cleared is cleared, and what is left is handed over before our
+ * slot is free. Goes on after every failure: a slot that was not handed over is recovered like a dead node's, or by
+ * whoever assembles next.
+ */
+export async function leaveArray(context: NodeContext, runner: ResyncRunner): Promise<void> {
+  const { engine, bus, slotLocks, lockspace, noNewDev, resyncLock } = context;
+  const step = (what: string, run: () => Promise<unknown>): Promise<void> => attempt(context, what, run);
+  await step("detach", () => engine.send({ type: "detach" }));
+  await step("resync", () => runner.stop());
+  await step("flush", () => engine.send({ type: "flushBitmap" }));
+  await step("hand-over", () => handOver(context));
+  await step("engine", () => engine.send({ type: "stop" }));
+  await step("channel", () => bus.close());
+  await step("locks", () => Promise.all([noNewDev.close(), resyncLock.close()]));
+  await step("slot", () => slotLocks.release(lockspace.slot));
+  await step("slots", () => slotLocks.close());
+  await step("lockspace", () => lockspace.leave());
+  await step("devices", () => closeAll([...context.devices.values(), ...candidateDevices(context)]));
+}
+
+const candidateDevices = (context: NodeContext) => [...context.candidates.values()].map(({ device }) => device);
+
+/** Any bit that is left, needed or not: while a member is missing it tells what that one has missed. */
+async function handOver(context: NodeContext): Promise<void> {
+  const { bus, engine, env, history, lockspace, node } = context;
+  const { dirty } = await engine.send({ type: "queryBitmap" });
+  if (dirty === 0 || node.members.length < 2) return;
+  const inTime = new AbortController();
+  const limit = env.clock.after(STEP_MS / 2, () => inTime.abort());
+  await bus.send(() => ({ type: "bitmap_needs_sync", from: lockspace.slot }), inTime.signal);
+  limit.cancel();
+  history.add("info", "HANDOVER", `${dirty} chunks are handed over`, { dirty });
+}
+
+async function attempt(context: NodeContext, what: string, run: () => Promise<unknown>): Promise<void> {
+  const { clock, log } = context.env;
+  const inTime = new AbortController();
+  try {
+    await Promise.race([
+      run(),
+      sleep(clock, STEP_MS, inTime.signal).then(() => {
+        if (!inTime.signal.aborted) throw new MdError("E_TIMEOUT", `no end within ${STEP_MS} ms`);
+      }),
+    ]);
+  } catch (error) {
+    if (!(error instanceof MdError)) throw error;
+    log.warn({ evt: "leave-step", step: what, err: error.message }, "leaving goes on without it");
+  } finally {
+    inTime.abort();
+  }
+}

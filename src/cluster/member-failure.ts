@@ -1,0 +1,50 @@
+import { failMember, isLastCopy } from "../array/array-state.ts";
+import { memberByNumber } from "../array/md-array.ts";
+import { MdError } from "../base/md-error.ts";
+import type { EngineNotice } from "../engine/engine-protocol.ts";
+import type { Send } from "../messages/message-bus.ts";
+import { adoptUnannounced, writeAndAnnounce } from "./metadata-update.ts";
+import { countError, memberText, type NodeContext } from "./node-context.ts";
+
+type MemberFailed = Extract<EngineNotice, { type: "memberFailed" }>;
+
+/**
+ * The data plane has lost a member (md-cluster, 19). It holds back every write that the member has missed until this has
+ * an end: the member is faulty in all superblocks and on all nodes, or it turns out to be the last copy.
+ */
+export async function settleFailure(context: NodeContext, notice: MemberFailed): Promise<void> {
+  const { raidDisk } = notice;
+  const number = context.members.numberAt(raidDisk);
+  context.members.block(raidDisk);
+  if (number !== null) countError(context, number, "write");
+  const who = number === null ? `raid disk ${raidDisk}` : memberText(context, number);
+  context.history.add("error", "ERROR", `${who}: ${notice.during} error ${-Math.abs(notice.errno)} at ${notice.at}`, {
+    ...notice,
+    number,
+  });
+  try {
+    await context.bus.withToken((send) => settleUnderToken(context, send, raidDisk));
+  } catch (error) {
+    if (!(error instanceof MdError)) throw error;
+    // It could not be recorded, so nothing that it missed may be acknowledged as written.
+    context.history.add("error", "FAIL", `${who} failed, and that could not be recorded: ${error.message}`, { number });
+    await context.members.settleLastCopy(raidDisk);
+  }
+}
+
+async function settleUnderToken(context: NodeContext, send: Send, raidDisk: number): Promise<void> {
+  await adoptUnannounced(context, send);
+  // Another node was faster, or the member has gone altogether.
+  if (!context.members.isBlocked(raidDisk)) return;
+  const number = context.members.numberAt(raidDisk);
+  const member = number === null ? null : memberByNumber(context.array, number);
+  if (number === null || member === null || member.state === "faulty") {
+    await context.members.settleKnownFailure(raidDisk);
+  } else if (isLastCopy(context.array, number)) {
+    const who = memberText(context, number);
+    context.history.add("error", "LASTCOPY", `${who} is the last good copy: it stays, writes to it fail`, { number });
+    await context.members.settleLastCopy(raidDisk);
+  } else {
+    await writeAndAnnounce(context, send, failMember(context.array, number));
+  }
+}

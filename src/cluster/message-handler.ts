@@ -1,0 +1,43 @@
+import { unreachable } from "../base/assert.ts";
+import type { ClusterMessage } from "../messages/message.ts";
+import type { AfterAll } from "../messages/message-bus.ts";
+import { applyMetadata } from "./apply-metadata.ts";
+import { askPeer } from "./ask-peer.ts";
+import { receiveRemove, voteOnDevice } from "./device-vote.ts";
+import type { NodeContext } from "./node-context.ts";
+import { receiveResyncing } from "./suspend-receiver.ts";
+
+/** What each message does to this node. When it resolves the message is acknowledged: all of it has happened. */
+export async function handleMessage(context: NodeContext, message: ClusterMessage): Promise<AfterAll | null> {
+  switch (message.type) {
+    case "metadata_updated": {
+      const afterAll = await applyMetadata(context, message);
+      // A node that has just joined tells so in this way.
+      void askPeer(context, message.from);
+      return afterAll;
+    }
+    case "resyncing":
+      await receiveResyncing(context, message);
+      return null;
+    case "resyncing_start":
+      context.remoteSyncs.set(message.from, { since: context.env.clock.now() });
+      return null;
+    case "bitmap_needs_sync":
+      context.dispatch({ type: "needs_sync", slot: message.from });
+      return null;
+    case "newdisk":
+      await voteOnDevice(context, message);
+      return null;
+    case "remove":
+      await receiveRemove(context, message);
+      return null;
+    case "re_add":
+    case "change_capacity":
+    case "bitmap_resize":
+    case "unknown":
+      context.env.log.warn({ evt: "message-unsupported", ...message }, "acknowledged, without effect");
+      return null;
+    default:
+      return unreachable(message);
+  }
+}

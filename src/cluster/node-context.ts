@@ -1,0 +1,106 @@
+import type { ArrayChange } from "../array/array-state.ts";
+import type { MdArray } from "../array/md-array.ts";
+import type { SlotNumber } from "../base/units.ts";
+import type { BlockDevice } from "../blockdev/block-device.ts";
+import type { Lock, Lockspace } from "../dlm/lockspace.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { SharedBlock } from "../engine/shared-block.ts";
+import type { Env } from "../env/env.ts";
+import type { MessageBus } from "../messages/message-bus.ts";
+import type { MdTime } from "../superblock/superblock.ts";
+import type { ClusterNodeDeps } from "./cluster-deps.ts";
+import type { EngineMembers } from "./engine-members.ts";
+import type { History } from "./history.ts";
+import type { NodeEvent, NodeState } from "./node-machine.ts";
+import type { OwnWindow } from "./own-window.ts";
+import type { SlotLocks } from "./slot-locks.ts";
+
+/** A device that we have confirmed (NEWDISK) and that the array does not list yet. */
+export interface CandidateDevice {
+  readonly device: BlockDevice;
+  readonly deviceUuid: Uint8Array;
+}
+
+/** Another node's resync, as its messages tell. */
+export interface RemoteSync {
+  readonly since: number;
+}
+
+/**
+ * What the parts of a node share. `array` and `devices` change only while the token is held or a message is handled:
+ * the bus lets these two exclude each other, so neither needs a lock of its own.
+ */
+export interface NodeContext {
+  readonly deps: ClusterNodeDeps;
+  readonly env: Env;
+  readonly history: History;
+  readonly lockspace: Lockspace;
+  readonly bus: MessageBus;
+  readonly engine: Engine;
+  readonly shared: SharedBlock;
+  readonly slotLocks: SlotLocks;
+  readonly noNewDev: Lock;
+  readonly resyncLock: Lock;
+  readonly ownWindow: OwnWindow;
+  readonly members: EngineMembers;
+  /** Open members by number. */
+  readonly devices: Map<number, BlockDevice>;
+  readonly candidates: Map<number, CandidateDevice>;
+  /** By slot. */
+  readonly remoteSyncs: Map<SlotNumber, RemoteSync>;
+  /** How often each slot was asked for its state: an answer to anything but the last question is old. */
+  readonly questions: Map<SlotNumber, number>;
+  /** By member number. */
+  readonly errors: Map<number, { read: number; write: number }>;
+  array: MdArray;
+  /** What the others are doing; changes by `dispatch` alone. */
+  node: NodeState;
+  dispatch(event: NodeEvent): void;
+  /** The array's members have changed, or bits were merged: see whether there is something to copy. */
+  lookForWork(): void;
+  /** This node cannot go on: it stops at once and leaves the rest to the others. */
+  fail(reason: string): void;
+}
+
+export function mdTime(env: Env): MdTime {
+  const ms = env.clock.wall();
+  return { seconds: Math.floor(ms / 1000), microseconds: Math.floor((ms % 1000) * 1000) };
+}
+
+export function countError(context: NodeContext, number: number, kind: "read" | "write"): void {
+  const counts = context.errors.get(number) ?? { read: 0, write: 0 };
+  counts[kind]++;
+  context.errors.set(number, counts);
+}
+
+/** `name[number]` as in mdstat, for texts. */
+export function memberText(context: NodeContext, number: number): string {
+  const path = context.devices.get(number)?.path;
+  return path === undefined ? `member ${number}` : `${path.split("/").at(-1) ?? path}[${number}]`;
+}
+
+/** Tells people what became of the members. */
+export function recordChanges(context: NodeContext, changes: readonly ArrayChange[], by: string): void {
+  for (const change of changes) {
+    const who = memberText(context, change.number);
+    const fields = { ...change, by };
+    switch (change.type) {
+      case "failed":
+        context.history.add("error", "FAIL", `${who} is faulty on all nodes (${by})`, fields);
+        break;
+      case "removed":
+        context.history.add("info", "REMOVE", `${who} was removed (${by})`, fields);
+        break;
+      case "added":
+        context.history.add("info", "ADD", `${who} was added (${by})`, fields);
+        break;
+      case "rebuilding":
+        if (change.recoveredTo > 0) break;
+        context.history.add("info", "RECOVER", `${who} takes raid disk ${change.raidDisk} and is filled`, fields);
+        break;
+      case "rebuilt":
+        context.history.add("info", "INSYNC", `${who} is in sync on raid disk ${change.raidDisk}`, fields);
+        break;
+    }
+  }
+}

@@ -1,0 +1,175 @@
+import { inSyncMembers } from "../array/md-array.ts";
+import { unreachable } from "../base/assert.ts";
+import { MdError } from "../base/md-error.ts";
+import type { EngineNotice } from "../engine/engine-protocol.ts";
+import { askPeer } from "./ask-peer.ts";
+import type { ClusterNodeDeps } from "./cluster-deps.ts";
+import { EngineMembers } from "./engine-members.ts";
+import type { History } from "./history.ts";
+import type { JoinedNode } from "./join.ts";
+import { settleFailure } from "./member-failure.ts";
+import { countError, memberText, type NodeContext } from "./node-context.ts";
+import { type NodeEffect, type NodeEvent, newNode, stepNode } from "./node-machine.ts";
+import { OwnWindow } from "./own-window.ts";
+import { ResyncRunner } from "./resync-runner.ts";
+import { recoverSlot } from "./slot-recovery.ts";
+
+export interface NodeShell {
+  readonly context: NodeContext;
+  readonly runner: ResyncRunner;
+  /** Where the data plane runs, as it says. */
+  readonly ring: { kind: string; about: string };
+  isServerReachable(): boolean;
+  /** From now on the lockspace's and the data plane's news are acted on; what came before is made up for. */
+  connect(): void;
+}
+
+/** Makes a node of what has joined: runs the pure machine, carries out its effects, and hears what the data plane says. */
+export function startShell(
+  deps: ClusterNodeDeps,
+  joined: JoinedNode,
+  history: History,
+  onEnd: (how: "fenced" | "failed", reason: string) => void,
+): NodeShell {
+  const { env } = deps;
+  const { feed, ...parts } = joined;
+  const { lockspace, engine, slotLocks, devices, array } = joined;
+  const context: NodeContext = {
+    ...parts,
+    deps,
+    env,
+    history,
+    ownWindow: new OwnWindow(slotLocks),
+    members: new EngineMembers(engine, lockspace.slot, devices, array),
+    candidates: new Map(),
+    remoteSyncs: new Map(),
+    questions: new Map(),
+    errors: new Map(),
+    node: newNode(lockspace.slot, lockspace.members),
+    dispatch(event) {
+      record(context, event);
+      const [node, effects] = stepNode(context.node, event);
+      context.node = node;
+      for (const effect of effects) perform(context, effect, onEnd);
+    },
+    lookForWork: () => runner.kick(),
+    fail: (reason) => onEnd("failed", reason),
+  };
+  const runner = new ResyncRunner(context);
+  const ring = { kind: "unknown", about: "" };
+  return {
+    context,
+    runner,
+    ring,
+    isServerReachable: () => feed.reachable,
+    connect() {
+      engine.onNotice((notice) => onNotice(context, ring, notice));
+      feed.connect(
+        (event) => context.dispatch(event),
+        (reachable) => recordServer(context, reachable),
+      );
+    },
+  };
+}
+
+function perform(
+  context: NodeContext,
+  effect: NodeEffect,
+  onEnd: (how: "fenced" | "failed", reason: string) => void,
+): void {
+  const { engine, slotLocks } = context;
+  switch (effect.type) {
+    case "balance":
+      detached(context, engine.send({ type: "setBalance", balance: effect.balance }));
+      break;
+    case "recover":
+      detached(context, recoverSlot(context, effect.target));
+      break;
+    case "adopted":
+      slotLocks.stopWaiting(effect.slot);
+      break;
+    case "resume":
+      detached(context, engine.send({ type: "resume", slot: effect.slot }));
+      break;
+    case "ask_peer":
+      // While we join all slots are looked at anyway; who waits for this one must look again.
+      if (context.node.phase === "joining") slotLocks.stopWaiting(effect.slot);
+      else detached(context, askPeer(context, effect.slot));
+      break;
+    case "halt":
+      onEnd("fenced", effect.reason);
+      break;
+    default:
+      unreachable(effect);
+  }
+}
+
+/** Work that nobody waits for: its expected failures are a log line, a contradiction ends the process. */
+function detached(context: NodeContext, work: Promise<unknown>): void {
+  work.catch((error: unknown) => {
+    if (!(error instanceof MdError)) throw error;
+    if (context.node.phase !== "active") return;
+    context.env.log.error({ evt: "background-error", err: error.message, code: error.code }, "work was given up");
+  });
+}
+
+function onNotice(context: NodeContext, ring: { kind: string; about: string }, notice: EngineNotice): void {
+  switch (notice.type) {
+    case "started":
+      ring.kind = notice.ringKind;
+      ring.about = notice.ringAbout;
+      break;
+    case "memberFailed":
+      detached(context, settleFailure(context, notice));
+      break;
+    case "readError": {
+      const number = context.members.numberAt(notice.raidDisk);
+      if (number === null) break;
+      countError(context, number, "read");
+      context.history.add("warn", "READERROR", `${memberText(context, number)}: read error at ${notice.at}`, notice);
+      break;
+    }
+    case "fatal":
+      context.fail(notice.message);
+      break;
+    default:
+      unreachable(notice);
+  }
+}
+
+function recordServer(context: NodeContext, reachable: boolean): void {
+  if (reachable) context.history.add("info", "LOCKSERVER", "the lock server answers again");
+  else context.history.add("warn", "LOCKSERVER", "the lock server does not answer: writes go on while the lease lasts");
+}
+
+function record(context: NodeContext, event: NodeEvent): void {
+  const { history, node, lockspace } = context;
+  if (event.type === "fenced") {
+    history.add("error", "FENCED", `this node was declared dead: ${event.reason}`);
+  } else if (event.type === "died") {
+    const { slot, node: name } = event.member;
+    history.add("warn", "NODEDOWN", `${name} (slot ${slot}) is dead`, { slot, node: name });
+  } else if (event.type === "done") {
+    for (const { slot, node: name } of event.members) {
+      const known = node.members.some((member) => member.slot === slot && member.node === name);
+      if (!known && slot !== lockspace.slot)
+        history.add("info", "JOIN", `${name} takes slot ${slot}`, { slot, node: name });
+    }
+    for (const { slot, node: name } of node.members) {
+      const gone = !event.members.some((member) => member.slot === slot);
+      const died = node.recovering.some((target) => target.slot === slot && target.why === "died");
+      if (!gone) continue;
+      context.remoteSyncs.delete(slot);
+      if (!died) history.add("info", "LEAVE", `${name} has left slot ${slot}`, { slot, node: name });
+    }
+  }
+}
+
+/** Is there something left that this node knows of and that can be worked off? */
+export function isIdle({ context, runner }: NodeShell): boolean {
+  const { node, array, remoteSyncs } = context;
+  const others = node.recovering.length + node.windows.size + remoteSyncs.size;
+  if (!runner.isIdle || node.changing || others > 0) return false;
+  // With one copy left there is nothing to compare: what the others still mark waits for a second one.
+  return node.unresynced.size === 0 || inSyncMembers(array).length < 2;
+}

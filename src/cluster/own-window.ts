@@ -1,0 +1,41 @@
+import type { SectorRange } from "../base/units.ts";
+import type { SlotLocks } from "./slot-locks.ts";
+
+/** What the value block of our own `bitmapNNNN` says, kept current: later joiners learn from it where we copy. */
+export class OwnWindow {
+  readonly #locks: SlotLocks;
+  #range: SectorRange | null = null;
+  #needsResync = true;
+  #told: string | null = null;
+
+  constructor(locks: SlotLocks) {
+    this.#locks = locks;
+  }
+
+  get range(): SectorRange | null {
+    return this.#range;
+  }
+
+  get needsResync(): boolean {
+    return this.#needsResync;
+  }
+
+  /** Resolves when it can be read by the others. */
+  async show(range: SectorRange | null): Promise<void> {
+    this.#range = range;
+    await this.#publish();
+  }
+
+  async needs(needsResync: boolean): Promise<void> {
+    this.#needsResync = needsResync;
+    await this.#publish();
+  }
+
+  async #publish(): Promise<void> {
+    const window = { range: this.#range, needsResync: this.#needsResync };
+    const text = JSON.stringify(window);
+    if (text === this.#told) return;
+    this.#told = text;
+    await this.#locks.publish(window);
+  }
+}

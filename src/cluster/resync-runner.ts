@@ -1,0 +1,298 @@
+import { memberRebuilt, memberRecovered, type Transition } from "../array/array-state.ts";
+import { isDegraded, type MdArray, memberByNumber } from "../array/md-array.ts";
+import { unreachable } from "../base/assert.ts";
+import { MdError } from "../base/md-error.ts";
+import { type Sector, type SectorRange, sector } from "../base/units.ts";
+import type { CopyKind } from "../engine/engine-protocol.ts";
+import { sleep } from "../env/clock.ts";
+import { planRecovery, type RecoveryPlan } from "../resync/recovery-plan.ts";
+import {
+  idleResync,
+  type PassOutcome,
+  type ResyncEffect,
+  type ResyncEvent,
+  stepResync,
+} from "../resync/resync-machine.ts";
+import { addProgress, type ResyncProgress, startProgress } from "../resync/resync-progress.ts";
+import { activateByPlan } from "./device-change.ts";
+import { updateMetadata } from "./metadata-update.ts";
+import type { NodeContext } from "./node-context.ts";
+
+const RETRY_MS = 1000;
+/** How often the place that a recovery has reached is written down. */
+const CHECKPOINT_MS = 30_000;
+
+type Copying = Extract<RecoveryPlan, { type: "resync" | "recover" }>;
+
+export interface RunningSync {
+  readonly action: "resync" | "recover";
+  readonly progress: ResyncProgress;
+}
+
+/**
+ * The one who copies on this node. Whoever believes that there is work queues for the cluster's `resync` lock, decides
+ * anew when it is granted, copies window by window behind RESYNCING, and gives the lock back (md-cluster, 13).
+ */
+export class ResyncRunner {
+  readonly #context: NodeContext;
+  readonly #stop = new AbortController();
+  #kicked = false;
+  #wake: () => void = () => {};
+  #running: RunningSync | null = null;
+  #pending: "resync" | "recover" | null = null;
+  #idle = false;
+  #ended: Promise<void> = Promise.resolve();
+
+  constructor(context: NodeContext) {
+    this.#context = context;
+  }
+
+  start(): void {
+    this.#ended = this.#loop();
+  }
+
+  /** Look again whether there is work. */
+  kick(): void {
+    this.#kicked = true;
+    this.#idle = false;
+    this.#wake();
+  }
+
+  /** The window under way is finished, nothing new begins. Resolves when the runner is at rest. */
+  stop(): Promise<void> {
+    this.#stop.abort();
+    this.#wake();
+    return this.#ended;
+  }
+
+  get running(): RunningSync | null {
+    return this.#running;
+  }
+
+  /** Waits for the `resync` lock, with this to do. */
+  get pending(): "resync" | "recover" | null {
+    return this.#pending;
+  }
+
+  /** It has looked, and there was nothing to do (or nothing that can be done now). */
+  get isIdle(): boolean {
+    return this.#idle;
+  }
+
+  async #loop(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      try {
+        await this.#turn();
+      } catch (error) {
+        if (!(error instanceof MdError)) throw error;
+        this.#context.env.log.warn({ evt: "resync-error", err: error.message }, "the resync is tried again");
+        await sleep(this.#context.env.clock, RETRY_MS, this.#stop.signal);
+        this.#kicked = true;
+      }
+    }
+  }
+
+  async #turn(): Promise<void> {
+    this.#kicked = false;
+    const plan = await this.#plan();
+    if (plan.type === "nothing") {
+      await this.#rest();
+      return;
+    }
+    this.#pending = plan.type === "resync" ? "resync" : "recover";
+    const { status } = await this.#context.resyncLock.convert("EX", { signal: this.#stop.signal });
+    this.#pending = null;
+    if (status !== "granted") return;
+    try {
+      const { bus, lockspace } = this.#context;
+      await bus.send(() => ({ type: "resyncing_start", from: lockspace.slot }), this.#stop.signal);
+      await this.#workOff();
+    } finally {
+      this.#running = null;
+      await this.#context.resyncLock.convert("NL");
+    }
+  }
+
+  async #workOff(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      const plan = await this.#plan();
+      if (plan.type === "nothing") return;
+      if (plan.type === "activate") {
+        await activateByPlan(this.#context);
+        continue;
+      }
+      const outcome = await this.#guardedPass(plan);
+      if (outcome === "failed") await sleep(this.#context.env.clock, RETRY_MS, this.#stop.signal);
+      if (outcome === "finished" && plan.type === "recover") await this.#finishRecovery(plan.numbers);
+      this.#report(plan, outcome);
+    }
+  }
+
+  async #rest(): Promise<void> {
+    const { ownWindow, bus, lockspace } = this.#context;
+    const { range } = await this.#context.engine.send({ type: "scan", kind: "resync", from: sector(0) });
+    if (range === null && ownWindow.needsResync) {
+      // Nothing of ours is left: the others may balance their reads again.
+      await ownWindow.needs(false);
+      await bus.send(() => ({ type: "resyncing", from: lockspace.slot, range: null }), this.#stop.signal);
+    }
+    if (this.#kicked || this.#stop.signal.aborted) return;
+    this.#idle = true;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    this.#wake = () => {};
+  }
+
+  async #plan(): Promise<RecoveryPlan> {
+    const { engine, array } = this.#context;
+    const { range } = await engine.send({ type: "scan", kind: "resync", from: sector(0) });
+    return planRecovery({ raidDisks: array.raidDisks, members: array.members, needed: range !== null });
+  }
+
+  /** Whatever goes wrong: nothing of ours may stay suspended on the other nodes. */
+  async #guardedPass(plan: Copying): Promise<PassOutcome> {
+    try {
+      return await this.#pass(plan);
+    } catch (error) {
+      await this.#withdraw();
+      throw error;
+    }
+  }
+
+  async #pass(plan: Copying): Promise<PassOutcome> {
+    const { env } = this.#context;
+    const kind: CopyKind = plan.type;
+    this.#running = { action: plan.type, progress: startProgress(env.clock.now(), await this.#total(plan)) };
+    let state = idleResync;
+    let checkpointAt = env.clock.now() + CHECKPOINT_MS;
+    const queue: ResyncEvent[] = [{ type: "start", from: plan.type === "recover" ? plan.from : sector(0) }];
+    for (;;) {
+      const event = queue.shift();
+      if (event === undefined) throw new MdError("E_INTERNAL", "a resync pass stopped in the middle");
+      const [stopped] = this.#stop.signal.aborted ? stepResync(state, { type: "stop" }) : [state];
+      const [next, effects] = stepResync(stopped, event);
+      state = next;
+      for (const effect of effects) {
+        if (effect.type === "ended") return effect.outcome;
+        if (effect.type !== "advance") {
+          queue.push(await this.#perform(kind, effect));
+          continue;
+        }
+        await this.#advance(plan, effect);
+        if (plan.type === "recover" && env.clock.now() >= checkpointAt) {
+          await this.#checkpoint(plan.numbers, effect.to);
+          checkpointAt = env.clock.now() + CHECKPOINT_MS;
+        }
+      }
+    }
+  }
+
+  async #perform(kind: CopyKind, effect: Exclude<ResyncEffect, { type: "ended" | "advance" }>): Promise<ResyncEvent> {
+    const { engine, env } = this.#context;
+    switch (effect.type) {
+      case "scan": {
+        const { range } = await engine.send({ type: "scan", kind, from: effect.from });
+        return { type: "scanned", range };
+      }
+      case "announce":
+        await this.#announce(effect.window);
+        return { type: "announced" };
+      case "withdraw":
+        await this.#withdraw();
+        return { type: "withdrawn" };
+      case "copy": {
+        const began = env.clock.now();
+        const { sectors, failed } = await engine.send({ type: "copy", kind, range: effect.window });
+        return { type: "copied", sectors, failed, ms: env.clock.now() - began };
+      }
+      default:
+        return unreachable(effect);
+    }
+  }
+
+  /** First where joiners look, then to those who are here: no node can miss both. */
+  async #announce(window: SectorRange): Promise<void> {
+    const { ownWindow, bus, lockspace } = this.#context;
+    await ownWindow.show(window);
+    await bus.send(() => ({ type: "resyncing", from: lockspace.slot, range: window }), this.#stop.signal);
+  }
+
+  async #withdraw(): Promise<void> {
+    const { ownWindow, bus, lockspace, engine } = this.#context;
+    // Interrupted by our own leaving: whoever takes over goes on behind the same window (md-cluster, 13.5).
+    if (this.#stop.signal.aborted) return;
+    const { range } = await engine.send({ type: "scan", kind: "resync", from: sector(0) });
+    await ownWindow.show(null);
+    await ownWindow.needs(range !== null);
+    await bus.send(() => ({ type: "resyncing", from: lockspace.slot, range: null }), this.#stop.signal);
+  }
+
+  async #advance(plan: Copying, { to, copied, ms }: Extract<ResyncEffect, { type: "advance" }>): Promise<void> {
+    const { env, members, array, deps } = this.#context;
+    if (this.#running !== null) {
+      this.#running = { ...this.#running, progress: addProgress(this.#running.progress, env.clock.now(), copied) };
+    }
+    if (plan.type === "recover") {
+      for (const number of plan.numbers) await members.recoveredTo(array, number, to);
+    }
+    const limit = deps.options.syncSpeedMax;
+    const early = limit === 0 ? 0 : (copied / 2 / limit) * 1000 - ms;
+    if (early <= 0) return;
+    // Nobody should wait for a window in which nothing happens.
+    await this.#withdraw();
+    await sleep(env.clock, early, this.#stop.signal);
+  }
+
+  #checkpoint(numbers: readonly number[], to: Sector): Promise<void> {
+    return updateMetadata(this.#context, (array) =>
+      all(array, numbers, (each, number) =>
+        memberByNumber(each, number) === null ? { array: each, changes: [] } : memberRecovered(each, number, to),
+      ),
+    );
+  }
+
+  /** All of it was copied while the member took every write: it is a full copy. One that failed meanwhile is not. */
+  #finishRecovery(numbers: readonly number[]): Promise<void> {
+    const { members } = this.#context;
+    return updateMetadata(this.#context, (array) =>
+      all(array, numbers, (each, number) => {
+        const member = memberByNumber(each, number);
+        const isWhole = member?.raidDisk !== null && member !== null && !members.isBlocked(member.raidDisk);
+        return isWhole ? memberRebuilt(each, number) : { array: each, changes: [] };
+      }),
+    );
+  }
+
+  async #total(plan: Copying): Promise<number> {
+    const { engine, array } = this.#context;
+    if (plan.type === "recover") return array.size - plan.from;
+    const { needed } = await engine.send({ type: "queryBitmap" });
+    return Math.min(needed * array.bitmap.layout.chunkSectors, array.size);
+  }
+
+  #report(plan: Copying, outcome: PassOutcome): void {
+    const { history, array } = this.#context;
+    const done = this.#running?.progress.done ?? 0;
+    const text = `${plan.type} ${outcome}, ${Math.round(done / 2048)} MiB copied${isDegraded(array) ? ", still degraded" : ""}`;
+    history.add(outcome === "failed" ? "warn" : "info", outcome === "finished" ? "FINISH" : "RESYNC", text, {
+      action: plan.type,
+      outcome,
+      sectors: done,
+    });
+    this.#running = null;
+  }
+}
+
+function all(
+  array: MdArray,
+  numbers: readonly number[],
+  step: (array: MdArray, number: number) => Transition,
+): Transition {
+  let transition: Transition = { array, changes: [] };
+  for (const number of numbers) {
+    const next = step(transition.array, number);
+    transition = { array: next.array, changes: [...transition.changes, ...next.changes] };
+  }
+  return transition;
+}

@@ -1,0 +1,41 @@
+import { freshBitmapSuper, readSlot, type SlotContent } from "../array/bitmap-store.ts";
+import { inSyncMembers, type MdArray } from "../array/md-array.ts";
+import type { MemberDevices } from "../array/write-members.ts";
+import { MdError } from "../base/md-error.ts";
+import type { SlotNumber } from "../base/units.ts";
+import { bitBytes } from "../bitmap/bitmap-layout.ts";
+import { trimBits } from "../bitmap/bitmap-merge.ts";
+import type { Logger } from "../env/logger.ts";
+
+/**
+ * A slot's bitmap, from the first in-sync member that can be read. One that makes no sense counts as "everything may
+ * differ": copying too much is safe. E_IO if no member can be read.
+ */
+export async function readSlotBits(
+  array: MdArray,
+  devices: MemberDevices,
+  slot: SlotNumber,
+  log: Logger,
+): Promise<SlotContent> {
+  let broken = false;
+  let unread: MdError | null = null;
+  for (const member of inSyncMembers(array)) {
+    const device = devices.get(member.number);
+    if (device === undefined) continue;
+    try {
+      return await readSlot(array, member, device, slot);
+    } catch (error) {
+      if (!(error instanceof MdError)) throw error;
+      log.warn(
+        { evt: "bitmap-unreadable", path: device.path, slot, err: error.message },
+        "slot's bitmap cannot be used",
+      );
+      if (error.code === "E_IO") unread = error;
+      else broken = true;
+    }
+  }
+  if (!broken) throw unread ?? new MdError("E_IO", `no in-sync member to read slot ${slot}'s bitmap from`);
+  const bits = new Uint8Array(bitBytes(array.bitmap.layout)).fill(0xff);
+  trimBits(bits, array.bitmap.layout.chunks);
+  return { super: freshBitmapSuper(array), bits };
+}

@@ -1,0 +1,67 @@
+import { clearSlot } from "../array/bitmap-store.ts";
+import { MdError } from "../base/md-error.ts";
+import type { SlotNumber } from "../base/units.ts";
+import { countBits } from "../bitmap/bitmap-merge.ts";
+import { sleep } from "../env/clock.ts";
+import { updateMetadata } from "./metadata-update.ts";
+import type { NodeContext } from "./node-context.ts";
+import type { RecoveringSlot } from "./node-machine.ts";
+import { readSlotBits } from "./slot-bits.ts";
+
+const RETRY_MS = 1000;
+
+/**
+ * Takes over a slot whose owner is gone (md-cluster, 12.3). Every survivor does this; the first to get the lock finds the
+ * bits, the others find none. A death at any point leaves the bits in the dead slot, in ours, or in both.
+ */
+export async function recoverSlot(context: NodeContext, { slot, node, why }: RecoveringSlot): Promise<void> {
+  const isOurs = await context.slotLocks.take(slot);
+  // The slot has a new owner, who reads the bits as its own; or we are leaving.
+  if (!isOurs) return;
+  let dirty: number;
+  try {
+    dirty = await takeOverBits(context, slot);
+  } finally {
+    await context.slotLocks.release(slot);
+  }
+  const text = dirty === 0 ? "nothing left to take over" : `${dirty} chunks are ours to resync`;
+  context.history.add("info", "TAKEOVER", `slot ${slot} of ${node} (${why}): ${text}`, { slot, node, dirty });
+  context.remoteSyncs.delete(slot);
+  context.dispatch({ type: "recovered", slot });
+  context.lookForWork();
+  // What the dead node wrote last may not have been announced to all.
+  if (why === "died") await updateMetadata(context, (array) => ({ array, changes: [] }));
+}
+
+/**
+ * For the holder of the slot's lock: folds its bits into ours, durably, and only then clears them on disk. Returns the
+ * number of chunks. Tries again for as long as no member can be read: the bits must not be forgotten.
+ */
+export async function takeOverBits(context: NodeContext, slot: SlotNumber): Promise<number> {
+  for (;;) {
+    try {
+      return await mergeOnce(context, slot);
+    } catch (error) {
+      if (!(error instanceof MdError) || context.node.phase === "fenced") throw error;
+      context.env.log.error({ evt: "takeover-failed", slot, err: error.message }, "takeover is tried again");
+      await sleep(context.env.clock, RETRY_MS);
+      if (context.node.phase === "leaving") throw error;
+    }
+  }
+}
+
+async function mergeOnce(context: NodeContext, slot: SlotNumber): Promise<number> {
+  const { array, devices, env } = context;
+  const found = await readSlotBits(array, devices, slot, env.log);
+  const dirty = countBits(found.bits, array.bitmap.layout.chunks);
+  if (dirty === 0) return 0;
+  await context.engine.send({ type: "mergeBits", bits: found.bits });
+  // Before the lock is free: the others ask us next, and must hear that we have work.
+  await context.ownWindow.needs(true);
+  const failures = await clearSlot(array, devices, slot, found);
+  for (const { number, error } of failures) {
+    // Bits that stay are resynced once more, by whoever takes the slot; the member's failure shows by itself.
+    env.log.warn({ evt: "slot-not-cleared", slot, member: number, err: error.message }, "a stale bitmap remains");
+  }
+  return dirty;
+}

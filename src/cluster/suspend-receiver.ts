@@ -1,0 +1,25 @@
+import { sectorRange } from "../base/units.ts";
+import type { MessageOf } from "../messages/message.ts";
+import { askPeer } from "./ask-peer.ts";
+import type { NodeContext } from "./node-context.ts";
+
+/**
+ * A peer resyncs a range, or has ended (RESYNCING; md-cluster, 13.3). Resolves when none of our writes is under way in
+ * the range and none will start: only then is the message acknowledged, and only then the peer begins to copy.
+ */
+export async function receiveResyncing(context: NodeContext, { from, range }: MessageOf<"resyncing">): Promise<void> {
+  if (range === null) {
+    await context.engine.send({ type: "resume", slot: from });
+    context.remoteSyncs.delete(from);
+    context.dispatch({ type: "window", slot: from, range: null });
+    void askPeer(context, from);
+    // It may have left something that we have to do.
+    context.lookForWork();
+    return;
+  }
+  const inside = sectorRange(range.lo, Math.min(range.hi, context.array.size));
+  if (inside.lo >= inside.hi) return;
+  await context.engine.send({ type: "suspend", slot: from, range: inside });
+  if (!context.remoteSyncs.has(from)) context.remoteSyncs.set(from, { since: context.env.clock.now() });
+  context.dispatch({ type: "window", slot: from, range: inside });
+}
