@@ -1,7 +1,28 @@
+import { join } from "node:path";
 import { MemoryLockMaster } from "../../src/dlm/memory-lock-master.ts";
+import { runLockServer } from "../../src/dlm/socket/lock-server.ts";
+import { connectSocketMaster } from "../../src/dlm/socket/socket-lock-master.ts";
+import { silentLogger } from "../../src/env/logger.ts";
+import { realEnv } from "../../src/env/real-env.ts";
 import { lockMasterConformance } from "../conformance/lock-master.ts";
+import { tempDir } from "../support/temp-dir.ts";
+
+const env = realEnv(silentLogger);
 
 lockMasterConformance("memory", async () => {
   const master = new MemoryLockMaster();
   return { master, close: () => master.close() };
+});
+
+lockMasterConformance("socket", async () => {
+  const directory = tempDir("lockd");
+  const socketPath = join(directory.path, "lockd.sock");
+  const server = await runLockServer({ socketPath, env });
+  const master = await connectSocketMaster({ socketPath, env });
+  const close = async (): Promise<void> => {
+    await master.close();
+    await server?.close();
+    directory.remove();
+  };
+  return { master, close };
 });

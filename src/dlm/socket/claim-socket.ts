@@ -4,22 +4,31 @@ import { dirname } from "node:path";
 import { MdError } from "../../base/md-error.ts";
 
 const ATTEMPTS = 10;
+/** sockaddr_un holds 107 bytes, and the temporary names are longer than the path. */
+const LONGEST_PATH = 88;
+/** Several servers of one process (tests) must not share a temporary name. */
+let claims = 0;
 
 /**
  * Makes `server` listen at `path`, mode 0600; answers false if a living server has it already. It binds a name of its
  * own and links it to `path`, so that `path` never leads to a socket that nobody listens on yet. A stale socket is
  * taken away only after it refused a connection, and only if it is still that socket.
- * Throws E_PERMISSION if something at `path` is not ours to replace, or others may write to the directory.
+ * Throws E_PERMISSION if something at `path` is not ours to replace, or others may write to the directory; E_VALUE if
+ * the path is too long.
  */
 export async function claimSocket(server: Server, path: string): Promise<boolean> {
   checkDirectory(dirname(path));
-  const own = `${path}.${process.pid}`;
+  if (Buffer.byteLength(path) > LONGEST_PATH) {
+    throw new MdError("E_VALUE", `${path}: a socket path has at most ${LONGEST_PATH} bytes`);
+  }
+  claims += 1;
+  const own = `${path}.${process.pid}.${claims}`;
   rmSync(own, { force: true });
   await listen(server, own);
   try {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       if (tryLink(own, path)) return true;
-      if (await clearStale(path)) return false;
+      if (await clearStale(path, `${own}.stale`)) return false;
     }
   } finally {
     rmSync(own, { force: true });
@@ -57,14 +66,13 @@ function tryLink(own: string, path: string): boolean {
 }
 
 /** True: a living server answers at `path`. False: there is nothing any more. */
-async function clearStale(path: string): Promise<boolean> {
+async function clearStale(path: string, aside: string): Promise<boolean> {
   const found = lstatOrNull(path);
   if (found === null) return false;
   if (!found.isSocket() || found.uid !== process.getuid?.()) {
     throw new MdError("E_PERMISSION", `${path} exists and is not a socket of ours`);
   }
   if (await answers(path)) return true;
-  const aside = `${path}.${process.pid}.stale`;
   try {
     renameSync(path, aside);
   } catch (error) {
