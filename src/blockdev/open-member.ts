@@ -18,6 +18,8 @@ export interface OpenMember {
   /** O_DIRECT: transfers must be aligned, in memory too. Otherwise the file system refuses it, and pages are cached. */
   readonly direct: boolean;
   readonly isBlockDevice: boolean;
+  /** A file of tmpfs: transfers are copies, and never wait. */
+  readonly inMemory: boolean;
   /** Bytes. */
   readonly logicalBlockSize: number;
   /** Where it ended when last looked at (see `holds`). A block device has none: its kernel knows best. */
@@ -46,9 +48,10 @@ export function openMember(path: string, options: OpenMemberOptions): OpenMember
       const isBlockDevice = stats.isBlockDevice();
       const logicalBlockSize = isBlockDevice
         ? queueLimit(stats.rdev, "logical_block_size")
-        : fileBlockSize(path, fd, direct ? options.aligned : null);
+        : fileBlockSize(fd, direct ? options.aligned : null);
       const limit = isBlockDevice ? Number.POSITIVE_INFINITY : sectorsIn(stats.size);
-      return { fd, direct, isBlockDevice, logicalBlockSize, limit };
+      const inMemory = !isBlockDevice && statfsSync(`/proc/self/fd/${fd}`).type === TMPFS_MAGIC;
+      return { fd, direct, isBlockDevice, inMemory, logicalBlockSize, limit };
     } catch (error) {
       closeSync(fd);
       throw error;
@@ -96,8 +99,8 @@ const sysfs = (device: number): string => {
 };
 
 /** What the file system takes: asked by doing it, as older kernels have no other way to tell. */
-function fileBlockSize(path: string, fd: number, aligned: Uint8Array | null): number {
-  if (aligned === null || statfsSync(path).type === TMPFS_MAGIC) return 512;
+function fileBlockSize(fd: number, aligned: Uint8Array | null): number {
+  if (aligned === null) return 512;
   try {
     readSync(fd, aligned, 0, 512, 512);
     return 512;

@@ -16,6 +16,9 @@ export interface Libc {
     argumentSize: number,
   ): number;
   ioUringRegister(fd: number, opcode: number, argument: number, count: number): number;
+  pread(fd: number, address: number, bytes: number, position: number): number;
+  pwrite(fd: number, address: number, bytes: number, position: number): number;
+  fdatasync(fd: number): number;
   mmap(bytes: number, protection: number, flags: number, fd: number, offset: number): number;
   munmap(address: number, bytes: number): number;
   madvise(address: number, bytes: number, advice: number): number;
@@ -70,7 +73,9 @@ function bindAll(koffi: Koffi): Libc {
   };
   const orErrno = (result: number): number => (result < 0 ? -koffi.errno() : result);
 
-  // The one call of the hot path: bound without a rest parameter, and with the narrowest types, which koffi passes fastest.
+  // Calls of the hot path: bound without a rest parameter, and with the narrowest types, which koffi passes fastest.
+  const pread = library.func("pread", "int", ["int", "intptr_t", "int", "int64_t"]) as Foreign;
+  const pwrite = library.func("pwrite", "int", ["int", "intptr_t", "int", "int64_t"]) as Foreign;
   const enter = library.func("syscall", "int", ["int", "int", "int", "int", "int", "intptr_t", "int"]) as Foreign;
   const setup = bind("intptr_t", "syscall", "long", "uint32_t", "void *");
   const register = bind("intptr_t", "syscall", "long", "int", "uint32_t", "uintptr_t", "uint32_t");
@@ -87,6 +92,15 @@ function bindAll(koffi: Koffi): Libc {
       return result < 0 ? -koffi.errno() : result;
     },
     ioUringRegister: (fd, opcode, argument, count) => register(SYS_IO_URING_REGISTER, fd, opcode, argument, count),
+    pread(fd, address, bytes, position) {
+      const result = pread(fd, address, bytes, position);
+      return result < 0 ? -koffi.errno() : result;
+    },
+    pwrite(fd, address, bytes, position) {
+      const result = pwrite(fd, address, bytes, position);
+      return result < 0 ? -koffi.errno() : result;
+    },
+    fdatasync: bind("int", "fdatasync", "int"),
     mmap: (bytes, protection, flags, fd, offset) => mmap(0, bytes, protection, flags, fd, offset),
     munmap: bind("int", "munmap", "uintptr_t", "size_t"),
     madvise: bind("int", "madvise", "uintptr_t", "size_t", "int"),

@@ -34,6 +34,8 @@ const IOVEC_AT = 192;
 const EFD_CLOEXEC = 0x80000;
 /** More would not be one registered buffer. */
 const MAX_REGISTERED_BYTES = 2 ** 30;
+/** Transfers to memory up to this size are done on the spot; for larger ones another CPU may copy in the meantime. */
+const INLINE_BYTES = 64 << 10;
 /** Turns to wait for room in the submission queue before it is a contradiction. */
 const MAX_ROOM_ATTEMPTS = 100_000;
 
@@ -66,6 +68,7 @@ export class UringRing implements IoRing {
   readonly completedTag: Uint32Array;
   readonly completedResult: Int32Array;
 
+  readonly #libc: Libc;
   readonly #mapped: MappedRing;
   readonly #scratch: MappedMemory;
   readonly #arenaMemory: MappedMemory;
@@ -87,12 +90,14 @@ export class UringRing implements IoRing {
   #wakeArmed = false;
   #wakeResult = 0;
   #works = false;
-  /** Completions that had to be taken in while the caller still owned `completedTag`. */
+  /** Completions that came while the caller still owned `completedTag`. */
   readonly #stashTag: Uint32Array;
   readonly #stashResult: Int32Array;
   #stashed = 0;
+  #postponed = false;
 
   constructor(libc: Libc, mapped: MappedRing, scratch: MappedMemory, arena: MappedMemory, eventfd: number) {
+    this.#libc = libc;
     this.#mapped = mapped;
     this.#scratch = scratch;
     this.#arenaMemory = arena;
@@ -172,30 +177,31 @@ export class UringRing implements IoRing {
   }
 
   read(device: DeviceIndex, at: Sector, sectors: number, buffer: number, tag: Tag): void {
-    this.#push(
-      this.#readHead,
-      device,
-      bytesOf(at),
-      this.#address(buffer, sectors * SECTOR_SIZE),
-      sectors * SECTOR_SIZE,
-      0,
-      tag,
-      Kind.device,
-    );
+    const bytes = sectors * SECTOR_SIZE;
+    const address = this.#address(buffer, bytes);
+    if (this.#inline(device, bytes)) {
+      this.#finish(tag, this.#libc.pread(this.#files.fd(device), address, bytes, bytesOf(at)));
+    } else {
+      this.#push(this.#readHead, device, bytesOf(at), address, bytes, 0, tag, Kind.device);
+    }
   }
 
   write(device: DeviceIndex, at: Sector, sectors: number, buffer: number, flags: number, tag: Tag): void {
+    const bytes = sectors * SECTOR_SIZE;
+    const address = this.#address(buffer, bytes);
     if (!this.#holds(device, at + sectors)) {
       this.#fail(Errno.ENOSPC, tag);
-      return;
+    } else if (this.#inline(device, bytes)) {
+      this.#finish(tag, this.#libc.pwrite(this.#files.fd(device), address, bytes, bytesOf(at)));
+    } else {
+      const durable = (flags & WRITE_DURABLE) !== 0 ? uapi.RWF_DSYNC : 0;
+      this.#push(this.#writeHead, device, bytesOf(at), address, bytes, durable, tag, Kind.device);
     }
-    const bytes = sectors * SECTOR_SIZE;
-    const durable = (flags & WRITE_DURABLE) !== 0 ? uapi.RWF_DSYNC : 0;
-    this.#push(this.#writeHead, device, bytesOf(at), this.#address(buffer, bytes), bytes, durable, tag, Kind.device);
   }
 
   flush(device: DeviceIndex, tag: Tag): void {
-    this.#push(Opcode.FSYNC | this.#fileFlag, device, 0, 0, 0, uapi.FSYNC_DATASYNC, tag, Kind.device);
+    if (this.#inline(device, 0)) this.#finish(tag, this.#libc.fdatasync(this.#files.fd(device)));
+    else this.#push(Opcode.FSYNC | this.#fileFlag, device, 0, 0, 0, uapi.FSYNC_DATASYNC, tag, Kind.device);
   }
 
   zero(device: DeviceIndex, at: Sector, sectors: number, punch: boolean, tag: Tag): void {
@@ -252,8 +258,14 @@ export class UringRing implements IoRing {
 
   submitAndReap(waitMs: number): number {
     if (!this.#wakeArmed) this.#armWake();
+    let count = 0;
+    if (this.#stashed > 0) {
+      count = this.#takeStash();
+      // Once, what is queued may wait for what these completions bring: all goes with one system call.
+      this.#postponed = !this.#postponed;
+      if (this.#postponed) return count;
+    }
     const sq = this.#sq;
-    const count = this.#stashed === 0 ? 0 : this.#takeStash();
     const wait = count > 0 ? 0 : waitMs;
     if (wait !== 0 || sq.queued > 0 || sq.kernelWantsEnter()) sq.enter(wait);
     return this.#reap(this.completedTag, this.completedResult, count);
@@ -276,6 +288,21 @@ export class UringRing implements IoRing {
       this.#sq.enter(-1);
       this.#reap(this.#stashTag, this.#stashResult, 0);
     }
+  }
+
+  /**
+   * May it be done at once? The kernel gives every transfer of a file system that cannot say "this would wait" to a
+   * thread, and the way there and back costs many times the copy that it is with tmpfs.
+   */
+  #inline(device: DeviceIndex, bytes: number): boolean {
+    const member = this.#members[device];
+    return member?.inMemory === true && bytes <= INLINE_BYTES && this.#stashed < this.#stashTag.length;
+  }
+
+  #finish(tag: Tag, result: number): void {
+    this.#stashTag[this.#stashed] = tag;
+    this.#stashResult[this.#stashed] = result;
+    this.#stashed++;
   }
 
   #push(
@@ -327,8 +354,10 @@ export class UringRing implements IoRing {
 
   #takeStash(): number {
     const count = this.#stashed;
-    this.completedTag.set(this.#stashTag.subarray(0, count));
-    this.completedResult.set(this.#stashResult.subarray(0, count));
+    for (let i = 0; i < count; i++) {
+      this.completedTag[i] = this.#stashTag[i] as number;
+      this.completedResult[i] = this.#stashResult[i] as number;
+    }
     this.#stashed = 0;
     return count;
   }
