@@ -2,8 +2,6 @@ import { sector } from "../base/units.ts";
 import { type FrontEnd, type FrontEndSeat, REQUEST_FUA, RequestOp } from "../blockdev/front-end.ts";
 import type { PortRequest, RequestPort } from "./request-port.ts";
 
-const ESHUTDOWN = 108;
-
 /** The clients of a simulated node: requests go straight into its engine, from buffers of the ring's arena. */
 export class SimFrontEnd implements FrontEnd, RequestPort {
   readonly life: string;
@@ -52,16 +50,11 @@ export class SimFrontEnd implements FrontEnd, RequestPort {
 
   drain(): boolean {
     this.#draining = true;
-    return this.#requests.every((request) => request === null);
+    return this.isIdle;
   }
 
-  /** Answers what can never be answered by the engine any more. */
-  abort(): void {
-    this.#draining = true;
-    for (const [cookie, request] of this.#requests.entries()) {
-      this.#requests[cookie] = null;
-      request?.done(ESHUTDOWN, null);
-    }
+  get isIdle(): boolean {
+    return this.#requests.every((request) => request === null);
   }
 
   #bufferOf(cookie: number): number {

@@ -23,6 +23,7 @@ export class World {
   readonly trace = new Trace();
   #now = 0;
   #order = 0;
+  #steps = 0;
   readonly #queue = new EventQueue<Happening>();
   readonly #observers: ((event: SimEvent) => void)[] = [];
   /** Broken invariants, in the order found. */
@@ -35,6 +36,11 @@ export class World {
   /** Milliseconds since the world began: the true time, which no node sees. */
   get now(): number {
     return this.#now;
+  }
+
+  /** Events so far. */
+  get steps(): number {
+    return this.#steps;
   }
 
   /** `action` happens `delayMs` from now, by `thread` (null: by the world itself, without waiting for promises). */
@@ -70,6 +76,7 @@ export class World {
     if (next === null) return false;
     if (next.cancelled || next.thread?.ended) return true;
     this.#now = Math.max(this.#now, next.at);
+    this.#steps++;
     if (next.thread === null) {
       next.action();
       return true;

@@ -1,0 +1,191 @@
+import { inSyncDisks } from "./array-view.ts";
+import type { SimArray } from "./sim-array.ts";
+import type { SimDisk } from "./sim-disk.ts";
+import type { SimLockServer } from "./sim-lock-server.ts";
+import type { SimNode } from "./sim-node.ts";
+import type { World } from "./world.ts";
+
+export const faultKinds = [
+  "crash",
+  "pauseShort",
+  "pauseLong",
+  "stallControl",
+  "cutShort",
+  "cutLong",
+  "stop",
+  "writeErrors",
+  "readErrors",
+  "deadDisk",
+  "slowDisk",
+  "powerCut",
+  "restartLockServer",
+] as const;
+
+export type FaultKind = (typeof faultKinds)[number];
+
+export interface FaultPlan {
+  /** Which kinds happen. */
+  readonly kinds: readonly FaultKind[];
+  /** Milliseconds between two faults, lowest and highest. */
+  readonly pace: readonly [number, number];
+  readonly leaseMs: number;
+}
+
+export interface FaultTargets {
+  readonly world: World;
+  readonly nodes: readonly SimNode[];
+  readonly array: SimArray;
+  readonly server: SimLockServer;
+}
+
+/** Kinds that one seed draws: a run with few kinds gets deeper into each than one with all of them. */
+export function drawFaultKinds(world: World): readonly FaultKind[] {
+  const kinds = faultKinds.filter(() => world.random.chance(0.3));
+  return kinds.length > 0 ? kinds : ["crash"];
+}
+
+/** Breaks things, one after another, by chance; `heal` mends all that can be mended. */
+export class Faults {
+  readonly #targets: FaultTargets;
+  readonly #plan: FaultPlan;
+  #active = false;
+  /** Disks that have failed once: the others are left alone, so that a good copy remains. */
+  readonly #hurt = new Set<SimDisk>();
+  readonly log: string[] = [];
+
+  constructor(targets: FaultTargets, plan: FaultPlan) {
+    this.#targets = targets;
+    this.#plan = plan;
+  }
+
+  start(): void {
+    this.#active = true;
+    this.#next();
+  }
+
+  heal(): void {
+    this.#active = false;
+    for (const node of this.#targets.nodes) {
+      node.process?.resume();
+      node.healLink();
+    }
+    for (const disk of this.#targets.array.disks) {
+      disk.slowness = 1;
+      disk.bad = [];
+      disk.dead = false;
+    }
+    this.#hurt.clear();
+    this.#say("everything is mended");
+  }
+
+  #next(): void {
+    const { world } = this.#targets;
+    world.schedule(world.random.between(...this.#plan.pace), null, () => {
+      if (!this.#active) return;
+      this.inject(world.random.pick(this.#plan.kinds));
+      this.#next();
+    });
+  }
+
+  /** One fault of a kind, on whatever is there to be hurt; none if nothing is. */
+  inject(kind: FaultKind): void {
+    const { nodes } = this.#targets;
+    const { random } = this.#targets.world;
+    const { leaseMs } = this.#plan;
+    const alive = nodes.filter((node) => node.process !== null);
+    const target = alive.length > 0 ? random.pick(alive) : null;
+    switch (kind) {
+      case "crash":
+        if (target !== null) this.#crash(target);
+        break;
+      case "pauseShort":
+        if (target !== null) this.#pause(target, random.between(1, leaseMs * 0.5), "process");
+        break;
+      case "pauseLong":
+        if (target !== null) this.#pause(target, random.between(leaseMs * 0.6, leaseMs * 3), "process");
+        break;
+      case "stallControl":
+        if (target !== null) this.#pause(target, random.between(1, leaseMs * 2), "control");
+        break;
+      case "cutShort":
+        if (target !== null) this.#cut(target, random.between(1, leaseMs * 0.5));
+        break;
+      case "cutLong":
+        if (target !== null) this.#cut(target, random.between(leaseMs * 0.6, leaseMs * 3));
+        break;
+      case "stop":
+        this.#say(`${target?.name ?? "nobody"} is stopped`);
+        target?.stop();
+        break;
+      case "powerCut":
+        this.powerCut();
+        break;
+      case "restartLockServer":
+        this.#targets.server.restart();
+        break;
+      case "writeErrors":
+      case "readErrors":
+      case "deadDisk":
+        this.#hurtDisk(kind);
+        break;
+      case "slowDisk":
+        this.#slow(random.pick(this.#targets.array.disks));
+        break;
+    }
+  }
+
+  /** All nodes and all disks lose power at one instant. */
+  powerCut(): void {
+    const { nodes, array, world } = this.#targets;
+    this.#say("power cut");
+    for (const disk of array.disks) disk.powerCut();
+    for (const node of nodes) node.kill("power cut");
+    world.emit({ type: "power_cut" });
+  }
+
+  #crash(node: SimNode): void {
+    this.#say(`${node.name} is killed`);
+    node.kill("killed");
+  }
+
+  #pause(node: SimNode, ms: number, what: "process" | "control"): void {
+    const { process } = node;
+    this.#say(`${node.name} is paused (${what}) for ${ms.toFixed(0)} ms`);
+    process?.pause(what);
+    this.#targets.world.schedule(ms, null, () => process?.resume());
+  }
+
+  #cut(node: SimNode, ms: number): void {
+    this.#say(`${node.name} cannot reach the lock server for ${ms.toFixed(0)} ms`);
+    node.cutLink();
+    this.#targets.world.schedule(ms, null, () => node.healLink());
+  }
+
+  #slow(disk: SimDisk): void {
+    const { world } = this.#targets;
+    disk.slowness = world.random.between(2, 30);
+    this.#say(`${disk.path} is ${disk.slowness.toFixed(0)} times slower`);
+    world.schedule(world.random.between(100, 1000), null, () => {
+      disk.slowness = 1;
+    });
+  }
+
+  #hurtDisk(kind: "writeErrors" | "readErrors" | "deadDisk"): void {
+    const { array, world } = this.#targets;
+    const whole = inSyncDisks(array.disks, array.geometry).filter((disk) => !this.#hurt.has(disk));
+    if (whole.length < 2) return;
+    const disk = world.random.pick(whole);
+    this.#hurt.add(disk);
+    const { dataAt, size } = array.geometry;
+    const lo = kind === "writeErrors" && world.random.chance(0.3) ? 0 : dataAt + world.random.integer(0, size);
+    const hi = lo === 0 ? dataAt : Math.min(dataAt + size, lo + world.random.integer(1, size));
+    if (kind === "deadDisk") disk.dead = true;
+    else disk.bad = [{ lo, hi, read: kind === "readErrors", write: kind === "writeErrors" }];
+    this.#say(`${disk.path}: ${kind}${kind === "deadDisk" ? "" : ` in [${lo}, ${hi})`}`);
+  }
+
+  #say(what: string): void {
+    this.log.push(`${this.#targets.world.now.toFixed(0)} ms: ${what}`);
+    this.#targets.world.emit({ type: "fault", what });
+  }
+}

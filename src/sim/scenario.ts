@@ -1,0 +1,64 @@
+import { drawFaultKinds, type FaultKind } from "./faults.ts";
+import type { World } from "./world.ts";
+
+/** What a simulation is made of, besides its seed. */
+export interface Scenario {
+  readonly nodes: number;
+  readonly members: number;
+  /** Sectors of the array. */
+  readonly size: number;
+  readonly chunkSectors: number;
+  readonly leaseMs: number;
+  readonly faults: readonly FaultKind[];
+  /** Milliseconds between faults. */
+  readonly pace: readonly [number, number];
+  /** Requests that a node's clients put at once, at most, and milliseconds until the next ones. */
+  readonly burst: number;
+  readonly think: readonly [number, number];
+  readonly reads: number;
+  readonly flushes: number;
+  readonly zeroes: number;
+  readonly fua: number;
+  /** Sectors. */
+  readonly longest: number;
+  /** How often the ring cuts a transfer short. */
+  readonly shortTransfers: number;
+  /** Whether disks can zero ranges by themselves. */
+  readonly zeroing: boolean;
+  /** Clocks run this much too fast or too slow, at most (0.1: ten per cent). */
+  readonly drift: number;
+}
+
+/** A scenario drawn by chance: sizes, shares and faults differ from seed to seed. */
+export function drawScenario(world: World, fixed: Partial<Scenario> = {}): Scenario {
+  const { random } = world;
+  return {
+    nodes: random.integer(2, 5),
+    members: random.chance(0.7) ? 2 : 3,
+    // Seldom a multiple of anything.
+    size: random.integer(300, 900),
+    chunkSectors: random.pick([8, 16, 64]),
+    leaseMs: 1000,
+    faults: drawFaultKinds(world),
+    pace: random.pick([
+      [100, 800],
+      [300, 3000],
+      [1000, 5000],
+    ] as const),
+    burst: random.integer(1, 7),
+    think: random.pick([
+      [1, 30],
+      [5, 100],
+      [50, 400],
+    ] as const),
+    reads: random.between(0.1, 0.5),
+    flushes: random.between(0, 0.2),
+    zeroes: random.between(0, 0.1),
+    fua: random.between(0, 0.3),
+    longest: random.pick([8, 24, 64]),
+    shortTransfers: random.chance(0.3) ? 0.05 : 0,
+    zeroing: random.chance(0.5),
+    drift: random.chance(0.3) ? 0.05 : 0,
+    ...fixed,
+  };
+}

@@ -1,0 +1,80 @@
+import { createArray, planCreate } from "../array/create-array.ts";
+import type { MdArray } from "../array/md-array.ts";
+import { sector } from "../base/units.ts";
+import { ArrayGeometry } from "./array-view.ts";
+import { SimBlockDevice } from "./sim-block-device.ts";
+import { type DiskTiming, SimDisk } from "./sim-disk.ts";
+import { SimThread } from "./sim-thread.ts";
+import type { World } from "./world.ts";
+
+export interface SimArrayOptions {
+  readonly members: number;
+  readonly slots: number;
+  /** Sectors of the array. */
+  readonly size: number;
+  readonly chunkSectors: number;
+  readonly timing?: DiskTiming;
+}
+
+export interface SimArray {
+  readonly array: MdArray;
+  readonly geometry: ArrayGeometry;
+  readonly disks: readonly SimDisk[];
+}
+
+const CLUSTER = "sim";
+
+/** Disks with a fresh clustered array on them, made by the code that `mdctl create` runs. */
+export async function createSimArray(world: World, options: SimArrayOptions): Promise<SimArray> {
+  const { members, slots, size, chunkSectors } = options;
+  const dataOffset = Math.ceil((24 + slots * 8 + 8) / 8) * 8;
+  const sectors = dataOffset + size + 160;
+  let geometry: ArrayGeometry | null = null;
+  const disks = Array.from(
+    { length: members },
+    (_, i) =>
+      new SimDisk(world, {
+        path: `/sim/d${i}`,
+        sectors,
+        areaOf: (at) => geometry?.areaOf(at) ?? "other",
+        ...(options.timing === undefined ? {} : { timing: options.timing }),
+      }),
+  );
+  const array = planCreate({
+    name: "sim:md0",
+    uuid: world.random.bytes(16),
+    level: 1,
+    created: { seconds: 1_700_000_000, microseconds: 0 },
+    clusterName: CLUSTER,
+    slots,
+    members: disks.map((disk) => ({
+      path: disk.path,
+      size: sector(disk.sectors),
+      deviceUuid: world.random.bytes(16),
+    })),
+    spares: [],
+    assumeClean: true,
+    memberSize: sector(size),
+    dataOffset: sector(dataOffset),
+    chunkBytes: chunkSectors * 512,
+    daemonSleep: 1,
+  });
+  geometry = new ArrayGeometry(array);
+  const thread = new SimThread(world, "create");
+  const user = { life: "create", thread, leaseHolds: () => true };
+  const devices = new Map(
+    array.members.map(({ number }) => {
+      const disk = disks[number];
+      if (disk === undefined) throw new RangeError("more members than disks");
+      return [number, new SimBlockDevice(disk, user, { readOnly: false })];
+    }),
+  );
+  let done = false;
+  world.schedule(0, thread, () => {
+    void createArray(array, devices).then(() => {
+      done = true;
+    });
+  });
+  if (!(await world.run(world.now + 10_000, () => done))) throw new Error("the simulated array was not created");
+  return { array, geometry, disks };
+}

@@ -1,0 +1,183 @@
+import { AssertionError } from "../base/assert.ts";
+import { MdError } from "../base/md-error.ts";
+import { type ClusterNodeDeps, defaultClusterNodeOptions } from "../cluster/cluster-deps.ts";
+import { ClusterNode } from "../cluster/cluster-node.ts";
+import { joinLockspace } from "../dlm/lockspace-client.ts";
+import { durableSuperblock } from "./array-view.ts";
+import { observeListener, observeLockspace } from "./observed-lockspace.ts";
+import type { SimArray } from "./sim-array.ts";
+import { SimBlockDevice } from "./sim-block-device.ts";
+import type { ClockFaults } from "./sim-clock.ts";
+import { startSimEngine } from "./sim-engine.ts";
+import type { SimFrontEnd } from "./sim-front-end.ts";
+import type { LinkTiming } from "./sim-lock-master.ts";
+import type { SimLockServer } from "./sim-lock-server.ts";
+import { SimProcess } from "./sim-process.ts";
+import type { World } from "./world.ts";
+
+export interface SimNodeOptions {
+  readonly leaseMs: number;
+  readonly clock: ClockFaults;
+  readonly link?: LinkTiming;
+  /** Sectors of the longest request. */
+  readonly longest: number;
+  readonly shortTransfers: number;
+  readonly zeroes: boolean;
+}
+
+/** One host: lives of the real node code, one after another, over simulated parts. */
+export class SimNode {
+  readonly name: string;
+  readonly #world: World;
+  readonly #server: SimLockServer;
+  readonly #array: SimArray;
+  readonly #options: SimNodeOptions;
+  #lives = 0;
+  process: SimProcess | null = null;
+  /** Null until it serves IO. */
+  node: ClusterNode | null = null;
+  #frontEnd: SimFrontEnd | null = null;
+  /** Its link is cut: the next life finds it so. */
+  #linkDown = false;
+
+  constructor(world: World, name: string, server: SimLockServer, array: SimArray, options: SimNodeOptions) {
+    this.#world = world;
+    this.name = name;
+    this.#server = server;
+    this.#array = array;
+    this.#options = options;
+  }
+
+  get isDown(): boolean {
+    return this.process === null;
+  }
+
+  /** Where its clients put their requests; null while it serves none. */
+  get port(): SimFrontEnd | null {
+    return this.node === null ? null : this.#frontEnd;
+  }
+
+  start(): void {
+    if (this.process !== null) return;
+    const { clock, link } = this.#options;
+    const life = `${this.name}.${++this.#lives}`;
+    const process = new SimProcess(this.#world, life, this.#server, this.#array.disks, {
+      clock,
+      ...(link === undefined ? {} : { link }),
+    });
+    if (this.#linkDown) process.link.cut();
+    this.process = process;
+    this.#world.schedule(0, process.control, () => void this.#live(process));
+  }
+
+  /** As SIGKILL. */
+  kill(why: string): void {
+    this.process?.kill(why);
+    this.#gone();
+  }
+
+  /** A clean stop: the process ends when the node has left the array. */
+  stop(): void {
+    const { process, node } = this;
+    if (process === null || node === null) return;
+    this.#world.schedule(0, process.control, () => void node.stop());
+  }
+
+  cutLink(): void {
+    this.#linkDown = true;
+    this.process?.link.cut();
+  }
+
+  healLink(): void {
+    this.#linkDown = false;
+    this.process?.link.heal();
+  }
+
+  async #live(process: SimProcess): Promise<void> {
+    try {
+      const node = await ClusterNode.start(this.#deps(process));
+      if (this.process !== process) return;
+      this.node = node;
+      this.#world.emit({ type: "log", life: process.life, level: "info", text: `serves IO as slot ${node.slot}` });
+      const end = await node.ended;
+      this.#end(process, end.type === "stopped" ? "stopped" : `${end.type}: ${end.reason}`);
+    } catch (error) {
+      if (error instanceof AssertionError || !(error instanceof MdError)) {
+        const trace = error instanceof Error ? error.stack : String(error);
+        this.#world.violation(`${process.life} contradicts itself: ${trace}`);
+      }
+      const why = error instanceof MdError ? (error.why ?? "") : "";
+      this.#end(process, `cannot start: ${String(error)} ${why}`);
+    }
+  }
+
+  #end(process: SimProcess, why: string): void {
+    process.kill(why);
+    if (this.process === process) this.#gone();
+  }
+
+  #gone(): void {
+    this.process = null;
+    this.node = null;
+    this.#frontEnd = null;
+  }
+
+  #deps(process: SimProcess): ClusterNodeDeps {
+    const world = this.#world;
+    const { life, env, link } = process;
+    const { disks, geometry } = this.#array;
+    return {
+      env,
+      nodeName: this.name,
+      memberPaths: disks.map(({ path }) => path),
+      joinLockspace: async ({ name, clusterName, maxMembers, listener, lease }) => {
+        const lockspace = await joinLockspace({
+          master: link,
+          name,
+          cluster: clusterName,
+          node: this.name,
+          slots: maxMembers,
+          lease: { leaseMs: this.#options.leaseMs },
+          env,
+          listener: observeListener(listener, world, life),
+          leaseSink: (deadline) => {
+            process.leaseDeadline = deadline;
+            lease(deadline);
+          },
+        });
+        world.emit({ type: "joined", life, slot: lockspace.slot });
+        return observeLockspace(lockspace, world, life);
+      },
+      startEngine: async (config, shared) => {
+        const { engine, frontEnd } = await startSimEngine(config, shared, {
+          world,
+          process,
+          disks,
+          longest: this.#options.longest,
+          shortTransfers: this.#options.shortTransfers,
+          zeroes: this.#options.zeroes,
+        });
+        this.#frontEnd = frontEnd;
+        return engine;
+      },
+      openDevice: (path, { readOnly }) => {
+        const disk = disks.find((one) => one.path === path);
+        if (disk === undefined) return Promise.reject(new MdError("E_NO_DEVICE", `${path} does not exist`));
+        return Promise.resolve(new SimBlockDevice(disk, process.controlUser, { readOnly }));
+      },
+      findDevice: (deviceUuid) => {
+        const found = disks.find((disk) => {
+          const superblock = disk.dead ? null : durableSuperblock(disk, geometry);
+          return superblock?.deviceUuid.every((byte, i) => byte === deviceUuid[i]) ?? false;
+        });
+        return Promise.resolve(found?.path ?? null);
+      },
+      options: {
+        ...defaultClusterNodeOptions,
+        queueDepth: 32,
+        arenaBytes: 4 << 20,
+        confirmMs: this.#options.leaseMs / 2,
+      },
+    };
+  }
+}

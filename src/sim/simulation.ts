@@ -1,0 +1,322 @@
+import { inSyncDisks } from "./array-view.ts";
+import type { Checker } from "./checkers/checker.ts";
+import { ForeignWindowChecker } from "./checkers/foreign-window.ts";
+import { judgeHealed } from "./checkers/healed.ts";
+import { LastCopyChecker } from "./checkers/last-copy.ts";
+import { LeaseChecker } from "./checkers/lease.ts";
+import { MemberViewChecker } from "./checkers/member-view.ts";
+import { TokenChecker } from "./checkers/token.ts";
+import { WriteIntentChecker } from "./checkers/write-intent.ts";
+import { ContentModel } from "./content-model.ts";
+import { Faults } from "./faults.ts";
+import { drawScenario, type Scenario } from "./scenario.ts";
+import { catchUnhandled, settle } from "./settle.ts";
+import { createSimArray, type SimArray } from "./sim-array.ts";
+import { SimLockServer } from "./sim-lock-server.ts";
+import { SimNode } from "./sim-node.ts";
+import { Workload } from "./workload.ts";
+import { World } from "./world.ts";
+
+export interface SimulationOptions {
+  readonly seed: number;
+  readonly nodes?: number;
+  /** Events while things break. */
+  readonly steps?: number;
+  readonly scenario?: Partial<Scenario>;
+}
+
+export interface Verdict {
+  readonly seed: number;
+  readonly ok: boolean;
+  readonly violations: readonly string[];
+  readonly scenario: Scenario;
+  /** Two runs of one seed have the same. */
+  readonly hash: string;
+  readonly steps: number;
+  readonly virtualMs: number;
+  /** Requests answered with success, and with an error. */
+  readonly answered: number;
+  readonly errors: number;
+  readonly faults: readonly string[];
+  /** The end of the story, to read. */
+  readonly trace: (lines: number) => readonly string[];
+}
+
+const DEFAULT_STEPS = 6000;
+/** Milliseconds that a mended cluster may take until it rests. */
+const REST_WITHIN = 60_000;
+
+/** A cluster of the real node code in a world made of one seed. */
+export class Simulation {
+  readonly world: World;
+  readonly scenario: Scenario;
+  readonly server: SimLockServer;
+  readonly array: SimArray;
+  readonly nodes: readonly SimNode[];
+  readonly content: ContentModel;
+  readonly workload: Workload;
+  readonly faults: Faults;
+  #asking = false;
+  /** Nodes that are down are started again. */
+  #keepingUp = false;
+
+  static async create(seed: number, fixed: Partial<Scenario> = {}): Promise<Simulation> {
+    const world = new World(seed);
+    const scenario = drawScenario(world, fixed);
+    const array = await createSimArray(world, { ...scenario, slots: 4 });
+    return new Simulation(world, scenario, array);
+  }
+
+  private constructor(world: World, scenario: Scenario, array: SimArray) {
+    this.world = world;
+    this.scenario = scenario;
+    this.array = array;
+    this.server = new SimLockServer(world);
+    const { leaseMs, longest, shortTransfers, zeroing, drift } = scenario;
+    this.nodes = Array.from({ length: scenario.nodes }, (_, i) => {
+      const clock = { rate: 1 + world.random.between(-drift, drift), offset: world.random.between(0, 1e6) };
+      const options = { leaseMs, clock, longest, shortTransfers, zeroes: zeroing };
+      return new SimNode(world, `n${i + 1}`, this.server, array, options);
+    });
+    this.content = new ContentModel(array.geometry.size);
+    this.workload = new Workload(world, this.content, { ...scenario, size: array.geometry.size });
+    this.faults = new Faults(
+      { world, nodes: this.nodes, array, server: this.server },
+      { kinds: scenario.faults, pace: scenario.pace, leaseMs },
+    );
+    for (const checker of this.#checkers()) world.observe((event) => checker.observe(event));
+  }
+
+  #checkers(): readonly Checker[] {
+    const { world, content } = this;
+    const { geometry, disks } = this.array;
+    const report = (text: string): void => world.violation(text);
+    return [
+      new WriteIntentChecker(geometry, disks, report),
+      new ForeignWindowChecker(geometry.dataAt, report),
+      new LeaseChecker(report),
+      new TokenChecker(report),
+      new MemberViewChecker(geometry.dataAt, new Map(disks.map((disk) => [disk.path, disk])), content, report),
+      new LastCopyChecker(geometry, disks, report),
+    ];
+  }
+
+  get failed(): boolean {
+    return this.world.violations.length > 0;
+  }
+
+  /** Starts all nodes, keeps them up, and has their clients ask for things. */
+  begin(): void {
+    this.#asking = true;
+    this.#keepingUp = true;
+    for (const node of this.nodes) this.#keepUp(node);
+    for (const node of this.nodes) this.#askSoon(node);
+  }
+
+  /** Runs until all nodes serve IO. */
+  async untilAllServe(withinMs = REST_WITHIN): Promise<void> {
+    await this.#expect("all nodes serve IO", withinMs, () => this.nodes.every(({ port }) => port !== null));
+  }
+
+  /** Clients ask for nothing new. */
+  stopAsking(): void {
+    this.#asking = false;
+  }
+
+  /** Nodes that go down stay down. */
+  letGo(): void {
+    this.#keepingUp = false;
+  }
+
+  /** Mends everything, lets the cluster come to rest and judges what is left. */
+  async healAndJudge(): Promise<void> {
+    this.faults.heal();
+    await this.untilAllServe();
+    await this.world.run(this.world.now + 300);
+    this.stopAsking();
+    await this.#expect("all requests are answered", REST_WITHIN, () => this.workload.isQuiet && this.#allAnswered());
+    await this.#refill();
+    await this.untilRest();
+    if (this.failed) return;
+    for (const wrong of judgeHealed(this.array.geometry, this.array.disks, this.content)) this.world.violation(wrong);
+    await this.#readEverything();
+  }
+
+  /** Runs until no node has or knows of anything to resync, and all bitmaps are clean. */
+  async untilRest(withinMs = REST_WITHIN): Promise<void> {
+    await this.#expect("resync and recovery end", withinMs, () => this.#isIdle());
+    for (let round = 0; round < 2 && !this.failed; round++) {
+      let flushing = 0;
+      for (const { node, process } of this.nodes) {
+        if (node === null || process === null) continue;
+        flushing++;
+        this.world.schedule(0, process.control, () => void node.flushBitmap().then(() => flushing--));
+      }
+      await this.#expect("bitmaps are flushed", REST_WITHIN, () => flushing === 0);
+    }
+  }
+
+  /** Members that are out come back. */
+  async #refill(): Promise<void> {
+    const { disks, geometry } = this.array;
+    for (const disk of disks) {
+      if (this.failed || inSyncDisks(disks, geometry).includes(disk)) continue;
+      await this.addBack(disk.path);
+    }
+    await this.#expect(
+      "all members are full copies",
+      REST_WITHIN,
+      () => inSyncDisks(disks, geometry).length === disks.length,
+    );
+  }
+
+  /** Takes the failed member at `path` out, if it still has a place, and adds it again. */
+  async addBack(path: string): Promise<void> {
+    const up = this.nodes.find(({ node }) => node !== null);
+    const { node, process } = up ?? { node: null, process: null };
+    if (node == null || process == null) return;
+    let outcome: string | null = null;
+    const bring = async (): Promise<void> => {
+      const faulty = node.status().members.find((member) => member.path === path);
+      if (faulty?.state === "in_sync" || faulty?.state === "rebuilding") return;
+      if (faulty?.state === "faulty") await node.removeMember(faulty.number);
+      await node.addMember(path);
+    };
+    this.world.schedule(0, process.control, () => {
+      void bring().then(
+        () => {
+          outcome = "done";
+        },
+        (error: unknown) => {
+          outcome = String(error);
+        },
+      );
+    });
+    await this.#expect(`${path} is added again`, REST_WITHIN, () => outcome !== null);
+    if (outcome !== "done") this.world.violation(`${path} cannot be added again: ${outcome}`);
+  }
+
+  async #readEverything(): Promise<void> {
+    const { size } = this.array.geometry;
+    for (const { port } of this.nodes) {
+      for (let lo = 0; port !== null && lo < size && !this.failed; lo += this.scenario.longest) {
+        let answered = false;
+        this.workload.read(port, lo, Math.min(size, lo + this.scenario.longest), () => {
+          answered = true;
+        });
+        await this.#expect("a read is answered", 5000, () => answered);
+      }
+    }
+  }
+
+  #isIdle(): boolean {
+    return this.nodes.every(({ node }) => {
+      if (node === null) return false;
+      const { sync, slots, bitmap, readBalance } = node.status();
+      return (
+        sync === null &&
+        bitmap.needed === 0 &&
+        readBalance === "balanced" &&
+        slots.every((slot) => !slot.needsResync && slot.state !== "recovering" && slot.window === null)
+      );
+    });
+  }
+
+  #allAnswered(): boolean {
+    return this.nodes.every(({ port }) => port?.isIdle ?? true);
+  }
+
+  async #expect(what: string, withinMs: number, done: () => boolean): Promise<void> {
+    if (this.failed || (await this.world.run(this.world.now + withinMs, done)) || this.failed) return;
+    const states = this.nodes.map(({ name, node, process }) => {
+      const { sync, state, readBalance, slots } = node?.status() ?? {};
+      return `${name}: ${JSON.stringify({ up: process !== null, state, readBalance, sync, slots })}`;
+    });
+    this.world.violation(`within ${withinMs} ms it does not happen that ${what}\n  ${states.join("\n  ")}`);
+  }
+
+  /** Looks after one node: when it is down, it is started again after a while. */
+  #keepUp(node: SimNode): void {
+    const { random } = this.world;
+    if (this.#keepingUp && node.isDown) node.start();
+    this.world.schedule(random.between(50, random.chance(0.3) ? 3000 : 300), null, () => this.#keepUp(node));
+  }
+
+  #askSoon(node: SimNode): void {
+    const { random } = this.world;
+    this.world.schedule(random.between(...this.scenario.think), null, () => {
+      const { port, process } = node;
+      if (this.#asking && port !== null && process !== null && !process.data.paused) {
+        this.world.schedule(0, process.data, () => {
+          for (let i = random.integer(1, this.scenario.burst + 1); i > 0; i--) this.workload.ask(port);
+        });
+      }
+      this.#askSoon(node);
+    });
+  }
+
+  verdict(seed: number): Verdict {
+    const { world } = this;
+    return {
+      seed,
+      ok: !this.failed,
+      violations: [...world.violations],
+      scenario: this.scenario,
+      hash: world.trace.hash,
+      steps: world.steps,
+      virtualMs: world.now,
+      answered: this.workload.answered,
+      errors: this.workload.errors,
+      faults: this.faults.log,
+      trace: (lines) => world.trace.tail(lines),
+    };
+  }
+}
+
+/** Runs `use` on a simulation; contradictions that nobody awaits count as violations. */
+export async function withSimulation(
+  seed: number,
+  fixed: Partial<Scenario>,
+  use: (simulation: Simulation) => Promise<void>,
+): Promise<Verdict> {
+  const early: unknown[] = [];
+  let simulation: Simulation | null = null;
+  const text = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error));
+  const stop = catchUnhandled((error) => {
+    if (simulation === null) early.push(error);
+    else simulation.world.violation(`nobody handled: ${text(error)}`);
+  });
+  try {
+    simulation = await Simulation.create(seed, fixed);
+    for (const error of early) simulation.world.violation(`nobody handled: ${text(error)}`);
+    try {
+      await use(simulation);
+    } catch (error) {
+      simulation.world.violation(`the simulation broke: ${text(error)}`);
+    }
+    await settle();
+    return simulation.verdict(seed);
+  } finally {
+    stop();
+  }
+}
+
+/** One seed: everything breaks for a while, then is mended, and must be whole. */
+export function runSimulation({
+  seed,
+  nodes,
+  steps = DEFAULT_STEPS,
+  scenario = {},
+}: SimulationOptions): Promise<Verdict> {
+  const fixed = nodes === undefined ? scenario : { ...scenario, nodes };
+  return withSimulation(seed, fixed, async (simulation) => {
+    const { world } = simulation;
+    simulation.begin();
+    await simulation.untilAllServe();
+    if (simulation.failed) return;
+    simulation.faults.start();
+    const end = world.steps + steps;
+    await world.run(world.now + 120_000, () => world.steps >= end);
+    if (!simulation.failed) await simulation.healAndJudge();
+  });
+}
