@@ -126,10 +126,12 @@ const slotSectors = (bitmap: Examination["bitmap"]): number => {
   return (Math.ceil((BITMAP_SUPER_BYTES + bits) / BITMAP_PAGE_BYTES) * BITMAP_PAGE_BYTES) / 512;
 };
 
-const bitmapLines = (superblock: Superblock): string[] =>
-  hasFeature(superblock, Feature.bitmapOffset)
-    ? ["", `Internal Bitmap : ${superblock.bitmapOffset} sectors from superblock`]
-    : [];
+const bitmapLines = (superblock: Superblock): string[] => [
+  "",
+  ...(hasFeature(superblock, Feature.bitmapOffset)
+    ? [`Internal Bitmap : ${superblock.bitmapOffset} sectors from superblock`]
+    : []),
+];
 
 function flagLines({ devFlags }: Superblock): string[] {
   if (devFlags === 0) return [];
@@ -152,11 +154,9 @@ function layoutLines(superblock: Superblock): string[] {
   const { level, layout, chunkSectors } = superblock;
   const lines: string[] = [];
   if (level === 10) lines.push(`         Layout : ${raid10LayoutText(layout)}`);
-  if ([0, 4, 5, 6, 10].includes(level)) lines.push(`     Chunk Size : ${chunkText(chunkSectors / 2)}`);
+  if ([0, 4, 5, 6, 10].includes(level)) lines.push(`     Chunk Size : ${chunkSectors / 2}K`);
   return lines;
 }
-
-const chunkText = (kib: number): string => (kib >= 1024 && kib % 1024 === 0 ? `${kib / 1024}M` : `${kib}K`);
 
 function raid10LayoutText(layout: number): string {
   const near = layout & 0xff;

@@ -172,13 +172,12 @@ function judge(mine: Superblock, theirs: Superblock): PickedRole | string {
   const own = ownRole(mine);
   const known = roleOf(theirs, mine.devNumber);
   if (known === ROLE_FAULTY) return "it has failed";
+  if (behind > 1) return `it is ${behind} events behind`;
   if (!isActiveRole(own)) {
     if (!isActiveRole(known)) return { type: "spare" };
     // Activated by an update that did not reach it: nothing on it counts.
-    if (behind <= 1) return { type: "rebuilding", raidDisk: known, recoveredTo: sector(0) };
-    return `it is ${behind} events behind`;
+    return { type: "rebuilding", raidDisk: known, recoveredTo: sector(0) };
   }
-  if (behind > 1) return `it is ${behind} events behind`;
   if (!isActiveRole(known)) return "it is no longer a member";
   if (known !== own) return { type: "rebuilding", raidDisk: known, recoveredTo: sector(0) };
   if (!isRebuilding(mine)) return { type: "in_sync", raidDisk: known };

@@ -49,8 +49,10 @@ describe("members that agree", () => {
     expect(used[1]?.role).toEqual({ type: "rebuilding", raidDisk: 1, recoveredTo: sector(512) });
   });
 
-  it("may include spares, however old", () => {
-    expect(pick([member(0, 90, [0, 1]), member(1, 90, [0, 1]), member(2, 5, [0, 1])]).used["/dev/c"]).toBe("spare");
+  it("may include spares, but none that the array has gone on without", () => {
+    const mirror = [member(0, 90, [0, 1]), member(1, 90, [0, 1])];
+    expect(pick([...mirror, member(2, 89, [0, 1])]).used["/dev/c"]).toBe("spare");
+    expect(pick([...mirror, member(2, 88, [0, 1])]).refused["/dev/c"]).toBe("it is 2 events behind");
   });
 
   it("define the array by the freshest that is a member, not by a spare", () => {
