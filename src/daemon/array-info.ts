@@ -1,0 +1,233 @@
+import type { Examination } from "../array/examine.ts";
+import { bytesOf, sector } from "../base/units.ts";
+import type { ArrayStatus, MemberStatus, SlotStatus, SyncStatus } from "../cluster/array-status.ts";
+import { mdUuidText } from "../superblock/uuid.ts";
+import { homehostOf } from "./array-name.ts";
+import type { ArraySession } from "./array-session.ts";
+import type {
+  ArrayInfo,
+  ArrayState,
+  Bitmap,
+  BitmapSlot,
+  Health,
+  Member,
+  NodeInfo,
+  Range,
+  Sync,
+} from "./control-api.ts";
+import { timeText } from "./time-text.ts";
+
+interface ArrayInfoOptions {
+  readonly nodes: readonly NodeInfo[];
+  /** What a member says on disk, where it was read for this answer. */
+  readonly examination: Examination | null;
+  /** Bytes per second; null: no limit. */
+  readonly syncLimit: number | null;
+}
+
+/** An assembled array in the words of the control API. */
+export function arrayInfo(session: ArraySession, options: ArrayInfoOptions): ArrayInfo {
+  const status = session.status();
+  const members = status.members.map((member) => memberInfo(session, member, status, options.examination));
+  const real = members.filter(({ role }) => role !== "missing" && role !== "removed");
+  const inSync = members.filter((member) => member.inSync).length;
+  const failed = real.filter(({ role }) => role === "faulty").length;
+  const degradedBy = status.raidDisks - inSync;
+  const events = options.examination?.superblock.events ?? status.events;
+  return {
+    name: session.name,
+    path: `/dev/mdctl/${session.name}`,
+    uuid: session.uuid,
+    homehost: homehostOf(status.name),
+    homeCluster: status.clusterName,
+    metadata: "1.2",
+    level: "raid1",
+    layout: null,
+    chunkBytes: null,
+    raidDevices: status.raidDisks,
+    totalDevices: real.length,
+    activeDevices: inSync,
+    workingDevices: real.length - failed,
+    failedDevices: failed,
+    spareDevices: real.filter(({ role, inSync: good }) => role === "spare" || (role === "active" && !good)).length,
+    sizeBytes: bytesOf(status.size),
+    usedDevBytes: bytesOf(status.memberSize),
+    dataOffsetBytes: members.find(({ dataOffsetBytes }) => dataOffsetBytes !== null)?.dataOffsetBytes ?? 0,
+    createdAt: timeText(status.created * 1000),
+    updatedAt: timeText(status.updated * 1000),
+    events,
+    state: stateOf(session, status),
+    health: healthOf(status, degradedBy),
+    degradedBy,
+    consistency: "bitmap",
+    clustered: true,
+    nodesMax: status.maxSlots,
+    slot: status.slot,
+    node: status.node,
+    members,
+    sync: syncInfo(status, options.syncLimit),
+    bitmap: bitmapInfo(session, status, options.examination),
+    suspended: status.slots.flatMap((slot) => suspendedRange(slot, status)),
+    nodes: options.nodes,
+    mapping: session.mapping,
+    mismatch: { sectors: null, lastCheckAt: null, lastAction: null, ranges: [] },
+    ring: status.ring,
+    readBalance: status.readBalance,
+    copiedBytes: status.copiedSectors * 512,
+  };
+}
+
+function healthOf({ state }: ArrayStatus, degradedBy: number): Health {
+  if (state === "failed") return "failed";
+  if (state === "fenced" || state === "stopped" || state === "joining") return "unknown";
+  return degradedBy > 0 ? "degraded" : "optimal";
+}
+
+function stateOf(session: ArraySession, { state, bitmap }: ArrayStatus): ArrayState {
+  if (state === "joining" || state === "leaving" || state === "stopped" || state === "fenced") return "inactive";
+  if (session.readOnly) return "readonly";
+  return bitmap.dirty > 0 ? "active" : "clean";
+}
+
+function memberInfo(
+  session: ArraySession,
+  member: MemberStatus,
+  status: ArrayStatus,
+  examination: Examination | null,
+): Member {
+  const { deviceUuid, path, state } = member;
+  const facts = deviceUuid === null ? null : session.facts.get(deviceUuid);
+  return {
+    number: member.number,
+    slot: member.raidDisk,
+    role: roleOf(member),
+    inSync: state === "in_sync",
+    flags: state === "blocked" ? ["blocked"] : [],
+    path,
+    byId: facts?.byId ?? null,
+    serial: facts?.serial ?? null,
+    model: facts?.model ?? null,
+    deviceUuid: deviceUuid === null ? null : mdUuidText(deviceUuid),
+    sizeBytes: facts?.sizeBytes ?? null,
+    dataOffsetBytes: facts?.dataOffsetBytes ?? null,
+    events: state === "in_sync" ? (examination?.superblock.events ?? status.events) : null,
+    recoveryOffsetBytes: state === "rebuilding" ? bytesOf(member.recoveredTo) : null,
+    errors: { read: member.readErrors, corrected: 0, write: member.writeErrors, checksum: null, lastAt: null },
+    badBlocks: 0,
+    seenBy: path === null ? [] : [{ node: status.node, path }],
+    major: facts?.major ?? null,
+    minor: facts?.minor ?? null,
+  };
+}
+
+function roleOf({ state }: MemberStatus): Member["role"] {
+  switch (state) {
+    case "in_sync":
+    case "rebuilding":
+      return "active";
+    case "spare":
+      return "spare";
+    case "blocked":
+    case "faulty":
+      return "faulty";
+    case "missing":
+      return "missing";
+    default:
+      return state satisfies never;
+  }
+}
+
+const nodeOf = (status: ArrayStatus, slot: number | null): string | null =>
+  status.slots.find((one) => one.slot === slot)?.node ?? null;
+
+function syncInfo(status: ArrayStatus, limit: number | null): Sync {
+  const { sync } = status;
+  if (sync === null) return { ...noSync, limitBytesPerSecond: limit };
+  const running = sync.phase === "running";
+  const sources = status.members.filter(({ state }) => state === "in_sync").map(({ raidDisk }) => raidDisk ?? 0);
+  const targets = status.members.filter(({ state }) => state === "rebuilding").map(({ raidDisk }) => raidDisk ?? 0);
+  const [low, high] = sync.eta ?? [null, null];
+  return {
+    action: sync.action,
+    status: sync.phase,
+    why: sync.action === "recover" ? "spare" : null,
+    node: nodeOf(status, sync.slot),
+    from: sync.action === "resync" ? sources.slice(0, 1) : sources,
+    to: sync.action === "resync" ? sources.slice(1) : targets,
+    doneBytes: running ? sync.done * 512 : null,
+    totalBytes: running ? sync.total * 512 : null,
+    percent: running && sync.permille !== null ? sync.permille / 10 : null,
+    dirtyBytesLeft: running ? dirtyLeft(sync, status) : null,
+    speedBytesPerSecond: running && sync.speed !== null ? Math.round(sync.speed * 512) : null,
+    limitBytesPerSecond: limit,
+    etaSeconds: low === null || high === null ? null : Math.round((low + high) / 2),
+    etaLowSeconds: low === null ? null : Math.round(low),
+    etaHighSeconds: high === null ? null : Math.round(high),
+    startedAt: null,
+    waitingFor: sync.phase === "pending" ? "resync lock" : null,
+    stalledSeconds: Math.round(sync.stalledFor),
+  };
+}
+
+function dirtyLeft({ action, done, total }: SyncStatus, { bitmap }: ArrayStatus): number {
+  if (action === "recover") return (total - done) * 512;
+  return bitmap.needed * bitmap.chunkSectors * 512;
+}
+
+const noSync: Sync = {
+  action: "idle",
+  status: "none",
+  why: null,
+  node: null,
+  from: [],
+  to: [],
+  doneBytes: null,
+  totalBytes: null,
+  percent: null,
+  dirtyBytesLeft: null,
+  speedBytesPerSecond: null,
+  limitBytesPerSecond: null,
+  etaSeconds: null,
+  etaLowSeconds: null,
+  etaHighSeconds: null,
+  startedAt: null,
+  waitingFor: null,
+  stalledSeconds: 0,
+};
+
+function bitmapInfo(session: ArraySession, status: ArrayStatus, examination: Examination | null): Bitmap {
+  const { chunkSectors, chunks } = status.bitmap;
+  const onDisk = examination?.bitmap ?? null;
+  const slots = status.slots.map((slot): BitmapSlot => {
+    const read = onDisk?.slots[slot.slot];
+    const isOwn = slot.slot === status.slot;
+    return {
+      slot: slot.slot,
+      node: slot.node,
+      state: read !== undefined && (read.super.state & STALE) !== 0 ? "stale" : "ok",
+      events: read?.super.events ?? null,
+      eventsCleared: read?.super.eventsCleared ?? null,
+      bits: chunks,
+      dirty: read?.dirty ?? (isOwn ? status.bitmap.dirty : null),
+      lock: slot.state === "free" ? { mode: null, holder: null } : { mode: "PW", holder: slot.node },
+    };
+  });
+  const unionDirty = onDisk?.unionDirty ?? null;
+  return {
+    type: "clustered",
+    version: 5,
+    chunkBytes: bytesOf(sector(chunkSectors)),
+    flushSeconds: session.facts.flushSeconds,
+    slots,
+    unionDirty,
+    unionDirtyPercent: unionDirty === null ? null : Math.floor((unionDirty * 1000) / Math.max(1, chunks)) / 10,
+  };
+}
+
+/** Bit of a bitmap superblock's state: its bits were lost. */
+const STALE = 2;
+
+function suspendedRange({ window, node, slot }: SlotStatus, status: ArrayStatus): Range[] {
+  if (window === null || slot === status.slot) return [];
+  return [{ loBytes: bytesOf(window.lo), hiBytes: bytesOf(window.hi), byNode: node, reason: "resync", since: null }];
+}

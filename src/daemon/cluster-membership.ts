@@ -1,0 +1,144 @@
+import { assert } from "../base/assert.ts";
+import { MdError } from "../base/md-error.ts";
+import type { LeaseTimes } from "../dlm/lease.ts";
+import { isProcessGone, ownProcess } from "../dlm/local-process.ts";
+import type { LockMaster } from "../dlm/lock-master.ts";
+import type { Lock, Lockspace, LockspaceMember } from "../dlm/lockspace.ts";
+import { joinLockspace } from "../dlm/lockspace-client.ts";
+import type { Env } from "../env/env.ts";
+import type { Journal } from "./journal.ts";
+import { timeText } from "./time-text.ts";
+
+/** Lockspace of the daemons of a cluster, whatever arrays they have. */
+const LOCKSPACE = "nodes";
+const MOST_NODES = 64;
+
+export interface KnownNode {
+  readonly name: string;
+  readonly slot: number;
+  readonly state: "up" | "down";
+  /** `Clock.now` when it was declared dead. */
+  readonly downSince: number | null;
+}
+
+interface MembershipOptions {
+  readonly master: LockMaster;
+  readonly node: string;
+  readonly cluster: string;
+  readonly lease: LeaseTimes;
+  readonly env: Env;
+  readonly journal: Journal;
+}
+
+/**
+ * This daemon among the daemons of its cluster: who they are, which of them died, and a lock under which only one of
+ * them changes devices that belong to no array yet. Nothing that is written to an assembled array hangs on it.
+ */
+export class ClusterMembership {
+  readonly #options: MembershipOptions;
+  readonly #dead = new Map<string, KnownNode>();
+  readonly #stop = new AbortController();
+  #lockspace: Promise<Lockspace>;
+  #joined: Lockspace | null = null;
+  #ending = false;
+
+  constructor(options: MembershipOptions) {
+    this.#options = options;
+    this.#lockspace = this.#join();
+  }
+
+  /** Known nodes by slot: those that are there, and those that died while we watched. */
+  get nodes(): readonly KnownNode[] {
+    const up = (this.#joined?.members ?? []).map(
+      ({ node, slot }): KnownNode => ({ name: node, slot, state: "up", downSince: null }),
+    );
+    const down = [...this.#dead.values()].filter(({ name }) => !up.some((node) => node.name === name));
+    return [...up, ...down].sort((a, b) => a.slot - b.slot || a.name.localeCompare(b.name));
+  }
+
+  /** Runs `action` while no other daemon of the cluster does the like. E_LOCK_SERVICE_LOST, E_NODES_FULL. */
+  async alone<T>(action: () => Promise<T>): Promise<T> {
+    const lockspace = await this.#lockspace;
+    let lock: Lock | null = null;
+    try {
+      lock = await lockspace.open("create", { lvb: false });
+      const { status } = await lock.convert("EX");
+      assert(status === "granted", "a conversion that may wait and is not cancelled ends granted");
+      return await action();
+    } finally {
+      await lock?.close();
+    }
+  }
+
+  async leave(): Promise<void> {
+    this.#ending = true;
+    this.#stop.abort();
+    const lockspace = await this.#lockspace.catch(() => null);
+    await lockspace?.leave().catch(() => {});
+  }
+
+  #join(): Promise<Lockspace> {
+    const { master, node, cluster, lease, env } = this.#options;
+    const joining = joinLockspace({
+      master,
+      name: LOCKSPACE,
+      cluster,
+      node,
+      slots: MOST_NODES,
+      lease,
+      env,
+      listener: {
+        recoverPrep: () => {},
+        recoverSlot: (member) => this.#died(member),
+        recoverDone: (members) => this.#changed(members),
+        fenced: (reason) => this.#fenced(reason),
+      },
+      leaseSink: () => {},
+      process: ownProcess(),
+      isProcessGone,
+      signal: this.#stop.signal,
+    });
+    joining.then(
+      (lockspace) => {
+        this.#joined = lockspace;
+      },
+      (error: unknown) => this.#failed(error),
+    );
+    return joining;
+  }
+
+  #died({ node, slot }: LockspaceMember): void {
+    this.#dead.set(node, { name: node, slot, state: "down", downSince: this.#options.env.clock.now() });
+    this.#tell("error", "NODEDOWN", node, `node ${node} is down: its lease ended or its process is gone`);
+  }
+
+  #changed(members: readonly LockspaceMember[]): void {
+    for (const { node } of members) {
+      if (this.#dead.delete(node)) this.#tell("info", "NODEUP", node, `node ${node} is up again`);
+    }
+  }
+
+  /** The others took us for dead (a stopped process, a long outage). Arrays have leases of their own; here we come back. */
+  #fenced(reason: string): void {
+    this.#joined = null;
+    this.#tell("warn", "FENCED", this.#options.node, `this node was declared dead by the others: ${reason}`);
+    if (!this.#ending) this.#lockspace = this.#join();
+  }
+
+  #failed(error: unknown): void {
+    if (this.#ending) return;
+    const { env } = this.#options;
+    env.log.warn({ evt: "nodes_join", err: error }, "cannot join the cluster's list of nodes yet");
+    const final = error instanceof MdError && error.code !== "E_LOCK_SERVICE_LOST";
+    if (final) return;
+    env.clock.after(1000, () => {
+      if (!this.#ending) this.#lockspace = this.#join();
+    });
+  }
+
+  #tell(severity: "info" | "warn" | "error", event: string, node: string, text: string): void {
+    const { env, journal } = this.#options;
+    env.log[severity]({ evt: event.toLowerCase(), peer: node }, text);
+    journal.add({ time: timeText(env.clock.wall()), severity, node, array: null, event, text, fields: { node } });
+  }
+}

@@ -1,0 +1,37 @@
+import type { Advice, ArrayInfo, NodeInfo, StatusData, Verdict } from "./control-api.ts";
+
+/** The worst word that holds of any part: what is wrong, or what goes on. */
+export function verdictOf(arrays: readonly ArrayInfo[], nodes: readonly NodeInfo[], lockServiceOk: boolean): Verdict {
+  if (arrays.some(({ health }) => health === "failed")) return "failed";
+  if (!lockServiceOk || arrays.some(({ mapping }) => mapping?.io.state === "suspended")) return "frozen";
+  if (arrays.some(({ health }) => health === "unknown")) return "unknown";
+  const degraded = arrays.some(({ health }) => health === "degraded");
+  if (degraded || nodes.some(({ state }) => state === "down" || state === "suspect")) return "degraded";
+  return arrays.some(({ sync }) => sync.status === "running" || sync.status === "remote") ? "notice" : "ok";
+}
+
+/** What to do about it, most urgent first. Commands can be pasted. */
+export function adviceFor(arrays: readonly ArrayInfo[], data: Pick<StatusData, "cluster">): readonly Advice[] {
+  const advice: Advice[] = [];
+  if (data.cluster.lockService === "lost") {
+    advice.push({ text: `restore the lock service ${data.cluster.lockServer}; writes wait for it`, command: null });
+  }
+  for (const array of arrays) advice.push(...arrayAdvice(array));
+  return advice;
+}
+
+function arrayAdvice({ name, health, members, sync }: ArrayInfo): readonly Advice[] {
+  if (health === "failed") return [{ text: `${name} has no good copy left`, command: `mdctl detail ${name}` }];
+  const faulty = members.find(({ role }) => role === "faulty");
+  const filling = sync.action === "recover";
+  if (faulty !== undefined) {
+    const what = faulty.serial === null ? (faulty.path ?? `member ${faulty.number}`) : `serial ${faulty.serial}`;
+    const text = filling ? `when the recovery of ${name} is done, take ${what} out` : `replace ${what} of ${name}`;
+    return [{ text, command: `mdctl remove ${name} faulty` }];
+  }
+  const missing = members.some(({ role }) => role === "missing");
+  if (health === "degraded" && missing && !filling) {
+    return [{ text: `${name} lacks a member`, command: `mdctl add ${name} DEVICE` }];
+  }
+  return [];
+}
