@@ -30,12 +30,34 @@ export class VerifyingWriter {
   readonly #history = new Map<number, BlockHistory>();
   readonly #busy = new Set<number>();
   #seed = 0;
-  acknowledgedWrites = 0;
+  #acknowledgedWrites = 0;
+  readonly #milestones: { readonly writes: number; readonly reached: () => void }[] = [];
 
   constructor(region: { readonly firstBlock: number; readonly blocks: number }, random: Random) {
     this.#firstBlock = region.firstBlock;
     this.#blocks = region.blocks;
     this.#random = random;
+  }
+
+  get acknowledgedWrites(): number {
+    return this.#acknowledgedWrites;
+  }
+
+  /** Resolves once so many writes were acknowledged, counted from the beginning. */
+  acknowledged(writes: number): Promise<void> {
+    return new Promise((reached) => {
+      this.#milestones.push({ writes, reached });
+      this.#tellMilestones();
+    });
+  }
+
+  #tellMilestones(): void {
+    for (let i = this.#milestones.length - 1; i >= 0; i--) {
+      const milestone = this.#milestones[i];
+      if (milestone === undefined || milestone.writes > this.#acknowledgedWrites) continue;
+      this.#milestones.splice(i, 1);
+      milestone.reached();
+    }
   }
 
   /** Writes with `depth` requests in flight until `signal` aborts or the connection breaks; never rejects for that. */
@@ -61,7 +83,8 @@ export class VerifyingWriter {
       }
       history.acknowledged = seed;
       history.unanswered = [];
-      this.acknowledgedWrites++;
+      this.#acknowledgedWrites++;
+      this.#tellMilestones();
     }
   }
 
