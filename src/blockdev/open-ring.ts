@@ -3,7 +3,7 @@ import { MdError } from "../base/md-error.ts";
 import type { IoRing, RingOptions } from "./io-ring.ts";
 import { ThreadPoolRing } from "./thread-pool-ring.ts";
 import { type Libc, loadLibc } from "./uring/libc.ts";
-import { openUringRing, UringRing } from "./uring/uring-ring.ts";
+import { openUringRing } from "./uring/open-uring-ring.ts";
 
 /** What to open: `auto` takes io_uring where it works, and Node's thread pool elsewhere. */
 export type RingChoice = "auto" | "io_uring" | "threads";
@@ -19,7 +19,7 @@ export function openRing(choice: RingChoice, options: RingOptions, libc: Libc | 
 
   if (choice === "threads") return new ThreadPoolRing(libc, options, "chosen");
   const ring = typeof libc === "string" ? libc : openUringRing(libc, options);
-  if (ring instanceof UringRing) return ring;
+  if (typeof ring !== "string") return ring;
   if (choice === "io_uring") throw new MdError("E_IO", "io_uring is not available", { why: ring });
   return new ThreadPoolRing(libc, options, ring);
 }

@@ -1,6 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";
-import type { IoRing } from "../../src/blockdev/io-ring.ts";
+import type { IoRing, WakeHandle } from "../../src/blockdev/io-ring.ts";
 import { openRing } from "../../src/blockdev/open-ring.ts";
 import { type Libc, loadLibc } from "../../src/blockdev/uring/libc.ts";
 import { wakeRing } from "../../src/blockdev/wake-ring.ts";
@@ -69,7 +69,21 @@ describe("openRing without foreign calls", () => {
   });
 });
 
+/** Runs an async function's source in a worker that can import our sources by name, with `parentPort` at hand. */
+function startWorker(source: string, workerData: unknown): Worker {
+  const folder = new URL("../../src/blockdev/", import.meta.url).href;
+  const code = `
+    const { parentPort, workerData } = require("node:worker_threads");
+    const load = (name) => import(${JSON.stringify(folder)} + name);
+    import("tsx/esm/api").then(({ register }) => {
+      register();
+      return (${source})(workerData);
+    });`;
+  return new Worker(code, { eval: true, workerData });
+}
+
 describe.skipIf(!hasUring)("a waiting io_uring ring", () => {
+  const stopFlag = new SharedArrayBuffer(4);
   const withRing = async (test: (ring: IoRing) => void | Promise<void>): Promise<void> => {
     const ring = openRing("io_uring", options);
     await test(ring);
@@ -91,19 +105,38 @@ describe.skipIf(!hasUring)("a waiting io_uring ring", () => {
   it("is woken by another thread while it blocks this one", () =>
     withRing(async (ring) => {
       const woken = new Int32Array(new SharedArrayBuffer(4));
-      const code = `
-        import("tsx/esm/api").then(async ({ register }) => {
-          register();
-          const { wakeRing } = await import(${JSON.stringify(new URL("../../src/blockdev/wake-ring.ts", import.meta.url).href)});
-          const { workerData } = require("node:worker_threads");
-          Atomics.store(workerData.woken, 0, 1);
-          wakeRing(workerData.handle);
-        });`;
-      const worker = new Worker(code, { eval: true, workerData: { handle: ring.wakeHandle, woken } });
+      const worker = startWorker(
+        `async ({ handle, woken }) => {
+          const { wakeRing } = await load("wake-ring.ts");
+          Atomics.store(woken, 0, 1);
+          wakeRing(handle);
+        }`,
+        { handle: ring.wakeHandle, woken },
+      );
       // The event loop does not turn from here on: only the other thread can end this.
       while (Atomics.load(woken, 0) === 0) expect(ring.submitAndReap(-1)).toBe(0);
       await worker.terminate();
     }));
+
+  it("lives in a worker, and is woken from here", async () => {
+    const worker = startWorker(
+      `async ({ stop }) => {
+        const { openRing } = await load("open-ring.ts");
+        const ring = openRing("io_uring", { entries: 8, arenaBytes: 65536 });
+        parentPort.postMessage(ring.wakeHandle);
+        while (Atomics.load(stop, 0) === 0) ring.submitAndReap(-1);
+        ring.close();
+        parentPort.postMessage("closed");
+      }`,
+      { stop: new Int32Array(stopFlag) },
+    );
+    const handle = await new Promise<WakeHandle>((resolve) => worker.once("message", resolve));
+    const closed = new Promise((resolve) => worker.once("message", resolve));
+    Atomics.store(new Int32Array(stopFlag), 0, 1);
+    wakeRing(handle);
+    expect(await closed).toBe("closed");
+    await worker.terminate();
+  });
 });
 
 describe("a ring of threads", () => {

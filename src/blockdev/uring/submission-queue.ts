@@ -7,6 +7,8 @@ import { EnterFlag, GETEVENTS_ARG_BYTES, SqFlag } from "./uapi.ts";
 
 const WORDS_PER_SQE = 16;
 const TWO_32 = 2 ** 32;
+/** Waits may end early: this one is long enough. */
+const MAX_WAIT_MS = 86_400_000;
 
 /**
  * Our half of the submission ring, and the one system call. Entries are written as 32-bit halves; only the first ten
@@ -95,9 +97,10 @@ export class SubmissionQueue {
 
     let taken: number;
     if (waitMs > 0) {
-      const seconds = Math.floor(waitMs / 1000);
+      const limited = Math.min(waitMs, MAX_WAIT_MS);
+      const seconds = Math.floor(limited / 1000);
       this.#argument[this.#timespecWord] = seconds;
-      this.#argument[this.#timespecWord + 2] = Math.floor((waitMs - seconds * 1000) * 1e6);
+      this.#argument[this.#timespecWord + 2] = Math.floor((limited - seconds * 1000) * 1e6);
       taken = this.#libc.ioUringEnter(
         this.#ring.fd,
         count,
