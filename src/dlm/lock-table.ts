@@ -104,7 +104,8 @@ export class LockTable {
       member.lastRid = call.rid;
       member.ring.set(call.rid % REPLY_RING, { rid: call.rid, ...done });
     }
-    const reply = this.#reply(done, member);
+    const stays = this.#members.get(call.slot) === member ? member : undefined;
+    const reply = this.#reply(done, stays);
     return call.op === "renew" ? { ...reply, members: this.#sightings() } : reply;
   }
 

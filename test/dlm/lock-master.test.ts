@@ -1,10 +1,12 @@
 import { join } from "node:path";
 import { MemoryLockMaster } from "../../src/dlm/memory-lock-master.ts";
+import { connectRedisMaster } from "../../src/dlm/redis/redis-lock-master.ts";
 import { runLockServer } from "../../src/dlm/socket/lock-server.ts";
 import { connectSocketMaster } from "../../src/dlm/socket/socket-lock-master.ts";
 import { silentLogger } from "../../src/env/logger.ts";
 import { realEnv } from "../../src/env/real-env.ts";
 import { lockMasterConformance } from "../conformance/lock-master.ts";
+import { startRedis } from "../support/redis.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const env = realEnv(silentLogger);
@@ -23,6 +25,16 @@ lockMasterConformance("socket", async () => {
     await master.close();
     await server?.close();
     directory.remove();
+  };
+  return { master, close };
+});
+
+lockMasterConformance("redis", async () => {
+  const server = await startRedis();
+  const master = await connectRedisMaster({ url: server.url, node: "test", env });
+  const close = async (): Promise<void> => {
+    await master.close();
+    await server.stop();
   };
   return { master, close };
 });
