@@ -13,6 +13,7 @@ import { MessageBus, type MessageHandler } from "../messages/message-bus.ts";
 import { uuidText } from "../superblock/uuid.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
 import { engineMember } from "./engine-members.ts";
+import { GuardedLock } from "./guarded-lock.ts";
 import { MembershipFeed } from "./membership-feed.ts";
 import { assembleOpened, closeAll, openMembers } from "./open-members.ts";
 import { readSlotBits } from "./slot-bits.ts";
@@ -24,8 +25,8 @@ export interface JoinedNode {
   readonly lockspace: Lockspace;
   readonly bus: MessageBus;
   readonly slotLocks: SlotLocks;
-  readonly noNewDev: Awaited<ReturnType<Lockspace["open"]>>;
-  readonly resyncLock: Awaited<ReturnType<Lockspace["open"]>>;
+  readonly noNewDev: GuardedLock;
+  readonly resyncLock: GuardedLock;
   readonly array: MdArray;
   readonly devices: Map<number, BlockDevice>;
   readonly engine: Engine;
@@ -70,8 +71,8 @@ async function join(
   undo.push(() => lockspace.leave());
   const bus = await MessageBus.open(lockspace, env, handler);
   undo.push(() => bus.close());
-  const noNewDev = await lockspace.open("no-new-dev", { lvb: false });
-  const resyncLock = await lockspace.open("resync", { lvb: false });
+  const noNewDev = await GuardedLock.open(lockspace, "no-new-dev", false);
+  const resyncLock = await GuardedLock.open(lockspace, "resync", false);
   const { array, devices } = await bus.join(async () => {
     await noNewDev.convert("CR");
     return readMembers(opened, lockspace, options);

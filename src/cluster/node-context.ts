@@ -2,7 +2,7 @@ import type { ArrayChange } from "../array/array-state.ts";
 import type { MdArray } from "../array/md-array.ts";
 import type { SlotNumber } from "../base/units.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
-import type { Lock, Lockspace } from "../dlm/lockspace.ts";
+import type { Lockspace } from "../dlm/lockspace.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { SharedBlock } from "../engine/shared-block.ts";
 import type { Env } from "../env/env.ts";
@@ -10,6 +10,7 @@ import type { MessageBus } from "../messages/message-bus.ts";
 import type { MdTime } from "../superblock/superblock.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
 import type { EngineMembers } from "./engine-members.ts";
+import type { GuardedLock } from "./guarded-lock.ts";
 import type { History } from "./history.ts";
 import type { NodeEvent, NodeState } from "./node-machine.ts";
 import type { OwnWindow } from "./own-window.ts";
@@ -39,8 +40,8 @@ export interface NodeContext {
   readonly engine: Engine;
   readonly shared: SharedBlock;
   readonly slotLocks: SlotLocks;
-  readonly noNewDev: Lock;
-  readonly resyncLock: Lock;
+  readonly noNewDev: GuardedLock;
+  readonly resyncLock: GuardedLock;
   readonly ownWindow: OwnWindow;
   readonly members: EngineMembers;
   /** Open members by number. */

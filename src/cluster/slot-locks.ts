@@ -2,6 +2,7 @@ import { assert } from "../base/assert.ts";
 import type { SlotNumber } from "../base/units.ts";
 import type { Lock, Lockspace } from "../dlm/lockspace.ts";
 import { decodeResyncWindow, encodeResyncWindow, type ResyncWindow } from "../messages/resync-window-codec.ts";
+import { GuardedLock } from "./guarded-lock.ts";
 
 /** What must be assumed of a slot that nobody vouches for: no owner yet, or one that died while it wrote. */
 const unknownWindow: ResyncWindow = { range: null, needsResync: true };
@@ -12,9 +13,7 @@ const unknownWindow: ResyncWindow = { range: null, needsResync: true };
  */
 export class SlotLocks {
   readonly #lockspace: Lockspace;
-  readonly #locks = new Map<SlotNumber, Promise<Lock>>();
-  /** One conversion of a lock at a time. */
-  readonly #queues = new Map<SlotNumber, Promise<unknown>>();
+  readonly #locks = new Map<SlotNumber, Promise<GuardedLock>>();
   readonly #waits = new Map<SlotNumber, AbortController>();
   #closed = false;
 
@@ -29,19 +28,19 @@ export class SlotLocks {
 
   /** Of our own slot: replaces what the others read, without giving the lock up. */
   async publish(window: ResyncWindow): Promise<void> {
-    await this.#inTurn(this.#lockspace.slot, async (lock) => {
+    await this.#use(this.#lockspace.slot, async (convert, lock) => {
       assert(lock.mode === "PW", "only the owner of a slot speaks for it");
-      await lock.convert("PW", { lvb: encodeResyncWindow(window) });
+      await convert("PW", { lvb: encodeResyncWindow(window) });
     });
   }
 
   /** Waits for the slot; false if `stopWaiting` ended it. */
   take(slot: SlotNumber): Promise<boolean> {
-    return this.#inTurn(slot, async (lock) => {
+    return this.#use(slot, async (convert) => {
       if (this.#closed) return false;
       const wait = new AbortController();
       this.#waits.set(slot, wait);
-      const { status } = await lock.convert("PW", { signal: wait.signal });
+      const { status } = await convert("PW", { signal: wait.signal });
       this.#waits.delete(slot);
       return status === "granted";
     });
@@ -49,7 +48,7 @@ export class SlotLocks {
 
   /** False if somebody has it. */
   tryTake(slot: SlotNumber): Promise<boolean> {
-    return this.#inTurn(slot, async (lock) => (await lock.convert("PW", { noqueue: true })).status === "granted");
+    return this.#use(slot, async (convert) => (await convert("PW", { noqueue: true })).status === "granted");
   }
 
   /** Nobody waits for this slot here any more: it has a new owner. */
@@ -58,16 +57,16 @@ export class SlotLocks {
   }
 
   async release(slot: SlotNumber): Promise<void> {
-    await this.#inTurn(slot, async (lock) => {
-      if (lock.mode === "PW") await lock.convert("NL", { lvb: encodeResyncWindow(unknownWindow) });
+    await this.#use(slot, async (convert, lock) => {
+      if (lock.mode === "PW") await convert("NL", { lvb: encodeResyncWindow(unknownWindow) });
     });
   }
 
   /** What the owner of the slot tells; the worst if it does not tell. */
   read(slot: SlotNumber): Promise<ResyncWindow> {
-    return this.#inTurn(slot, async (lock) => {
-      const { lvb, lvbValid, status } = await lock.convert("CR");
-      await lock.convert("NL");
+    return this.#use(slot, async (convert) => {
+      const { lvb, lvbValid, status } = await convert("CR");
+      await convert("NL");
       if (status !== "granted" || lvb === null || !lvbValid) return unknownWindow;
       return decodeResyncWindow(lvb) ?? unknownWindow;
     });
@@ -80,22 +79,13 @@ export class SlotLocks {
     await Promise.all([...this.#locks.values()].map(async (lock) => (await lock).close()));
   }
 
-  async #inTurn<T>(slot: SlotNumber, use: (lock: Lock) => Promise<T>): Promise<T> {
-    const before = this.#queues.get(slot) ?? Promise.resolve();
-    const mine = before.then(
-      async () => use(await this.#open(slot)),
-      async () => use(await this.#open(slot)),
-    );
-    this.#queues.set(slot, mine);
-    return mine;
-  }
-
-  #open(slot: SlotNumber): Promise<Lock> {
-    let lock = this.#locks.get(slot);
-    if (lock === undefined) {
-      lock = this.#lockspace.open(`bitmap${String(slot).padStart(4, "0")}`, { lvb: true });
-      this.#locks.set(slot, lock);
+  async #use<T>(slot: SlotNumber, use: (convert: Lock["convert"], lock: GuardedLock) => Promise<T>): Promise<T> {
+    let opening = this.#locks.get(slot);
+    if (opening === undefined) {
+      opening = GuardedLock.open(this.#lockspace, `bitmap${String(slot).padStart(4, "0")}`, true);
+      this.#locks.set(slot, opening);
     }
-    return lock;
+    const lock = await opening;
+    return lock.inTurn((convert) => use(convert, lock));
   }
 }

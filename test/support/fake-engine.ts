@@ -1,0 +1,289 @@
+import { MdError } from "../../src/base/md-error.ts";
+import { bytesOf, type Sector, type SectorRange, sector, sectorRange } from "../../src/base/units.ts";
+import { byteOfBit, maskOfBit } from "../../src/bitmap/bitmap-layout.ts";
+import { bitIsSet } from "../../src/bitmap/bitmap-merge.ts";
+import type { AnswerOf, Engine } from "../../src/engine/engine.ts";
+import type {
+  EngineAnswer,
+  EngineCommand,
+  EngineConfig,
+  EngineMember,
+  EngineNotice,
+} from "../../src/engine/engine-protocol.ts";
+import type { SharedBlock } from "../../src/engine/shared-block.ts";
+import { SuspendList } from "../../src/resync/suspend-list.ts";
+import type { SharedDisks } from "./shared-disks.ts";
+
+interface HeldWrite {
+  readonly lost: ReadonlySet<number>;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+type State = EngineMember["state"] | "blocked";
+
+/**
+ * A data plane without a loop, for tests of the control plane: one write at a time, straight to the shared disks, by the
+ * rules of the real one (bit before data, suspended ranges, held acknowledgements).
+ */
+export class FakeEngine implements Engine {
+  readonly shared: SharedBlock;
+  readonly members = new Map<number, { member: EngineMember; state: State }>();
+  /** Chunks that need a resync, and chunks with a bit. */
+  readonly needed = new Set<number>();
+  readonly dirty = new Set<number>();
+  readonly suspended = new SuspendList();
+  readonly log: EngineCommand[] = [];
+  balance = "first";
+  events: number;
+  attached = false;
+  stopped = false;
+  quiesced = false;
+  /** Called before each window is copied: the place to disturb. */
+  onCopy: (range: SectorRange) => Promise<void> = async () => {};
+  readonly #host: string;
+  readonly #disks: SharedDisks;
+  readonly #config: EngineConfig;
+  readonly #now: () => number;
+  readonly #held: HeldWrite[] = [];
+  #listener: (notice: EngineNotice) => void = () => {};
+  #wake: (() => void)[] = [];
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(host: string, disks: SharedDisks, config: EngineConfig, shared: SharedBlock, now: () => number) {
+    this.#host = host;
+    this.#disks = disks;
+    this.#config = config;
+    this.#now = now;
+    this.shared = shared;
+    this.events = config.bitmap.events;
+    for (const member of config.members) this.members.set(member.raidDisk, { member, state: member.state });
+    for (let chunk = 0; chunk < config.bitmap.chunks; chunk++) {
+      if (!bitIsSet(config.bitmap.bits, chunk)) continue;
+      this.needed.add(chunk);
+      this.dirty.add(chunk);
+    }
+  }
+
+  onNotice(listener: (notice: EngineNotice) => void): void {
+    this.#listener = listener;
+    listener({ type: "started", ringKind: "fake", ringAbout: "test" });
+  }
+
+  send<C extends EngineCommand>(command: C): Promise<AnswerOf<C["type"]>> {
+    this.log.push(command);
+    const answer = this.#queue.then(() => {
+      if (this.stopped) throw new MdError("E_DAEMON", "the data plane has stopped");
+      return this.#carryOut(command);
+    });
+    this.#queue = answer.catch(() => {});
+    return answer as Promise<AnswerOf<C["type"]>>;
+  }
+
+  /** A client's write of whole sectors filled with `fill`; resolves with its acknowledgement. */
+  async write(at: number, sectors: number, fill: number): Promise<void> {
+    while (this.suspended.blocks(at, at + sectors) || this.quiesced) {
+      await new Promise<void>((resolve) => this.#wake.push(resolve));
+    }
+    if (!this.shared.leaseHolds(this.#now())) throw new Error("no lease");
+    this.#setBits(at, at + sectors, this.dirty);
+    const lost = new Set<number>();
+    let copies = 0;
+    for (const [raidDisk, entry] of this.members) {
+      if (entry.state === "blocked") lost.add(raidDisk);
+      if (entry.state !== "in_sync" && entry.state !== "rebuilding") continue;
+      const { path, dataOffset } = entry.member;
+      if (!this.#disks.isFailing(path, this.#host)) {
+        this.#disks.poke(path, dataOffset + at, fill, sectors);
+        if (entry.state === "in_sync") copies++;
+      } else if (this.#inSync().some(([other]) => other !== raidDisk)) {
+        lost.add(raidDisk);
+        entry.state = "blocked";
+        this.#listener({ type: "memberFailed", raidDisk, errno: -5, during: "write", at: sector(at) });
+      } else {
+        throw new Error("EIO");
+      }
+    }
+    if (copies === 0) throw new Error("EIO");
+    if (lost.size > 0) {
+      await new Promise<void>((resolve, reject) => this.#held.push({ lost, resolve, reject }));
+    }
+  }
+
+  /** What a client reads: of balanced reads the *last* copy, to show when that is not allowed. */
+  read(at: number): number {
+    const order = [...this.members].sort(([a], [b]) => a - b);
+    const usable = order.filter(
+      ([, { member, state }]) => state === "in_sync" || (state === "rebuilding" && at < member.recoveredTo),
+    );
+    const chunk = Math.floor(at / this.#config.bitmap.chunkSectors);
+    const first = this.balance === "first" || this.suspended.blocks(at, at + 1) || this.needed.has(chunk);
+    const chosen = first ? usable.find(([, { state }]) => state === "in_sync") : usable.at(-1);
+    if (chosen === undefined) throw new Error("EIO");
+    const { path, dataOffset } = chosen[1].member;
+    return this.#disks.bytes(path)[bytesOf(sector(dataOffset + at))] ?? -1;
+  }
+
+  stateOf(raidDisk: number): State | "none" {
+    return this.members.get(raidDisk)?.state ?? "none";
+  }
+
+  #inSync(): [number, { member: EngineMember; state: State }][] {
+    return [...this.members].filter(([, { state }]) => state === "in_sync").sort(([a], [b]) => a - b);
+  }
+
+  get #degraded(): boolean {
+    return this.#inSync().length < this.#config.raidDisks;
+  }
+
+  #wakeWriters(): void {
+    for (const wake of this.#wake.splice(0)) wake();
+  }
+
+  #setBits(lo: number, hi: number, into: Set<number>): void {
+    const size = this.#config.bitmap.chunkSectors;
+    for (let chunk = Math.floor(lo / size); chunk * size < hi; chunk++) into.add(chunk);
+    this.#writeBitmap();
+  }
+
+  /** All of our slot on every member that takes writes. */
+  #writeBitmap(): void {
+    const { superblock, chunks } = this.#config.bitmap;
+    const page = new Uint8Array(Math.ceil((256 + Math.ceil(chunks / 8)) / 4096) * 4096);
+    page.set(superblock);
+    new DataView(page.buffer).setBigUint64(24, BigInt(this.events), true);
+    for (const chunk of this.dirty) {
+      const at = byteOfBit(chunk);
+      page[at] = (page[at] ?? 0) | maskOfBit(chunk);
+    }
+    for (const { member, state } of this.members.values()) {
+      if (state !== "in_sync" && state !== "rebuilding") continue;
+      if (this.#disks.isFailing(member.path, this.#host)) continue;
+      this.#disks.bytes(member.path).set(page, bytesOf(member.bitmapAt));
+    }
+    this.shared.set(14, this.dirty.size);
+    this.shared.set(15, this.needed.size);
+  }
+
+  async #carryOut(command: EngineCommand): Promise<EngineAnswer> {
+    switch (command.type) {
+      case "suspend":
+        this.suspended.suspend(command.slot, command.range);
+        return { type: "none" };
+      case "resume":
+        this.suspended.resume(command.slot);
+        this.#wakeWriters();
+        return { type: "none" };
+      case "setMember":
+        this.#setMember(command.member);
+        return { type: "none" };
+      case "settleFailure":
+        this.#settle(command.raidDisk, command.outcome);
+        return { type: "none" };
+      case "removeMember":
+        this.members.delete(command.raidDisk);
+        return { type: "none" };
+      case "setBalance":
+        this.balance = command.balance;
+        return { type: "none" };
+      case "setEvents":
+        this.events = command.events;
+        this.#writeBitmap();
+        return { type: "none" };
+      case "mergeBits":
+        for (let chunk = 0; chunk < this.#config.bitmap.chunks; chunk++) {
+          if (!bitIsSet(command.bits, chunk)) continue;
+          this.dirty.add(chunk);
+          this.needed.add(chunk);
+        }
+        this.#writeBitmap();
+        return { type: "none" };
+      case "scan":
+        return { type: "scanned", range: this.#scan(command.kind, command.from) };
+      case "copy":
+        return this.#copy(command.kind, command.range);
+      case "quiesce":
+        this.quiesced = true;
+        return { type: "none" };
+      case "unquiesce":
+        this.quiesced = false;
+        this.#wakeWriters();
+        return { type: "none" };
+      case "attach":
+        this.attached = true;
+        return { type: "attached", port: 0 };
+      case "detach":
+        this.attached = false;
+        return { type: "none" };
+      case "flushBitmap":
+        if (!this.#degraded) for (const chunk of this.dirty) if (!this.needed.has(chunk)) this.dirty.delete(chunk);
+        this.#writeBitmap();
+        return { type: "none" };
+      case "queryBitmap":
+        return { type: "bitmap", dirty: this.dirty.size, needed: this.needed.size, bits: new Uint8Array(0) };
+      case "stop":
+        this.stopped = true;
+        return { type: "none" };
+    }
+  }
+
+  #setMember(member: EngineMember): void {
+    const before = this.members.get(member.raidDisk);
+    if (before?.state === "blocked") {
+      if (member.state === "faulty") this.#settle(member.raidDisk, "faulty");
+      return;
+    }
+    this.members.set(member.raidDisk, { member, state: member.state });
+    this.#writeBitmap();
+  }
+
+  #settle(raidDisk: number, outcome: "faulty" | "last_copy"): void {
+    const entry = this.members.get(raidDisk);
+    if (entry?.state !== "blocked") return;
+    entry.state = outcome === "faulty" ? "faulty" : "in_sync";
+    for (const held of this.#held.splice(0)) {
+      if (outcome === "last_copy" && held.lost.has(raidDisk)) held.reject(new Error("EIO"));
+      else if ([...held.lost].some((disk) => this.members.get(disk)?.state === "blocked")) this.#held.push(held);
+      else held.resolve();
+    }
+  }
+
+  #scan(kind: "resync" | "recover", from: Sector): SectorRange | null {
+    const { size, bitmap } = this.#config;
+    if (kind === "recover") return from < size ? sectorRange(from, size) : null;
+    for (let chunk = 0; chunk < bitmap.chunks; chunk++) {
+      const range = sectorRange(chunk * bitmap.chunkSectors, Math.min((chunk + 1) * bitmap.chunkSectors, size));
+      if (this.needed.has(chunk) && range.hi > from) return sectorRange(Math.max(range.lo, from), range.hi);
+    }
+    return null;
+  }
+
+  async #copy(kind: "resync" | "recover", { lo, hi }: SectorRange): Promise<EngineAnswer> {
+    await this.onCopy(sectorRange(lo, hi));
+    const [source] = this.#inSync();
+    const targets = [...this.members].filter(([raidDisk, { state }]) =>
+      kind === "recover"
+        ? state === "rebuilding"
+        : raidDisk !== source?.[0] && state !== "faulty" && state !== "blocked",
+    );
+    if (source === undefined || targets.length === 0) return { type: "copied", sectors: 0, failed: true };
+    const { path, dataOffset } = source[1].member;
+    const content = this.#disks.data(path, dataOffset + lo, hi - lo);
+    for (const [raidDisk, entry] of targets) {
+      if (this.#disks.isFailing(entry.member.path, this.#host)) {
+        entry.state = "blocked";
+        this.#listener({ type: "memberFailed", raidDisk, errno: -5, during: "copy", at: lo });
+        return { type: "copied", sectors: 0, failed: true };
+      }
+      this.#disks.bytes(entry.member.path).set(content, bytesOf(sector(entry.member.dataOffset + lo)));
+    }
+    const { chunkSectors } = this.#config.bitmap;
+    for (const chunk of [...this.needed]) {
+      const end = Math.min((chunk + 1) * chunkSectors, this.#config.size);
+      if (kind === "resync" && end > lo && end <= hi) this.needed.delete(chunk);
+    }
+    if (!this.#degraded) for (const chunk of this.dirty) if (!this.needed.has(chunk)) this.dirty.delete(chunk);
+    this.#writeBitmap();
+    return { type: "copied", sectors: hi - lo, failed: false };
+  }
+}

@@ -1,0 +1,81 @@
+import { MdError } from "../../src/base/md-error.ts";
+import { bytesOf, type Sector } from "../../src/base/units.ts";
+import type { BlockDevice } from "../../src/blockdev/block-device.ts";
+import { MemoryDevice } from "../../src/blockdev/memory-device.ts";
+
+/** Disks that several hosts share. Any of them can be made to fail, for all hosts or for one. */
+export class SharedDisks {
+  readonly #bytes = new Map<string, Uint8Array>();
+  readonly #failing = new Set<string>();
+  /** `host path` of every device that a host may not see. */
+  readonly #hidden = new Set<string>();
+
+  add(path: string, sectors: number): void {
+    this.#bytes.set(path, new Uint8Array(sectors * 512));
+  }
+
+  bytes(path: string): Uint8Array {
+    const bytes = this.#bytes.get(path);
+    if (bytes === undefined) throw new Error(`no disk ${path}`);
+    return bytes;
+  }
+
+  data(path: string, at: number, sectors: number): Uint8Array {
+    return this.bytes(path).slice(at * 512, (at + sectors) * 512);
+  }
+
+  get paths(): readonly string[] {
+    return [...this.#bytes.keys()];
+  }
+
+  /** From now on writes and flushes of `host` (any: "*") to this disk fail. */
+  failWrites(path: string, host = "*"): void {
+    this.#failing.add(`${host} ${path}`);
+  }
+
+  heal(path: string, host = "*"): void {
+    this.#failing.delete(`${host} ${path}`);
+  }
+
+  hide(path: string, host: string): void {
+    this.#hidden.add(`${host} ${path}`);
+  }
+
+  isFailing(path: string, host: string): boolean {
+    return this.#failing.has(`* ${path}`) || this.#failing.has(`${host} ${path}`);
+  }
+
+  open(path: string, host: string): BlockDevice {
+    const bytes = this.#bytes.get(path);
+    if (bytes === undefined || this.#hidden.has(`${host} ${path}`)) {
+      throw new MdError("E_NO_DEVICE", `${path} does not exist on ${host}`);
+    }
+    const device = new MemoryDevice(path, bytes);
+    const check = (at: Sector): void => {
+      if (this.isFailing(path, host)) throw new MdError("E_IO", `${path}: write error at ${at}`);
+    };
+    return {
+      path,
+      size: device.size,
+      logicalBlockSize: device.logicalBlockSize,
+      read: (at, into) => device.read(at, into),
+      async write(at, from) {
+        check(at);
+        await device.write(at, from);
+      },
+      async flush() {
+        check(0 as Sector);
+        await device.flush();
+      },
+      close: () => device.close(),
+    };
+  }
+
+  isVisible(path: string, host: string): boolean {
+    return this.#bytes.has(path) && !this.#hidden.has(`${host} ${path}`);
+  }
+
+  poke(path: string, at: number, fill: number, sectors: number): void {
+    this.bytes(path).fill(fill, bytesOf(at as Sector), bytesOf((at + sectors) as Sector));
+  }
+}
