@@ -41,6 +41,8 @@ export class ResyncRunner {
   #running: RunningSync | null = null;
   #pending: "resync" | "recover" | null = null;
   #idle = false;
+  /** Do the others believe that we resync? */
+  #told = false;
   #ended: Promise<void> = Promise.resolve();
 
   constructor(context: NodeContext) {
@@ -104,9 +106,8 @@ export class ResyncRunner {
     this.#pending = null;
     if (status !== "granted") return;
     try {
-      const { bus, lockspace } = this.#context;
-      await bus.send(() => ({ type: "resyncing_start", from: lockspace.slot }), this.#stop.signal);
       await this.#workOff();
+      if (this.#told) await this.#withdraw();
     } finally {
       this.#running = null;
       await this.#context.resyncLock.convert("NL");
@@ -115,8 +116,10 @@ export class ResyncRunner {
 
   async #workOff(): Promise<void> {
     while (!this.#stop.signal.aborted) {
+      // While we waited for the lock, whoever had it may have done all of it.
       const plan = await this.#plan();
       if (plan.type === "nothing") return;
+      await this.#tellStart();
       if (plan.type === "activate") {
         await activateByPlan(this.#context);
         continue;
@@ -126,6 +129,13 @@ export class ResyncRunner {
       if (outcome === "finished" && plan.type === "recover") await this.#finishRecovery(plan.numbers);
       this.#report(plan, outcome);
     }
+  }
+
+  async #tellStart(): Promise<void> {
+    if (this.#told) return;
+    const { bus, lockspace } = this.#context;
+    this.#told = true;
+    await bus.send(() => ({ type: "resyncing_start", from: lockspace.slot }), this.#stop.signal);
   }
 
   async #rest(): Promise<void> {
@@ -214,6 +224,7 @@ export class ResyncRunner {
   /** First where joiners look, then to those who are here: no node can miss both. */
   async #announce(window: SectorRange): Promise<void> {
     const { ownWindow, bus, lockspace } = this.#context;
+    this.#told = true;
     await ownWindow.show(window);
     await bus.send(() => ({ type: "resyncing", from: lockspace.slot, range: window }), this.#stop.signal);
   }
@@ -225,6 +236,7 @@ export class ResyncRunner {
     const { range } = await engine.send({ type: "scan", kind: "resync", from: sector(0) });
     await ownWindow.show(null);
     await ownWindow.needs(range !== null);
+    this.#told = false;
     await bus.send(() => ({ type: "resyncing", from: lockspace.slot, range: null }), this.#stop.signal);
   }
 

@@ -51,7 +51,7 @@ export class MessageBus {
   #state: ChannelState;
   #current: Section | null = null;
   #publishing: (Waiter & { readonly message: ClusterMessage; readonly since: number }) | null = null;
-  #tokenWait: AbortController | null = null;
+  #tokenWait: { readonly signal: AbortSignal; readonly forget: () => void } | null = null;
   #broken: MdError | null = null;
   #afterAll: AfterAll | null = null;
 
@@ -161,10 +161,11 @@ export class MessageBus {
       this.#startSection();
       return;
     }
+    const wait = new AbortController();
+    const abort = (): void => wait.abort();
+    section.signal?.addEventListener("abort", abort);
     this.#current = section;
-    this.#tokenWait = new AbortController();
-    const wait = this.#tokenWait;
-    section.signal?.addEventListener("abort", () => wait.abort(), { once: true });
+    this.#tokenWait = { signal: wait.signal, forget: () => section.signal?.removeEventListener("abort", abort) };
     this.#dispatch({ type: "acquire" });
   }
 
@@ -253,6 +254,7 @@ export class MessageBus {
 
   #endSection(): void {
     this.#current = null;
+    this.#tokenWait?.forget();
     this.#tokenWait = null;
     this.#startSection();
   }
