@@ -43,8 +43,10 @@ export const readerOptions = (connectionName: string): ConnectionOptions => ({
   connectionName,
 });
 
+type RedisTarget = Pick<RedisOptions, "path" | "host" | "port" | "db" | "username" | "password" | "tls">;
+
 /** Where a Redis is. Throws E_VALUE for what is no URL of one. */
-export function parseRedisUrl(text: string): { readonly target: RedisOptions; readonly about: string } {
+export function parseRedisUrl(text: string): { readonly target: RedisTarget; readonly about: string } {
   const bad = (why: string): MdError =>
     new MdError("E_VALUE", `${JSON.stringify(text)} is not the URL of a Redis server: ${why}`, {
       hint: "use redis://host:port, rediss://host:port or unix:///path",
@@ -61,7 +63,7 @@ export function parseRedisUrl(text: string): { readonly target: RedisOptions; re
   const db = url.pathname.replace(/^\//, "");
   if (!/^\d{0,4}$/.test(db)) throw bad("the path must be the number of a database");
   const port = url.port === "" ? 6379 : Number(url.port);
-  const target: RedisOptions = { host: url.hostname.replace(/^\[|\]$/g, ""), port, db: Number(db) };
+  const target: RedisTarget = { host: url.hostname.replace(/^\[|\]$/g, ""), port, db: Number(db) };
   if (url.username !== "") target.username = decodeURIComponent(url.username);
   if (url.password !== "") target.password = decodeURIComponent(url.password);
   if (url.protocol === "rediss:") target.tls = { servername: url.hostname, minVersion: "TLSv1.2" };
