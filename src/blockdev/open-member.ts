@@ -32,6 +32,7 @@ export interface OpenMemberOptions {
   readonly aligned: Uint8Array | null;
 }
 
+const noAlignment = "aligned memory cannot be had without foreign calls (the package koffi)";
 const TMPFS_MAGIC = 0x01021994;
 const MAX_LOGICAL_BLOCK = 4096;
 
@@ -46,6 +47,9 @@ export function openMember(path: string, options: OpenMemberOptions): OpenMember
       const stats = fstatSync(fd);
       refuseOthers(path, stats);
       const isBlockDevice = stats.isBlockDevice();
+      // Its cached pages would be this host's memory of a disk that others write to.
+      if (isBlockDevice && !direct)
+        throw new MdError("E_IO", `cannot open ${path} with O_DIRECT`, { why: noAlignment });
       const logicalBlockSize = isBlockDevice
         ? queueLimit(stats.rdev, "logical_block_size")
         : fileBlockSize(fd, direct ? options.aligned : null);

@@ -13,6 +13,9 @@ import { holds, type OpenMember, openMember } from "./open-member.ts";
 import type { Libc } from "./uring/libc.ts";
 import { type MappedMemory, mapMemory } from "./uring/mapped-memory.ts";
 
+/** libuv's own choice. */
+const LIBUV_THREADS = 4;
+
 interface Device {
   readonly member: OpenMember;
   /** The same file opened with O_DSYNC: what is written through it is durable when the write returns. */
@@ -60,7 +63,8 @@ export class ThreadPoolRing implements IoRing {
   }
 
   get about(): string {
-    return [`thread pool of Node (io_uring: ${this.#reason})`, ...this.#notes].join(", ");
+    const threads = process.env["UV_THREADPOOL_SIZE"] ?? LIBUV_THREADS;
+    return [`${threads} threads of Node's pool (io_uring: ${this.#reason})`, ...this.#notes].join(", ");
   }
 
   openDevice(path: string, options: { readonly readOnly: boolean }): DeviceIndex {

@@ -5,6 +5,8 @@ import { openRing } from "../../src/blockdev/open-ring.ts";
 import { type Libc, loadLibc } from "../../src/blockdev/uring/libc.ts";
 import { wakeRing } from "../../src/blockdev/wake-ring.ts";
 
+import { canMakeLoopDevices, loopMember } from "./test-member.ts";
+
 const options = { entries: 8, arenaBytes: 64 << 10 };
 const libc = loadLibc();
 const hasUring = openAndClose("auto").kind === "io_uring";
@@ -81,6 +83,18 @@ function startWorker(source: string, workerData: unknown): Worker {
     });`;
   return new Worker(code, { eval: true, workerData });
 }
+
+describe.skipIf(!canMakeLoopDevices)("a block device without aligned memory", () => {
+  it("is refused: its cached pages may be older than the disk", () => {
+    const member = loopMember(512);
+    const ring = openRing("threads", options, "no foreign calls: for the test");
+    expect(() => ring.openDevice(member.path, { readOnly: true })).toThrow(
+      expect.objectContaining({ code: "E_IO", message: expect.stringContaining("O_DIRECT") }),
+    );
+    ring.close();
+    member.remove();
+  });
+});
 
 describe.skipIf(!hasUring)("a waiting io_uring ring", () => {
   const stopFlag = new SharedArrayBuffer(4);
