@@ -5,29 +5,34 @@ import type { PortRequest, RequestPort } from "./request-port.ts";
 /** The clients of a simulated node: requests go straight into its engine, from buffers of the ring's arena. */
 export class SimFrontEnd implements FrontEnd, RequestPort {
   readonly life: string;
-  readonly #seat: FrontEndSeat;
   readonly #bufferBytes: number;
   readonly #wake: () => void;
+  #seat: FrontEndSeat | null = null;
   /** By cookie, which is also the number of its buffer. */
-  readonly #requests: (PortRequest | null)[];
+  #requests: (PortRequest | null)[] = [];
   #draining = false;
 
-  constructor(life: string, seat: FrontEndSeat, longest: number, wake: () => void) {
+  constructor(life: string, longest: number, wake: () => void) {
     this.life = life;
-    this.#seat = seat;
     this.#bufferBytes = Math.ceil((longest * 512) / 4096) * 4096;
-    this.#requests = new Array(Math.min(16, Math.floor(seat.arenaBytes / this.#bufferBytes))).fill(null);
     this.#wake = wake;
+  }
+
+  sitDown(seat: FrontEndSeat): this {
+    this.#seat = seat;
+    this.#requests = new Array(Math.min(16, Math.floor(seat.arenaBytes / this.#bufferBytes))).fill(null);
+    return this;
   }
 
   submit(request: PortRequest): boolean {
     const cookie = this.#requests.indexOf(null);
-    if (cookie < 0 || this.#draining) return false;
-    const buffer = this.#bufferOf(cookie);
+    const seat = this.#seat;
+    if (seat === null || cookie < 0 || this.#draining) return false;
+    const buffer = seat.arenaAt + cookie * this.#bufferBytes;
     const { op, lo, hi, fua, data } = request;
-    if (data !== null) this.#seat.ring.arena.set(data, buffer);
+    if (data !== null) seat.ring.arena.set(data, buffer);
     const flags = fua ? REQUEST_FUA : 0;
-    const taken = this.#seat.sink.submit(this, RequestOp[op], sector(lo), hi - lo, buffer, flags, cookie);
+    const taken = seat.sink.submit(this, RequestOp[op], sector(lo), hi - lo, buffer, flags, cookie);
     if (!taken) return false;
     this.#requests[cookie] = request;
     this.#wake();
@@ -38,10 +43,10 @@ export class SimFrontEnd implements FrontEnd, RequestPort {
 
   complete(cookie: number, errno: number): void {
     const request = this.#requests[cookie];
-    if (request == null) throw new RangeError(`request ${cookie} is completed that nobody made`);
-    const buffer = this.#bufferOf(cookie);
-    const length = (request.hi - request.lo) * 512;
-    const data = request.op === "read" && errno === 0 ? this.#seat.ring.arena.slice(buffer, buffer + length) : null;
+    if (request == null || this.#seat === null) throw new RangeError(`request ${cookie} is completed that nobody made`);
+    const buffer = this.#seat.arenaAt + cookie * this.#bufferBytes;
+    const end = buffer + (request.hi - request.lo) * 512;
+    const data = request.op === "read" && errno === 0 ? this.#seat.ring.arena.slice(buffer, end) : null;
     this.#requests[cookie] = null;
     request.done(errno, data);
   }
@@ -55,9 +60,5 @@ export class SimFrontEnd implements FrontEnd, RequestPort {
 
   get isIdle(): boolean {
     return this.#requests.every((request) => request === null);
-  }
-
-  #bufferOf(cookie: number): number {
-    return this.#seat.arenaAt + cookie * this.#bufferBytes;
   }
 }

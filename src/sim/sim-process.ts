@@ -19,6 +19,8 @@ export class SimProcess {
   readonly link: SimLockMaster;
   readonly env: Env;
   readonly clock: SimClock;
+  /** The same time, with timers of the data plane's thread. */
+  readonly dataClock: SimClock;
   readonly controlUser: DiskUser;
   readonly dataUser: DiskUser;
   /** By its own clock; what the lockspace last put into the memory that the data plane reads. */
@@ -41,6 +43,7 @@ export class SimProcess {
     this.data = new SimThread(world, `${life} data`);
     this.link = new SimLockMaster(world, server, life, this.control, link);
     this.clock = new SimClock(world, this.control, clock);
+    this.dataClock = new SimClock(world, this.data, clock);
     this.env = { clock: this.clock, random: world.random.fork(), log: simLogger(world, life) };
     const leaseHolds = (): boolean => this.clock.now() < this.leaseDeadline;
     this.controlUser = { life, thread: this.control, leaseHolds };

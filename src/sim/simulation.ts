@@ -109,7 +109,8 @@ export class Simulation {
   begin(): void {
     this.#asking = true;
     this.#keepingUp = true;
-    for (const node of this.nodes) this.#keepUp(node);
+    for (const node of this.nodes) node.start();
+    for (const node of this.nodes) this.#lookAfter(node);
     for (const node of this.nodes) this.#askSoon(node);
   }
 
@@ -123,9 +124,17 @@ export class Simulation {
     this.#asking = false;
   }
 
+  resumeAsking(): void {
+    this.#asking = true;
+  }
+
   /** Nodes that go down stay down. */
   letGo(): void {
     this.#keepingUp = false;
+  }
+
+  keepUp(): void {
+    this.#keepingUp = true;
   }
 
   /** Mends everything, lets the cluster come to rest and judges what is left. */
@@ -236,10 +245,12 @@ export class Simulation {
   }
 
   /** Looks after one node: when it is down, it is started again after a while. */
-  #keepUp(node: SimNode): void {
+  #lookAfter(node: SimNode): void {
     const { random } = this.world;
-    if (this.#keepingUp && node.isDown) node.start();
-    this.world.schedule(random.between(50, random.chance(0.3) ? 3000 : 300), null, () => this.#keepUp(node));
+    this.world.schedule(random.between(50, random.chance(0.3) ? 3000 : 300), null, () => {
+      if (this.#keepingUp && node.isDown) node.start();
+      this.#lookAfter(node);
+    });
   }
 
   #askSoon(node: SimNode): void {

@@ -1,0 +1,145 @@
+import { MdError, type MdErrorCode, mdErrorCodes } from "../base/md-error.ts";
+import type { AnswerOf, Engine } from "../engine/engine.ts";
+import { EngineLoop } from "../engine/engine-loop.ts";
+import type {
+  EngineAnswer,
+  EngineCommand,
+  EngineConfig,
+  EngineNotice,
+  WorkerToEngine,
+} from "../engine/engine-protocol.ts";
+import type { SharedBlock } from "../engine/shared-block.ts";
+import { observeEngine } from "./observed-engine.ts";
+import type { SimDisk } from "./sim-disk.ts";
+import { SimFrontEnd } from "./sim-front-end.ts";
+import type { SimProcess } from "./sim-process.ts";
+import { SimRing } from "./sim-ring.ts";
+import type { World } from "./world.ts";
+
+export interface SimEngineOptions {
+  readonly world: World;
+  readonly process: SimProcess;
+  readonly disks: readonly SimDisk[];
+  /** Sectors of the longest request. */
+  readonly longest: number;
+  readonly shortTransfers: number;
+  readonly zeroes: boolean;
+}
+
+/** Milliseconds that a command or an answer takes from one thread to the other, at most. */
+const CROSSING_MS = 0.05;
+
+interface Waiter {
+  readonly resolve: (answer: EngineAnswer) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * The data plane of a simulated node: the real loop on a thread of its own, over a simulated ring, turned whenever
+ * something completes or comes in. What crosses between the threads takes time, and keeps its order.
+ */
+class SimEngine implements Engine {
+  readonly shared: SharedBlock;
+  readonly frontEnd: SimFrontEnd;
+  readonly #options: SimEngineOptions;
+  readonly #ring: SimRing;
+  readonly #loop: EngineLoop;
+  readonly #waiters = new Map<number, Waiter>();
+  readonly #listeners: ((notice: EngineNotice) => void)[] = [];
+  /** What came before anybody listened. */
+  #early: EngineNotice[] = [];
+  #next = 1;
+  #lastDown = 0;
+  #lastUp = 0;
+
+  constructor(config: EngineConfig, shared: SharedBlock, options: SimEngineOptions) {
+    const { world, process, disks, longest, shortTransfers, zeroes } = options;
+    this.#options = options;
+    this.shared = shared;
+    this.#ring = new SimRing({
+      world,
+      clock: process.dataClock,
+      user: process.dataUser,
+      disks: new Map(disks.map((disk) => [disk.path, disk])),
+      entries: 256,
+      arenaBytes: config.arenaBytes,
+      shortTransfers,
+      zeroes,
+    });
+    this.#loop = new EngineLoop({
+      config,
+      ring: this.#ring,
+      shared,
+      now: () => process.clock.now(),
+      openFrontEnd: () => {
+        throw new MdError("E_USAGE", "a simulated node is not exported");
+      },
+    });
+    this.#loop.connect((message) => this.#up(message));
+    this.frontEnd = new SimFrontEnd(process.life, longest, () => this.#ring.wake());
+    this.#loop.seat((seat) => this.frontEnd.sitDown(seat));
+    this.#ring.onReady.set(() => this.#turn());
+    this.#ring.wake();
+  }
+
+  send<C extends EngineCommand>(command: C): Promise<AnswerOf<C["type"]>> {
+    const id = this.#next++;
+    const { world, process } = this.#options;
+    this.#lastDown = this.#inOrder(this.#lastDown);
+    world.schedule(this.#lastDown - world.now, process.data, () => {
+      if (this.#loop.ended) return;
+      this.#loop.take({ id, command });
+      this.#ring.wake();
+    });
+    return new Promise((resolve, reject) => {
+      // The answer's type follows from the command's: the loop answers each in its own way.
+      this.#waiters.set(id, { resolve: (answer) => resolve(answer as AnswerOf<C["type"]>), reject });
+    });
+  }
+
+  onNotice(listener: (notice: EngineNotice) => void): void {
+    this.#listeners.push(listener);
+    for (const notice of this.#early.splice(0)) listener(notice);
+  }
+
+  #turn(): void {
+    if (this.#loop.turn()) this.#ring.wake();
+    if (this.#loop.ended) this.#ring.close();
+  }
+
+  #up(message: WorkerToEngine): void {
+    const { world, process } = this.#options;
+    this.#lastUp = this.#inOrder(this.#lastUp);
+    world.schedule(this.#lastUp - world.now, process.control, () => this.#deliver(message));
+  }
+
+  #deliver(message: WorkerToEngine): void {
+    if (message.type === "notice") {
+      if (this.#listeners.length === 0) this.#early.push(message.notice);
+      for (const listener of this.#listeners) listener(message.notice);
+      return;
+    }
+    const waiter = this.#waiters.get(message.id);
+    this.#waiters.delete(message.id);
+    if (message.type === "done") waiter?.resolve(message.answer);
+    else waiter?.reject(new MdError(errorCode(message.code), message.message));
+  }
+
+  #inOrder(last: number): number {
+    const { world } = this.#options;
+    return Math.max(last, world.now + world.random.between(0, CROSSING_MS));
+  }
+}
+
+const errorCode = (code: string): MdErrorCode => mdErrorCodes.find((known) => known === code) ?? "E_INTERNAL";
+
+/** Rejects with the MdError of a member that cannot be opened. */
+export async function startSimEngine(
+  config: EngineConfig,
+  shared: SharedBlock,
+  options: SimEngineOptions,
+): Promise<{ readonly engine: Engine; readonly frontEnd: SimFrontEnd }> {
+  const engine = new SimEngine(config, shared, options);
+  const { world, process } = options;
+  return { engine: observeEngine(engine, config, world, process.life), frontEnd: engine.frontEnd };
+}
