@@ -1,0 +1,43 @@
+import { MdError } from "../base/md-error.ts";
+import { BITMAP_PAGE_BYTES } from "../bitmap/bitmap-layout.ts";
+
+const ALIGNMENT = 4096;
+const UNITS = 4;
+const MIN_UNIT_BYTES = 64 * 1024;
+const MAX_UNIT_BYTES = 1024 * 1024;
+const MAX_ZERO_BYTES = 256 * 1024;
+/** Less would not hold one request. */
+const MIN_FRONT_END_BYTES = 128 * 1024;
+
+interface Piece {
+  readonly at: number;
+  readonly bytes: number;
+}
+
+/** Who has which part of the transfer memory: byte offsets, all page aligned. */
+export interface ArenaPlan {
+  readonly staging: Piece;
+  readonly zeros: Piece;
+  /** Buffers of the copies: `units` of `unitBytes`. */
+  readonly copies: Piece;
+  readonly units: number;
+  readonly unitBytes: number;
+  readonly frontEnd: Piece;
+}
+
+/** `bitmapPages` of 4 KiB are written from it. E_VALUE when `arenaBytes` is too little. */
+export function planArena(arenaBytes: number, bitmapPages: number): ArenaPlan {
+  const share = (part: number, least: number, most: number): number =>
+    Math.min(most, Math.max(least, Math.floor(arenaBytes / part / ALIGNMENT) * ALIGNMENT));
+  const unitBytes = share(32, MIN_UNIT_BYTES, MAX_UNIT_BYTES);
+  const staging = { at: 0, bytes: bitmapPages * BITMAP_PAGE_BYTES };
+  const zeros = { at: staging.bytes, bytes: share(64, MIN_UNIT_BYTES, MAX_ZERO_BYTES) };
+  const copies = { at: zeros.at + zeros.bytes, bytes: UNITS * unitBytes };
+  const at = copies.at + copies.bytes;
+  const frontEnd = { at, bytes: arenaBytes - at };
+  if (frontEnd.bytes < MIN_FRONT_END_BYTES) {
+    const least = at + MIN_FRONT_END_BYTES;
+    throw new MdError("E_VALUE", `${arenaBytes} bytes of transfer memory are too few, ${least} are needed`);
+  }
+  return { staging, zeros, copies, units: UNITS, unitBytes, frontEnd };
+}

@@ -1,0 +1,293 @@
+import { SECTOR_SIZE } from "../base/units.ts";
+import { BITMAP_PAGE_BYTES } from "../bitmap/bitmap-layout.ts";
+import { type PageOutcome, WriteIntent } from "../bitmap/write-intent.ts";
+import { WRITE_DURABLE } from "../blockdev/io-ring.ts";
+import { counterIndex } from "./counter-index.ts";
+import type { EngineCore } from "./engine-core.ts";
+import type { FailurePath } from "./failure-path.ts";
+import { MemberState } from "./member-table.ts";
+import { LegState } from "./request-table.ts";
+import { TagKind, tagOf } from "./tag.ts";
+import { errnoOf, isTransient } from "./transfer.ts";
+
+const PAGE_SECTORS = BITMAP_PAGE_BYTES / SECTOR_SIZE;
+/** Rounds in which every bit that may be cleared is: one to age, one for the stamp, one to clear. */
+const ROUNDS_TO_CLEAR = 3;
+const MAX_ATTEMPTS = 1000;
+
+/**
+ * Brings the write-intent bitmap to the members: one durable write for each dirty page and turn, whoever dirtied it;
+ * and once a period, after all members were flushed, the clearing of what has been idle.
+ */
+export class BitmapPath {
+  readonly intent: WriteIntent;
+  readonly #core: EngineCore;
+  readonly #failures: FailurePath;
+  readonly #stagingAt: number;
+  readonly #chunkSectors: number;
+  readonly #legState: Uint8Array;
+  readonly #legErrno: Int32Array;
+  readonly #attempts: Uint16Array;
+  readonly #legsPending: Int32Array;
+  /** Legs that are to be issued again. */
+  #again = 0;
+  #nextRound = Number.POSITIVE_INFINITY;
+  #forcedRounds = 0;
+  #flushesPending = 0;
+  #flushFailed = false;
+  #flushGeneration = -1;
+  /** The flushes that are in flight are those of a round. */
+  #ageAfterFlush = false;
+  /** A page write has ended, or a failure was settled: whoever waits for bits should look. */
+  changed = false;
+
+  /** `stagingAt`: arena offset of as many bytes as `stagingBytes` says. */
+  constructor(core: EngineCore, failures: FailurePath, stagingAt: number) {
+    const { bitmap, raidDisks, readOnly } = core.config;
+    this.#core = core;
+    this.#failures = failures;
+    this.#stagingAt = stagingAt;
+    this.#chunkSectors = bitmap.chunkSectors;
+    this.intent = new WriteIntent({
+      ...bitmap,
+      staging: core.ring.arena.subarray(stagingAt, stagingAt + BitmapPath.stagingBytes(bitmap.chunks)),
+    });
+    const legs = this.intent.pages * raidDisks;
+    this.#legState = new Uint8Array(legs);
+    this.#legErrno = new Int32Array(legs);
+    this.#attempts = new Uint16Array(legs);
+    this.#legsPending = new Int32Array(this.intent.pages);
+    // What one member has on disk need not be on the others.
+    if (!readOnly) this.intent.requireAll();
+  }
+
+  static stagingBytes(chunks: number): number {
+    return WriteIntent.pagesOf(chunks) * BITMAP_PAGE_BYTES;
+  }
+
+  /** A write to [lo, hi) begins. True: its bits are durable. */
+  startWrite(lo: number, hi: number): boolean {
+    const last = this.#lastChunk(hi);
+    for (let chunk = this.#chunkOf(lo); chunk <= last; chunk++) this.intent.startWrite(chunk);
+    return this.isDurable(lo, hi);
+  }
+
+  endWrite(lo: number, hi: number, everywhere: boolean): void {
+    const last = this.#lastChunk(hi);
+    for (let chunk = this.#chunkOf(lo); chunk <= last; chunk++) this.intent.endWrite(chunk, everywhere);
+  }
+
+  /** The mirrors may differ in [lo, hi). */
+  need(lo: number, hi: number): void {
+    const last = this.#lastChunk(hi);
+    for (let chunk = this.#chunkOf(lo); chunk <= last; chunk++) this.intent.need(chunk);
+  }
+
+  isDurable(lo: number, hi: number): boolean {
+    const last = this.#lastChunk(hi);
+    for (let chunk = this.#chunkOf(lo); chunk <= last; chunk++) {
+      if (!this.intent.isDurable(chunk)) return false;
+    }
+    return true;
+  }
+
+  /** A page that [lo, hi) waits for could not be written. */
+  isLost(lo: number, hi: number): boolean {
+    const last = this.#lastChunk(hi);
+    for (let chunk = this.#chunkOf(lo); chunk <= last; chunk++) {
+      if (this.intent.isLost(chunk)) return true;
+    }
+    return false;
+  }
+
+  needsSync(lo: number, hi: number): boolean {
+    if (this.intent.counters.needed === 0) return false;
+    const last = this.#lastChunk(hi);
+    for (let chunk = this.#chunkOf(lo); chunk <= last; chunk++) {
+      if (this.intent.counters.needsSync(chunk)) return true;
+    }
+    return false;
+  }
+
+  /** The end of the turn: every page that has something new, unless a write of it is in flight. The lease holds. */
+  issue(): void {
+    if (this.#again > 0) this.#issueAgain();
+    const { intent } = this;
+    for (let page = intent.nextPage(0); page !== -1; page = intent.nextPage(page + 1)) this.#issuePage(page);
+  }
+
+  /** Is there anything for `issue` to do? */
+  get wantsToWrite(): boolean {
+    return this.#again > 0 || this.intent.nextPage(0) !== -1;
+  }
+
+  pageCompletion(index: number, result: number): void {
+    const { members } = this.#core;
+    const { raidDisks } = members;
+    const page = Math.floor(index / raidDisks);
+    members.ended(index % raidDisks);
+    if (result === BITMAP_PAGE_BYTES) {
+      this.#legState[index] = LegState.ok;
+    } else if ((isTransient(result) || result > 0) && (this.#attempts[index] ?? 0) < MAX_ATTEMPTS) {
+      this.#attempts[index] = (this.#attempts[index] ?? 0) + 1;
+      this.#legState[index] = LegState.again;
+      this.#again++;
+      return;
+    } else {
+      this.#legState[index] = LegState.failed;
+      this.#legErrno[index] = errnoOf(result);
+    }
+    this.#legsPending[page] = (this.#legsPending[page] ?? 0) - 1;
+    if (this.#legsPending[page] === 0) this.#pageDone(page);
+  }
+
+  /** A failure of a member is settled: whether the page writes that missed it count. */
+  settled(outcome: "faulty" | "last_copy"): void {
+    if (outcome === "faulty" && this.#core.members.blocked > 0) return;
+    this.intent.settle(outcome === "faulty");
+    this.changed = true;
+  }
+
+  /** Milliseconds until a period is over; Infinity while there is nothing to clear, or it may not be. */
+  untilRound(now: number): number {
+    // Completions will bring the next turn.
+    if (this.#flushesPending > 0 || this.intent.isWriting) return Number.POSITIVE_INFINITY;
+    if (this.#forcedRounds > 0) return 0;
+    if (this.#nextRound === Number.POSITIVE_INFINITY || !this.#mayClear) return Number.POSITIVE_INFINITY;
+    return Math.max(0, this.#nextRound - now);
+  }
+
+  /** Begins a round if one is due. The lease holds. */
+  tick(now: number): void {
+    if (this.#forcedRounds > 0 && (!this.#mayClear || !this.intent.hasLazyWork)) this.#forcedRounds = 0;
+    if (this.#forcedRounds === 0) {
+      if (!this.intent.hasLazyWork) this.#nextRound = Number.POSITIVE_INFINITY;
+      else if (this.#nextRound === Number.POSITIVE_INFINITY) this.#nextRound = now + this.#core.config.bitmap.flushMs;
+      if (now < this.#nextRound) return;
+    }
+    if (!this.#mayClear || this.#flushesPending > 0 || this.intent.isWriting) return;
+    if (this.#forcedRounds > 0) this.#forcedRounds--;
+    this.#nextRound = now + this.#core.config.bitmap.flushMs;
+    this.#ageAfterFlush = true;
+    this.#flushMembers();
+  }
+
+  /** Clears at once what may be cleared. */
+  forceRounds(): void {
+    this.#forcedRounds = ROUNDS_TO_CLEAR;
+  }
+
+  /** Nothing forced is left to do, and no page is being written. */
+  get isSettled(): boolean {
+    return this.#forcedRounds === 0 && this.#flushesPending === 0 && !this.intent.isWriting && this.#again === 0;
+  }
+
+  /** Before the members are closed; `isSettled` says when it is over. */
+  flushForGood(): void {
+    this.#forcedRounds = 0;
+    this.#ageAfterFlush = false;
+    this.#flushMembers();
+  }
+
+  flushCompletion(disk: number, result: number): void {
+    const { members } = this.#core;
+    members.ended(disk);
+    if (isTransient(result)) {
+      members.flush(disk, tagOf(TagKind.memberFlush, disk));
+      return;
+    }
+    if (result < 0) {
+      this.#flushFailed = true;
+      this.#failures.fail(disk, "flush", errnoOf(result), 0);
+    }
+    if (--this.#flushesPending > 0) return;
+    // Everything idle since before these flushes is on all members now, if they are still the same ones.
+    if (this.#ageAfterFlush && !this.#flushFailed && this.#mayClear && members.generation === this.#flushGeneration)
+      this.intent.age();
+  }
+
+  /** While a member is missing or failing its chunks are remembered. */
+  get #mayClear(): boolean {
+    const { members, config } = this.#core;
+    return !config.readOnly && !members.isDegraded && members.blocked === 0;
+  }
+
+  #flushMembers(): void {
+    const { members } = this.#core;
+    this.#flushFailed = false;
+    this.#flushGeneration = members.generation;
+    for (let disk = 0; disk < members.raidDisks; disk++) {
+      if (!members.takesWrites(disk)) continue;
+      this.#flushesPending++;
+      members.flush(disk, tagOf(TagKind.memberFlush, disk));
+    }
+  }
+
+  #issuePage(page: number): void {
+    const { members, shared } = this.#core;
+    this.intent.beginPage(page);
+    shared.add(counterIndex.bitmapWrites, 1);
+    for (let disk = 0; disk < members.raidDisks; disk++) {
+      const leg = page * members.raidDisks + disk;
+      this.#legState[leg] = LegState.skipped;
+      if (!members.takesWrites(disk)) continue;
+      this.#attempts[leg] = 0;
+      this.#legsPending[page] = (this.#legsPending[page] ?? 0) + 1;
+      this.#issueLeg(leg);
+    }
+    if (this.#legsPending[page] === 0) this.#pageDone(page);
+  }
+
+  #issueLeg(leg: number): void {
+    const { members } = this.#core;
+    const page = Math.floor(leg / members.raidDisks);
+    const buffer = this.#stagingAt + page * BITMAP_PAGE_BYTES;
+    this.#legState[leg] = LegState.inFlight;
+    const tag = tagOf(TagKind.bitmapPage, leg);
+    members.writeBitmap(leg % members.raidDisks, page * PAGE_SECTORS, PAGE_SECTORS, buffer, WRITE_DURABLE, tag);
+  }
+
+  #issueAgain(): void {
+    for (let leg = 0; leg < this.#legState.length && this.#again > 0; leg++) {
+      if (this.#legState[leg] !== LegState.again) continue;
+      this.#again--;
+      this.#issueLeg(leg);
+    }
+  }
+
+  #pageDone(page: number): void {
+    this.intent.endPage(page, this.#outcome(page));
+    this.changed = true;
+  }
+
+  #outcome(page: number): PageOutcome {
+    const { members } = this.#core;
+    const first = page * members.raidDisks;
+    let lastCopyFailed = false;
+    for (let disk = 0; disk < members.raidDisks; disk++) {
+      if (this.#legState[first + disk] !== LegState.failed) continue;
+      const at = page * PAGE_SECTORS;
+      if (!this.#failures.fail(disk, "bitmap", this.#legErrno[first + disk] ?? 0, at)) lastCopyFailed = true;
+    }
+    let written = 0;
+    let outcome: PageOutcome = "durable";
+    for (let disk = 0; disk < members.raidDisks; disk++) {
+      if (this.#legState[first + disk] === LegState.ok) {
+        if (members.state[disk] === MemberState.inSync) written++;
+        continue;
+      }
+      if (members.takesWrites(disk)) outcome = "stale";
+      else if (members.state[disk] === MemberState.blocked && outcome === "durable") outcome = "partial";
+    }
+    return lastCopyFailed || written === 0 ? "failed" : outcome;
+  }
+
+  #chunkOf(at: number): number {
+    return Math.floor(at / this.#chunkSectors);
+  }
+
+  /** Of the range that ends before `hi`. */
+  #lastChunk(hi: number): number {
+    return Math.floor((hi - 1) / this.#chunkSectors);
+  }
+}

@@ -1,0 +1,29 @@
+import type { Personality } from "../array/personality.ts";
+import type { IoRing } from "../blockdev/io-ring.ts";
+import type { SuspendList } from "../resync/suspend-list.ts";
+import type { EngineConfig, EngineNotice, ReadBalance } from "./engine-protocol.ts";
+import type { MemberTable } from "./member-table.ts";
+import type { RequestTable } from "./request-table.ts";
+import type { SharedBlock } from "./shared-block.ts";
+
+/** What all paths of one data plane share. */
+export interface EngineCore {
+  readonly config: EngineConfig;
+  readonly ring: IoRing;
+  readonly shared: SharedBlock;
+  readonly personality: Personality;
+  readonly table: RequestTable;
+  readonly members: MemberTable;
+  /** Ranges that other nodes resync. */
+  readonly suspended: SuspendList;
+  balance: ReadBalance;
+  /** Nothing new is issued to members, but for the bitmap. */
+  quiesced: boolean;
+  /** The end has been asked for: what would have to wait for others is refused. */
+  stopping: boolean;
+  /** Everything is refused. */
+  closed: boolean;
+  readonly notify: (notice: EngineNotice) => void;
+  /** The request is answered (0 or an errno) and forgotten. */
+  readonly finish: (request: number, errno: number) => void;
+}

@@ -1,0 +1,385 @@
+import { assert } from "../base/assert.ts";
+import { MdError } from "../base/md-error.ts";
+import { type Sector, sector } from "../base/units.ts";
+import { WriteIntent } from "../bitmap/write-intent.ts";
+import { Errno } from "../blockdev/errno.ts";
+import { type FrontEnd, type FrontEndSeat, RequestOp, type RequestSink } from "../blockdev/front-end.ts";
+import type { IoRing } from "../blockdev/io-ring.ts";
+import { Raid1 } from "../raid1/raid1.ts";
+import { SuspendList } from "../resync/suspend-list.ts";
+import { type ArenaPlan, planArena } from "./arena-plan.ts";
+import { BitmapPath } from "./bitmap-path.ts";
+import { CopyPath } from "./copy-path.ts";
+import { CopyUnits } from "./copy-units.ts";
+import { counterIndex } from "./counter-index.ts";
+import { EngineCommands } from "./engine-commands.ts";
+import type { EngineCore } from "./engine-core.ts";
+import type { EngineConfig, EngineToWorker, NbdExport, WorkerToEngine } from "./engine-protocol.ts";
+import { FailurePath } from "./failure-path.ts";
+import { FlushPath } from "./flush-path.ts";
+import { MemberTable } from "./member-table.ts";
+import { RangeLock } from "./range-lock.ts";
+import { ReadPath } from "./read-path.ts";
+import { RequestQueue, RequestTable } from "./request-table.ts";
+import type { SharedBlock } from "./shared-block.ts";
+import { TAG_MASK, TAG_SHIFT, TagKind, tagOf } from "./tag.ts";
+import { WritePath } from "./write-path.ts";
+
+const EROFS = 30;
+const ESHUTDOWN = 108;
+/** Milliseconds: a lease that comes back is noticed so soon; nobody wakes the loop for it. */
+const LEASE_POLL_MS = 10;
+/** Counters of writes a chunk end below 2^14, tags of legs below 2^24. */
+const MAX_QUEUE_DEPTH = 8192;
+
+/** Serves the array at an address; `port` of a TCP one. Throws MdError. */
+export type OpenFrontEnd = (
+  seat: FrontEndSeat,
+  wanted: NbdExport,
+) => { readonly frontEnd: FrontEnd; readonly port: number };
+
+export interface EngineLoopOptions {
+  readonly config: EngineConfig;
+  /** Belongs to the loop from now on; its owner closes it when the loop has ended. */
+  readonly ring: IoRing;
+  readonly shared: SharedBlock;
+  /** `Clock.now`, as in the lease. */
+  readonly now: () => number;
+  readonly openFrontEnd: OpenFrontEnd;
+}
+
+/**
+ * The data plane of one array: reap -> route -> admit -> take commands -> unplug -> submit. It owns everything that it
+ * touches, waits nowhere but in the ring, and allocates nothing per request.
+ */
+export class EngineLoop {
+  readonly ring: IoRing;
+  readonly shared: SharedBlock;
+  /** Where requests come in. */
+  readonly sink: RequestSink;
+  readonly #now: () => number;
+  readonly #core: EngineCore;
+  readonly #arena: ArenaPlan;
+  readonly #openFrontEnd: OpenFrontEnd;
+  readonly #failures: FailurePath;
+  readonly #bitmap: BitmapPath;
+  readonly #writes: WritePath;
+  readonly #reads: ReadPath;
+  readonly #flushes: FlushPath;
+  readonly #copies: CopyPath;
+  readonly #commands: EngineCommands;
+  /** Came in and have not been looked at. */
+  readonly #incoming: RequestQueue;
+  #frontEnd: FrontEnd | null = null;
+  #post: (message: WorkerToEngine) => void = () => {};
+  #leaseHeld = false;
+  /** Requests that were answered since the front end last ended a turn. */
+  #finished = 0;
+  #ended = false;
+
+  /** Opens the members. Throws MdError: E_NO_DEVICE, E_IO, E_VALUE. */
+  constructor({ config, ring, shared, now, openFrontEnd }: EngineLoopOptions) {
+    checkConfig(config);
+    this.ring = ring;
+    this.shared = shared;
+    this.#now = now;
+    this.#openFrontEnd = openFrontEnd;
+    this.#arena = planArena(ring.arena.length, WriteIntent.pagesOf(config.bitmap.chunks));
+    const members = openMembers(ring, config);
+    const table = new RequestTable(config.queueDepth, config.raidDisks);
+    this.#core = {
+      config,
+      ring,
+      shared,
+      personality: new Raid1(config.raidDisks, config.size),
+      table,
+      members,
+      suspended: new SuspendList(),
+      balance: "balanced",
+      quiesced: false,
+      stopping: false,
+      closed: false,
+      notify: (notice) => this.#post({ type: "notice", notice }),
+      finish: (request, errno) => this.#finish(request, errno),
+    };
+    const { staging, zeros, copies, units, unitBytes } = this.#arena;
+    const lock: RangeLock = new RangeLock(table.capacity + units, (holder) => {
+      if (holder < table.capacity) this.#writes.locked(holder);
+      else this.#copies.granted(holder);
+    });
+    this.#incoming = new RequestQueue(table);
+    this.#failures = new FailurePath(this.#core);
+    this.#bitmap = new BitmapPath(this.#core, this.#failures, staging.at);
+    this.#writes = new WritePath(this.#core, this.#bitmap, this.#failures, lock, zeros);
+    this.#reads = new ReadPath(this.#core, this.#bitmap);
+    this.#flushes = new FlushPath(this.#core, this.#failures);
+    const copyUnits = new CopyUnits(units, this.#core.personality.copies, copies.at, unitBytes);
+    this.#copies = new CopyPath(this.#core, this.#bitmap, this.#failures, lock, copyUnits);
+    this.sink = this.#makeSink();
+    this.#commands = new EngineCommands({
+      core: this.#core,
+      bitmap: this.#bitmap,
+      failures: this.#failures,
+      writes: this.#writes,
+      copies: this.#copies,
+      post: (message) => this.#post(message),
+      attach: (wanted) => this.#attach(wanted),
+      detach: () => this.#detach(),
+      end: () => {
+        this.#ended = true;
+      },
+    });
+  }
+
+  /** After a `stop` was answered: nothing is in flight, the members are closed. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** To whom answers and notices go. */
+  connect(post: (message: WorkerToEngine) => void): void {
+    this.#post = post;
+    const { kind, about } = this.ring;
+    post({ type: "notice", notice: { type: "started", ringKind: kind, ringAbout: about } });
+  }
+
+  /** A command; carried out in the next turn. */
+  take(message: EngineToWorker): void {
+    this.#commands.take(message);
+  }
+
+  /** Seats a front end of the caller's own in place of one that `attach` would open; it is drained by `detach` and `stop`. */
+  seat(make: (seat: FrontEndSeat) => FrontEnd): FrontEnd {
+    if (this.#frontEnd !== null) throw new MdError("E_DEVICE_BUSY", "the array has a front end already");
+    const frontEnd = make(this.#seatOf());
+    this.#frontEnd = frontEnd;
+    return frontEnd;
+  }
+
+  /** One turn; waits in the ring if there is nothing to do. True: another should follow at once. */
+  turn(): boolean {
+    if (this.#ended) return false;
+    const { members, suspended } = this.#core;
+    const begun = members.begun;
+    const completions = this.ring.submitAndReap(this.#waitMs());
+    for (let i = 0; i < completions; i++) {
+      this.#route(this.ring.completedTag[i] ?? 0, this.ring.completedResult[i] ?? 0);
+    }
+    const commands = this.#commands.run();
+    this.#admit();
+    if (this.#bitmap.changed) {
+      this.#bitmap.changed = false;
+      this.#writes.bitmapChanged();
+    }
+    // The front end may come with more, which then shares the turn's page writes.
+    this.#endFrontEndTurn();
+    this.#admit();
+    if (!suspended.isEmpty) this.#writes.takeBack(false);
+    this.#unplug();
+    this.#commands.poll(this.#leaseHeld);
+    if (this.#finished > 0) this.#endFrontEndTurn();
+    this.#publish();
+    return !this.#ended && (completions > 0 || commands > 0 || members.begun !== begun || this.#waitMs() === 0);
+  }
+
+  /** The lease is looked at, and in the same breath everything that it allows goes out. */
+  #unplug(): void {
+    const now = this.#now();
+    this.#leaseHeld = this.shared.leaseHolds(now);
+    if (this.#leaseHeld && !this.#core.config.readOnly) {
+      this.#bitmap.tick(now);
+      this.#bitmap.issue();
+      this.#writes.issue();
+    }
+    this.#copies.pump(this.#leaseHeld);
+  }
+
+  #waitMs(): number {
+    const { quiesced, config } = this.#core;
+    if (this.#commands.waiting > 0 || this.#copies.isRunnable || (this.#incoming.length > 0 && !quiesced)) return 0;
+    if (config.readOnly) return -1;
+    const writes = this.#writes.waitingAgain > 0 || (!quiesced && this.#writes.waitingToIssue > 0);
+    const wantsToWrite = writes || this.#bitmap.wantsToWrite || (!quiesced && this.#copies.waitsToWrite);
+    if (this.#leaseHeld && wantsToWrite) return 0;
+    const untilRound = this.#bitmap.untilRound(this.#now());
+    if (!this.#leaseHeld && (wantsToWrite || untilRound < LEASE_POLL_MS)) return LEASE_POLL_MS;
+    return untilRound === Number.POSITIVE_INFINITY ? -1 : Math.ceil(untilRound);
+  }
+
+  #route(tag: number, result: number): void {
+    const kind = tag >>> TAG_SHIFT;
+    const index = tag & TAG_MASK;
+    switch (kind) {
+      case TagKind.request:
+        this.#routeLeg(index, result);
+        return;
+      case TagKind.bitmapPage:
+        this.#bitmap.pageCompletion(index, result);
+        return;
+      case TagKind.memberFlush:
+        this.#bitmap.flushCompletion(index, result);
+        return;
+      case TagKind.copy:
+        this.#copies.completion(index, result);
+        return;
+      default:
+        assert(kind >= TagKind.frontEnd, `a completion has tag ${tag}`);
+        this.#frontEnd?.ringCompletion(index, result);
+    }
+  }
+
+  #routeLeg(leg: number, result: number): void {
+    const { table } = this.#core;
+    switch (table.op[Math.floor(leg / table.width)]) {
+      case RequestOp.read:
+        this.#reads.legCompletion(leg, result);
+        return;
+      case RequestOp.flush:
+        this.#flushes.legCompletion(leg, result);
+        return;
+      default:
+        this.#writes.legCompletion(leg, result);
+        return;
+    }
+  }
+
+  #makeSink(): RequestSink {
+    const { table, config, members } = this.#core;
+    return {
+      size: config.size,
+      readOnly: config.readOnly,
+      blockSize: members.blockSize,
+      submit: (frontEnd, op, at, sectors, buffer, flags, cookie) => {
+        const request = table.take();
+        if (request === -1) return false;
+        table.frontEnd[request] = frontEnd;
+        table.op[request] = op;
+        table.at[request] = at;
+        table.sectors[request] = sectors;
+        table.buffer[request] = buffer;
+        table.flags[request] = flags;
+        table.cookie[request] = cookie;
+        this.#incoming.push(request);
+        return true;
+      },
+    };
+  }
+
+  #admit(): void {
+    if (this.#core.quiesced) return;
+    for (let request = this.#incoming.shift(); request !== -1; request = this.#incoming.shift()) {
+      this.#start(request);
+    }
+  }
+
+  #start(request: number): void {
+    const { table, config, closed } = this.#core;
+    if (closed) {
+      this.#finish(request, ESHUTDOWN);
+      return;
+    }
+    switch (table.op[request]) {
+      case RequestOp.read:
+        this.shared.add(counterIndex.readOps, 1);
+        this.#reads.start(request);
+        return;
+      case RequestOp.flush:
+        this.shared.add(counterIndex.flushOps, 1);
+        this.#flushes.start(request);
+        return;
+      default: {
+        const counter = table.op[request] === RequestOp.write ? counterIndex.writeOps : counterIndex.zeroOps;
+        this.shared.add(counter, 1);
+        if (config.readOnly) {
+          this.#finish(request, EROFS);
+          return;
+        }
+        if (table.end(request) > config.size || (table.sectors[request] ?? 0) <= 0) {
+          this.#finish(request, Errno.EINVAL);
+          return;
+        }
+        this.#writes.start(request);
+        return;
+      }
+    }
+  }
+
+  #endFrontEndTurn(): void {
+    this.#finished = 0;
+    this.#frontEnd?.endTurn();
+  }
+
+  #finish(request: number, errno: number): void {
+    const { table } = this.#core;
+    this.#finished++;
+    const frontEnd = table.frontEnd[request] ?? null;
+    const cookie = table.cookie[request] ?? 0;
+    table.release(request);
+    frontEnd?.complete(cookie, errno);
+  }
+
+  #seatOf(): FrontEndSeat {
+    const { at, bytes } = this.#arena.frontEnd;
+    return { ring: this.ring, sink: this.sink, arenaAt: at, arenaBytes: bytes, tagBase: tagOf(TagKind.frontEnd, 0) };
+  }
+
+  #attach(wanted: NbdExport): number {
+    let port = 0;
+    this.seat((seat) => {
+      const opened = this.#openFrontEnd(seat, wanted);
+      port = opened.port;
+      return opened.frontEnd;
+    });
+    return port;
+  }
+
+  /** True once no front end is left. */
+  #detach(): boolean {
+    if (this.#frontEnd?.drain() === false) return false;
+    this.#frontEnd = null;
+    return true;
+  }
+
+  #publish(): void {
+    const { shared } = this;
+    const { counters } = this.#bitmap.intent;
+    shared.add(counterIndex.turns, 1);
+    shared.set(counterIndex.inflight, this.#core.table.used);
+    shared.set(counterIndex.waitingOnSuspend, this.#writes.waitingOnSuspend);
+    const onFailure = this.#core.members.blocked > 0 ? this.#failures.held + this.#writes.waitingOnBitmap : 0;
+    shared.set(counterIndex.waitingOnFailure, onFailure);
+    shared.set(counterIndex.waitingOnLease, this.#leaseHeld ? 0 : this.#writes.waitingToIssue);
+    shared.set(counterIndex.dirtyChunks, counters.dirty);
+    shared.set(counterIndex.neededChunks, counters.needed);
+  }
+}
+
+function checkConfig({ name, queueDepth, raidDisks, members }: EngineConfig): void {
+  if (!Number.isInteger(queueDepth) || queueDepth < 1 || queueDepth > MAX_QUEUE_DEPTH) {
+    throw new MdError("E_VALUE", `queue depth ${queueDepth} is not 1..${MAX_QUEUE_DEPTH}`);
+  }
+  if (queueDepth * raidDisks > TAG_MASK) {
+    throw new MdError("E_VALUE", `queue depth ${queueDepth} is too much for ${raidDisks} members`);
+  }
+  if (members.some(({ raidDisk }) => raidDisk < 0 || raidDisk >= raidDisks)) {
+    throw new MdError("E_VALUE", `${name}: a member's raid_disk is not below ${raidDisks}`);
+  }
+}
+
+function openMembers(ring: IoRing, config: EngineConfig): MemberTable {
+  const members = new MemberTable(ring, config.raidDisks, config.readOnly);
+  try {
+    for (const member of config.members) {
+      if (member.state !== "faulty") members.open(member, false);
+      members.setState(member.raidDisk, member.state, sector(member.recoveredTo) satisfies Sector);
+    }
+  } catch (error) {
+    for (let disk = 0; disk < config.raidDisks; disk++) members.close(disk);
+    throw error;
+  }
+  if (members.inSync === 0) {
+    for (let disk = 0; disk < config.raidDisks; disk++) members.close(disk);
+    throw new MdError("E_LAST_COPY", `${config.name} has no member that is in sync`);
+  }
+  return members;
+}

@@ -1,0 +1,116 @@
+import { assert } from "../base/assert.ts";
+import { sector } from "../base/units.ts";
+import { Errno } from "../blockdev/errno.ts";
+import { counterIndex } from "./counter-index.ts";
+import type { EngineCore } from "./engine-core.ts";
+import type { EngineNotice } from "./engine-protocol.ts";
+import { MemberState } from "./member-table.ts";
+import { LegState, RequestQueue } from "./request-table.ts";
+
+export type FailedDuring = Extract<EngineNotice, { type: "memberFailed" }>["during"];
+
+/**
+ * Members that fail, and the requests whose answer waits for that. A member is out of use at once; a request that it
+ * lacks is answered only when all nodes know that it is faulty, since until then some node may read the old data from it
+ * and a crash may make it the source of a resync. The last in-sync copy is never failed.
+ */
+export class FailurePath {
+  readonly #core: EngineCore;
+  readonly #held: RequestQueue;
+  readonly #alive: Uint8Array;
+  /** Rises when a member that failed turns out to be the last copy: what was written without it in the era before is lost. */
+  #era = 1;
+
+  constructor(core: EngineCore) {
+    this.#core = core;
+    this.#held = new RequestQueue(core.table);
+    this.#alive = new Uint8Array(core.config.raidDisks);
+  }
+
+  get held(): number {
+    return this.#held.length;
+  }
+
+  /** Takes the member out, unless it is the last copy of anything: then false, and what was asked of it fails. */
+  fail(disk: number, during: FailedDuring, errno: number, at: number): boolean {
+    const { members, shared } = this.#core;
+    shared.add(counterIndex.writeErrors, 1);
+    // Somebody else's failure of it came first.
+    if (!members.takesWrites(disk)) return true;
+    if (members.state[disk] === MemberState.inSync && this.#isLastCopy(disk)) return false;
+    members.block(disk);
+    this.#core.notify({ type: "memberFailed", raidDisk: disk, errno, during, at: sector(at) });
+    return true;
+  }
+
+  /**
+   * Looks at the legs of a request once all have ended: fails members, and marks the request as failed (`error`) or as
+   * lacking on a member (`lostIn`). `legs` of them; `during` for the notice.
+   */
+  judge(request: number, legs: number, during: FailedDuring): void {
+    const { table, members } = this.#core;
+    let copies = 0;
+    let firstErrno = 0;
+    for (let i = 0; i < legs; i++) {
+      const leg = request * table.width + i;
+      const disk = table.legDisk[leg] ?? 0;
+      if (table.legState[leg] === LegState.ok) {
+        if (members.state[disk] === MemberState.inSync) copies++;
+        continue;
+      }
+      if (table.legState[leg] === LegState.failed) {
+        const errno = table.legErrno[leg] ?? Errno.EIO;
+        if (firstErrno === 0) firstErrno = errno;
+        if (!this.fail(disk, during, errno, table.at[request] ?? 0)) table.error[request] = Errno.EIO;
+      }
+      const state = members.state[disk];
+      if (state === MemberState.blocked) table.lostIn[request] = this.#era;
+      // It was out of use when the request was issued, and has turned out to be the last copy.
+      if (state === MemberState.inSync) table.error[request] = Errno.EIO;
+    }
+    if (copies === 0) table.error[request] = Errno.EIO;
+  }
+
+  /** The request is done on the members: answers it, now or when the failure that it waits for is settled. */
+  finish(request: number): void {
+    const { table, members } = this.#core;
+    const error = this.errorOf(request);
+    if (error === 0 && table.lostIn[request] !== 0 && members.blocked > 0) this.#held.push(request);
+    else this.#core.finish(request, error);
+  }
+
+  /** What is known of the request's outcome so far: errno, or 0. */
+  errorOf(request: number): number {
+    const { table } = this.#core;
+    const lostIn = table.lostIn[request] ?? 0;
+    if (lostIn !== 0 && lostIn !== this.#era) return Errno.EIO;
+    return table.error[request] ?? 0;
+  }
+
+  /** All nodes know that the member is faulty; or it is the last copy, and what it lacks never happened. */
+  settle(disk: number, outcome: "faulty" | "last_copy"): void {
+    const { members } = this.#core;
+    assert(members.state[disk] === MemberState.blocked, `raid_disk ${disk} has no failure to settle`);
+    members.setState(disk, outcome === "faulty" ? "faulty" : "in_sync", sector(0));
+    if (outcome === "last_copy") this.#era++;
+    this.#releaseHeld();
+  }
+
+  /** Answers what is held with an error: nobody will settle it any more. */
+  abandonHeld(errno: number): void {
+    for (let left = this.#held.length; left > 0; left--) this.#core.finish(this.#held.shift(), errno);
+  }
+
+  #releaseHeld(): void {
+    // Answering makes room for new requests, which may come to be held again.
+    for (let left = this.#held.length; left > 0; left--) this.finish(this.#held.shift());
+  }
+
+  #isLastCopy(disk: number): boolean {
+    const { members, personality } = this.#core;
+    for (let other = 0; other < members.raidDisks; other++) {
+      this.#alive[other] = other !== disk && members.state[other] === MemberState.inSync ? 1 : 0;
+    }
+    return !personality.survives(this.#alive);
+  }
+}

@@ -1,0 +1,198 @@
+import { assert } from "../base/assert.ts";
+import { MdError } from "../base/md-error.ts";
+import { type Sector, sector } from "../base/units.ts";
+import type { IoRing, Tag } from "../blockdev/io-ring.ts";
+import type { EngineMember } from "./engine-protocol.ts";
+
+/** blocked: it has failed, and not all nodes know yet; nobody reads or writes it. none: the raid_disk is empty. */
+export const MemberState = { none: 0, inSync: 1, rebuilding: 2, blocked: 3, faulty: 4 } as const;
+
+const stateOf = {
+  in_sync: MemberState.inSync,
+  rebuilding: MemberState.rebuilding,
+  faulty: MemberState.faulty,
+} as const;
+
+/** The members by raid_disk: their state, where things are on them, and what is in flight. The only one to call the ring for them. */
+export class MemberTable {
+  readonly raidDisks: number;
+  readonly state: Uint8Array;
+  /** Rebuilding: sectors from the start of data that are good. */
+  readonly recoveredTo: Float64Array;
+  /** Of a blocked member: what it was before. */
+  readonly blockedFrom: Uint8Array;
+  /** Operations in flight. */
+  readonly inFlight: Int32Array;
+  /** Sector after the last one read, from the start of data. */
+  readonly head: Float64Array;
+  /** Changes whenever a member or its state does. */
+  generation = 0;
+  readonly #ring: IoRing;
+  readonly #readOnly: boolean;
+  readonly #path: (string | null)[];
+  readonly #device: Int32Array;
+  readonly #dataOffset: Float64Array;
+  readonly #bitmapAt: Float64Array;
+  #inSync = 0;
+  #blocked = 0;
+  #operations = 0;
+  /** Operations that were ever begun. */
+  begun = 0;
+  /** Bytes: what the members' transfers must be aligned to. Fixed once requests are served. */
+  blockSize = 512;
+
+  constructor(ring: IoRing, raidDisks: number, readOnly: boolean) {
+    this.#ring = ring;
+    this.#readOnly = readOnly;
+    this.raidDisks = raidDisks;
+    this.state = new Uint8Array(raidDisks);
+    this.recoveredTo = new Float64Array(raidDisks);
+    this.blockedFrom = new Uint8Array(raidDisks);
+    this.inFlight = new Int32Array(raidDisks);
+    this.head = new Float64Array(raidDisks);
+    this.#path = new Array<string | null>(raidDisks).fill(null);
+    this.#device = new Int32Array(raidDisks).fill(-1);
+    this.#dataOffset = new Float64Array(raidDisks);
+    this.#bitmapAt = new Float64Array(raidDisks);
+  }
+
+  get inSync(): number {
+    return this.#inSync;
+  }
+
+  get blocked(): number {
+    return this.#blocked;
+  }
+
+  /** Some raid_disk has no in-sync member. */
+  get isDegraded(): boolean {
+    return this.#inSync < this.raidDisks;
+  }
+
+  /** On all members together. */
+  get operations(): number {
+    return this.#operations;
+  }
+
+  takesWrites(disk: number): boolean {
+    const state = this.state[disk];
+    return state === MemberState.inSync || state === MemberState.rebuilding;
+  }
+
+  /** May [at, at + sectors) from the start of data be read from it? */
+  isReadable(disk: number, at: number, sectors: number): boolean {
+    const state = this.state[disk];
+    if (state === MemberState.inSync) return true;
+    return state === MemberState.rebuilding && at + sectors <= (this.recoveredTo[disk] ?? 0);
+  }
+
+  isOpen(disk: number): boolean {
+    return (this.#device[disk] ?? -1) !== -1;
+  }
+
+  /** Is this what the raid_disk holds, though perhaps in another state? */
+  holds(member: EngineMember): boolean {
+    return this.#path[member.raidDisk] === member.path;
+  }
+
+  /** Opens the device of a raid_disk that is empty. Throws what `openDevice` does, and E_VALUE for one that does not fit. */
+  open(member: EngineMember, fixedBlockSize: boolean): void {
+    const { raidDisk } = member;
+    assert(!this.isOpen(raidDisk), `raid_disk ${raidDisk} has a device`);
+    const device = this.#ring.openDevice(member.path, { readOnly: this.#readOnly });
+    const blockSize = this.#ring.logicalBlockSize(device);
+    if (fixedBlockSize && blockSize > this.blockSize) {
+      this.#ring.closeDevice(device);
+      throw new MdError("E_VALUE", `${member.path} has blocks of ${blockSize} bytes, the array has ${this.blockSize}`);
+    }
+    this.blockSize = Math.max(this.blockSize, blockSize);
+    this.#path[raidDisk] = member.path;
+    this.#device[raidDisk] = device;
+    this.#dataOffset[raidDisk] = member.dataOffset;
+    this.#bitmapAt[raidDisk] = member.bitmapAt;
+    this.head[raidDisk] = 0;
+  }
+
+  setState(disk: number, state: EngineMember["state"], recoveredTo: Sector): void {
+    this.recoveredTo[disk] = recoveredTo;
+    this.#set(disk, stateOf[state]);
+  }
+
+  block(disk: number): void {
+    this.blockedFrom[disk] = this.state[disk] ?? MemberState.none;
+    this.#set(disk, MemberState.blocked);
+  }
+
+  /** The member is gone from its raid_disk, though its device stays open until nothing of it is in flight. */
+  empty(disk: number): void {
+    this.#set(disk, MemberState.none);
+  }
+
+  close(disk: number): void {
+    assert(this.inFlight[disk] === 0, `raid_disk ${disk} is closed with operations in flight`);
+    const device = this.#device[disk] ?? -1;
+    if (device === -1) return;
+    this.#ring.closeDevice(device);
+    this.#device[disk] = -1;
+    this.#path[disk] = null;
+  }
+
+  /** `at` from the start of data. */
+  read(disk: number, at: number, sectors: number, buffer: number, tag: Tag): void {
+    this.#begin(disk);
+    this.head[disk] = at + sectors;
+    this.#ring.read(this.#deviceOf(disk), sector((this.#dataOffset[disk] ?? 0) + at), sectors, buffer, tag);
+  }
+
+  write(disk: number, at: number, sectors: number, buffer: number, flags: number, tag: Tag): void {
+    this.#begin(disk);
+    this.#ring.write(this.#deviceOf(disk), sector((this.#dataOffset[disk] ?? 0) + at), sectors, buffer, flags, tag);
+  }
+
+  /** `at` from the start of our slot's bitmap. */
+  writeBitmap(disk: number, at: number, sectors: number, buffer: number, flags: number, tag: Tag): void {
+    this.#begin(disk);
+    this.#ring.write(this.#deviceOf(disk), sector((this.#bitmapAt[disk] ?? 0) + at), sectors, buffer, flags, tag);
+  }
+
+  zero(disk: number, at: number, sectors: number, punch: boolean, tag: Tag): void {
+    this.#begin(disk);
+    this.#ring.zero(this.#deviceOf(disk), sector((this.#dataOffset[disk] ?? 0) + at), sectors, punch, tag);
+  }
+
+  flush(disk: number, tag: Tag): void {
+    this.#begin(disk);
+    this.#ring.flush(this.#deviceOf(disk), tag);
+  }
+
+  /** A completion of one of the above has come. */
+  ended(disk: number): void {
+    const left = (this.inFlight[disk] ?? 0) - 1;
+    assert(left >= 0, `raid_disk ${disk} had nothing in flight`);
+    this.inFlight[disk] = left;
+    this.#operations--;
+  }
+
+  #begin(disk: number): void {
+    this.inFlight[disk] = (this.inFlight[disk] ?? 0) + 1;
+    this.#operations++;
+    this.begun++;
+  }
+
+  #deviceOf(disk: number): number {
+    const device = this.#device[disk] ?? -1;
+    assert(device !== -1, `raid_disk ${disk} has no device`);
+    return device;
+  }
+
+  #set(disk: number, state: number): void {
+    this.state[disk] = state;
+    this.generation++;
+    this.#inSync = 0;
+    this.#blocked = 0;
+    for (const one of this.state) {
+      if (one === MemberState.inSync) this.#inSync++;
+      if (one === MemberState.blocked) this.#blocked++;
+    }
+  }
+}

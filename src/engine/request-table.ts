@@ -1,0 +1,155 @@
+import type { FrontEnd } from "../blockdev/front-end.ts";
+
+/** Where a leg (one member's part of a request) stands. `skipped`: the member took no part. */
+export const LegState = { skipped: 0, inFlight: 1, ok: 2, failed: 3, again: 4 } as const;
+/** What is being done on a leg: its transfer, zeroing by the device, zeroing by writing zeros, or a flush. */
+export const LegWork = { transfer: 0, zero: 1, writeZeros: 2, flush: 3 } as const;
+
+/**
+ * Requests in flight and their legs, as typed arrays: nothing is allocated per request. A request is a number below
+ * `capacity`; its legs are `request * width` and following. A request is on at most one `RequestQueue` at a time.
+ */
+export class RequestTable {
+  readonly capacity: number;
+  /** Legs a request. */
+  readonly width: number;
+  readonly frontEnd: (FrontEnd | null)[];
+  readonly op: Uint8Array;
+  readonly flags: Uint8Array;
+  /** Array sectors. */
+  readonly at: Float64Array;
+  readonly sectors: Float64Array;
+  /** Arena offset. */
+  readonly buffer: Float64Array;
+  readonly cookie: Float64Array;
+  /** Sectors of parts that are done; a part is as much as lies in one piece on each member. */
+  readonly done: Float64Array;
+  /** Sectors of the part at work. */
+  readonly part: Float64Array;
+  readonly legsPending: Int32Array;
+  /** A part failed: errno, 0 for none. */
+  readonly error: Int32Array;
+  /** A member that has failed, and is not settled, lacks it: which era of the failure path that was; 0: none does. */
+  readonly lostIn: Float64Array;
+  /** Legs of it are in flight on members. */
+  readonly issued: Uint8Array;
+  readonly next: Int32Array;
+
+  readonly legDisk: Int32Array;
+  /** Sector from the start of the member's data. */
+  readonly legAt: Float64Array;
+  /** Sectors of the leg that are done. */
+  readonly legDone: Float64Array;
+  readonly legState: Uint8Array;
+  readonly legWork: Uint8Array;
+  readonly legErrno: Int32Array;
+  readonly legRetries: Uint16Array;
+
+  #free: number;
+  #used = 0;
+
+  constructor(capacity: number, width: number) {
+    this.capacity = capacity;
+    this.width = width;
+    const legs = capacity * width;
+    this.frontEnd = new Array<FrontEnd | null>(capacity).fill(null);
+    this.op = new Uint8Array(capacity);
+    this.flags = new Uint8Array(capacity);
+    this.at = new Float64Array(capacity);
+    this.sectors = new Float64Array(capacity);
+    this.buffer = new Float64Array(capacity);
+    this.cookie = new Float64Array(capacity);
+    this.done = new Float64Array(capacity);
+    this.part = new Float64Array(capacity);
+    this.legsPending = new Int32Array(capacity);
+    this.error = new Int32Array(capacity);
+    this.lostIn = new Float64Array(capacity);
+    this.issued = new Uint8Array(capacity);
+    this.next = Int32Array.from({ length: capacity }, (_, i) => (i + 1 < capacity ? i + 1 : -1));
+    this.legDisk = new Int32Array(legs);
+    this.legAt = new Float64Array(legs);
+    this.legDone = new Float64Array(legs);
+    this.legState = new Uint8Array(legs);
+    this.legWork = new Uint8Array(legs);
+    this.legErrno = new Int32Array(legs);
+    this.legRetries = new Uint16Array(legs);
+    this.#free = 0;
+  }
+
+  get used(): number {
+    return this.#used;
+  }
+
+  /** A request of the caller's own; -1 when all are taken. */
+  take(): number {
+    const request = this.#free;
+    if (request === -1) return -1;
+    this.#free = this.next[request] ?? -1;
+    this.next[request] = -1;
+    this.#used++;
+    this.done[request] = 0;
+    this.part[request] = 0;
+    this.legsPending[request] = 0;
+    this.error[request] = 0;
+    this.lostIn[request] = 0;
+    this.issued[request] = 0;
+    return request;
+  }
+
+  release(request: number): void {
+    this.frontEnd[request] = null;
+    this.next[request] = this.#free;
+    this.#free = request;
+    this.#used--;
+  }
+
+  end(request: number): number {
+    return (this.at[request] ?? 0) + (this.sectors[request] ?? 0);
+  }
+
+  /** Prepares a leg that is about to be issued. */
+  startLeg(leg: number, disk: number, at: number, work: number): void {
+    this.legDisk[leg] = disk;
+    this.legAt[leg] = at;
+    this.legDone[leg] = 0;
+    this.legState[leg] = LegState.inFlight;
+    this.legWork[leg] = work;
+    this.legErrno[leg] = 0;
+    this.legRetries[leg] = 0;
+  }
+}
+
+/** Requests that wait, first in first out, linked through `table.next`. */
+export class RequestQueue {
+  readonly #next: Int32Array;
+  #head = -1;
+  #tail = -1;
+  #length = 0;
+
+  constructor(table: RequestTable) {
+    this.#next = table.next;
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  push(request: number): void {
+    this.#next[request] = -1;
+    if (this.#tail === -1) this.#head = request;
+    else this.#next[this.#tail] = request;
+    this.#tail = request;
+    this.#length++;
+  }
+
+  /** -1 when nothing waits. */
+  shift(): number {
+    const request = this.#head;
+    if (request === -1) return -1;
+    this.#head = this.#next[request] ?? -1;
+    if (this.#head === -1) this.#tail = -1;
+    this.#next[request] = -1;
+    this.#length--;
+    return request;
+  }
+}

@@ -1,0 +1,306 @@
+import { SECTOR_SIZE, sector } from "../base/units.ts";
+import { Errno } from "../blockdev/errno.ts";
+import { REQUEST_FUA, REQUEST_NO_HOLE, RequestOp } from "../blockdev/front-end.ts";
+import { WRITE_DURABLE } from "../blockdev/io-ring.ts";
+import type { BitmapPath } from "./bitmap-path.ts";
+import { counterIndex } from "./counter-index.ts";
+import type { EngineCore } from "./engine-core.ts";
+import type { FailurePath } from "./failure-path.ts";
+import type { RangeLock } from "./range-lock.ts";
+import { LegState, LegWork, RequestQueue } from "./request-table.ts";
+import { TagKind, tagOf } from "./tag.ts";
+import { errnoOf, isTransient, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
+
+const ESHUTDOWN = 108;
+
+/** A part of the arena that is zero and stays so. */
+export interface ZeroBuffer {
+  readonly at: number;
+  readonly bytes: number;
+}
+
+/**
+ * Writes, zeroes and discards: suspend list -> range lock -> intent -> (bits durable) -> legs from the same buffer ->
+ * all legs ended -> answer. Nothing is issued but by `issue`, which its caller calls only while the lease holds: data
+ * goes to the ring in the same breath in which the lease was looked at.
+ *
+ * A write that has not been issued can always be taken back. So a suspension, which others wait for, never waits for
+ * one that itself waits for the lease, for a failure to be settled, or for another write.
+ */
+export class WritePath {
+  readonly #core: EngineCore;
+  readonly #bitmap: BitmapPath;
+  readonly #failures: FailurePath;
+  readonly #lock: RangeLock;
+  readonly #zeros: ZeroBuffer;
+  readonly #suspended: RequestQueue;
+  /** Hold their range; their bits are not durable yet. */
+  readonly #unrecorded: RequestQueue;
+  readonly #ready: RequestQueue;
+  /** Some of their legs are to be issued again. */
+  readonly #again: RequestQueue;
+  readonly #queuedAgain: Uint8Array;
+  readonly #disk: Int32Array;
+  readonly #sector: Float64Array;
+
+  constructor(core: EngineCore, bitmap: BitmapPath, failures: FailurePath, lock: RangeLock, zeros: ZeroBuffer) {
+    this.#core = core;
+    this.#bitmap = bitmap;
+    this.#failures = failures;
+    this.#lock = lock;
+    this.#zeros = zeros;
+    this.#suspended = new RequestQueue(core.table);
+    this.#unrecorded = new RequestQueue(core.table);
+    this.#ready = new RequestQueue(core.table);
+    this.#again = new RequestQueue(core.table);
+    this.#queuedAgain = new Uint8Array(core.table.capacity);
+    this.#disk = new Int32Array(core.personality.copies);
+    this.#sector = new Float64Array(core.personality.copies);
+  }
+
+  get waitingOnSuspend(): number {
+    return this.#suspended.length;
+  }
+
+  get waitingOnBitmap(): number {
+    return this.#unrecorded.length;
+  }
+
+  /** Ready but for the lease, or for the end of a quiesce. */
+  get waitingToIssue(): number {
+    return this.#ready.length + this.#again.length;
+  }
+
+  start(request: number): void {
+    const { table, suspended } = this.#core;
+    const lo = table.at[request] ?? 0;
+    const hi = table.end(request);
+    if (suspended.blocks(lo, hi)) this.#suspend(request);
+    else if (this.#lock.lock(request, lo, hi)) this.locked(request);
+  }
+
+  /** The range is its own now. */
+  locked(request: number): void {
+    const { table } = this.#core;
+    const durable = this.#bitmap.startWrite(table.at[request] ?? 0, table.end(request));
+    (durable ? this.#ready : this.#unrecorded).push(request);
+  }
+
+  /** Bits have become durable, or cannot. */
+  bitmapChanged(): void {
+    const { table } = this.#core;
+    for (let left = this.#unrecorded.length; left > 0; left--) {
+      const request = this.#unrecorded.shift();
+      const lo = table.at[request] ?? 0;
+      const hi = table.end(request);
+      if (this.#bitmap.isDurable(lo, hi)) this.#ready.push(request);
+      else if (!this.#bitmap.isLost(lo, hi)) this.#unrecorded.push(request);
+      else {
+        table.error[request] = Errno.EIO;
+        this.#end(request);
+      }
+    }
+  }
+
+  /** Ranges were resumed, or the engine stops: everything that waited for that starts anew. */
+  retrySuspended(): void {
+    for (let left = this.#suspended.length; left > 0; left--) {
+      this.start(this.#suspended.shift());
+    }
+  }
+
+  /** Takes back what is not issued and may not be now: in a suspended range; or `all`, since the engine ends. */
+  takeBack(all: boolean): void {
+    this.#takeBackFrom(this.#ready, all);
+    this.#takeBackFrom(this.#unrecorded, all);
+  }
+
+  /** The engine stops without a lease: what would have to be issued again never will be. */
+  abandonAgain(): void {
+    const { table, personality } = this.#core;
+    for (let left = this.#again.length; left > 0; left--) {
+      const request = this.#again.shift();
+      this.#queuedAgain[request] = 0;
+      for (let leg = request * table.width; leg < request * table.width + personality.copies; leg++) {
+        if (table.legState[leg] !== LegState.again) continue;
+        table.legState[leg] = LegState.skipped;
+        table.legsPending[request] = (table.legsPending[request] ?? 0) - 1;
+      }
+      if (table.legsPending[request] === 0) this.#partDone(request);
+    }
+  }
+
+  /** Legs that are in flight, though the ring does not have them. */
+  get waitingAgain(): number {
+    return this.#again.length;
+  }
+
+  /** The lease holds. */
+  issue(): void {
+    for (let left = this.#again.length; left > 0; left--) this.#issueAgain(this.#again.shift());
+    if (this.#core.quiesced) return;
+    for (let left = this.#ready.length; left > 0; left--) this.#issuePart(this.#ready.shift());
+  }
+
+  legCompletion(leg: number, result: number): void {
+    const { table, members } = this.#core;
+    const request = Math.floor(leg / table.width);
+    members.ended(table.legDisk[leg] ?? 0);
+    const state = this.#judgeLeg(request, leg, result);
+    table.legState[leg] = state;
+    if (state === LegState.again) {
+      if (this.#queuedAgain[request] === 0) this.#again.push(request);
+      this.#queuedAgain[request] = 1;
+      return;
+    }
+    const left = (table.legsPending[request] ?? 0) - 1;
+    table.legsPending[request] = left;
+    if (left === 0) this.#partDone(request);
+  }
+
+  #takeBackFrom(queue: RequestQueue, all: boolean): void {
+    const { table, suspended } = this.#core;
+    for (let left = queue.length; left > 0; left--) {
+      const request = queue.shift();
+      const lo = table.at[request] ?? 0;
+      const hi = table.end(request);
+      // Once a part has gone out the rest has to follow.
+      const begun = (table.done[request] ?? 0) > 0;
+      if (all) {
+        table.error[request] = ESHUTDOWN;
+        this.#end(request);
+      } else if (begun || !suspended.blocks(lo, hi)) {
+        queue.push(request);
+      } else {
+        this.#bitmap.endWrite(lo, hi, false);
+        this.#lock.unlock(request);
+        this.#suspend(request);
+      }
+    }
+  }
+
+  #suspend(request: number): void {
+    if (this.#core.stopping) this.#core.finish(request, ESHUTDOWN);
+    else this.#suspended.push(request);
+  }
+
+  #issuePart(request: number): void {
+    const { table, personality, members } = this.#core;
+    const at = (table.at[request] ?? 0) + (table.done[request] ?? 0);
+    table.part[request] = personality.contiguous(sector(at), sector(table.end(request)));
+    table.issued[request] = 1;
+    const work = table.op[request] === RequestOp.write ? LegWork.transfer : LegWork.zero;
+    personality.map(sector(at), this.#disk, this.#sector);
+    let legs = 0;
+    for (let copy = 0; copy < personality.copies; copy++) {
+      const leg = request * table.width + copy;
+      const disk = this.#disk[copy] ?? 0;
+      table.startLeg(leg, disk, this.#sector[copy] ?? 0, work);
+      if (members.takesWrites(disk)) legs++;
+      else table.legState[leg] = LegState.skipped;
+    }
+    table.legsPending[request] = legs;
+    if (legs === 0) {
+      this.#partDone(request);
+      return;
+    }
+    for (let copy = 0; copy < personality.copies; copy++) {
+      const leg = request * table.width + copy;
+      if (table.legState[leg] === LegState.inFlight) this.#issueLeg(request, leg);
+    }
+  }
+
+  #issueAgain(request: number): void {
+    const { table, personality } = this.#core;
+    this.#queuedAgain[request] = 0;
+    for (let copy = 0; copy < personality.copies; copy++) {
+      const leg = request * table.width + copy;
+      if (table.legState[leg] !== LegState.again) continue;
+      table.legState[leg] = LegState.inFlight;
+      this.#issueLeg(request, leg);
+    }
+  }
+
+  #issueLeg(request: number, leg: number): void {
+    const { table, members } = this.#core;
+    const disk = table.legDisk[leg] ?? 0;
+    const done = table.legDone[leg] ?? 0;
+    const at = (table.legAt[leg] ?? 0) + done;
+    const left = (table.part[request] ?? 0) - done;
+    const tag = tagOf(TagKind.request, leg);
+    const durable = ((table.flags[request] ?? 0) & REQUEST_FUA) !== 0 ? WRITE_DURABLE : 0;
+    switch (table.legWork[leg]) {
+      case LegWork.transfer: {
+        const from = (table.buffer[request] ?? 0) + ((table.done[request] ?? 0) + done) * SECTOR_SIZE;
+        members.write(disk, at, left, from, durable, tag);
+        return;
+      }
+      case LegWork.writeZeros:
+        members.write(disk, at, Math.min(left, this.#zeros.bytes / SECTOR_SIZE), this.#zeros.at, durable, tag);
+        return;
+      case LegWork.flush:
+        members.flush(disk, tag);
+        return;
+      default: {
+        const keepSpace = ((table.flags[request] ?? 0) & REQUEST_NO_HOLE) !== 0;
+        members.zero(disk, at, left, table.op[request] === RequestOp.discard || !keepSpace, tag);
+        return;
+      }
+    }
+  }
+
+  /** What has become of a leg: its new state; `again` if more is to be done for it. */
+  #judgeLeg(request: number, leg: number, result: number): number {
+    const { table, members } = this.#core;
+    const attempts = (table.legRetries[leg] ?? 0) + 1;
+    table.legRetries[leg] = attempts;
+    switch (table.legWork[leg]) {
+      case LegWork.zero:
+        if (isTransient(result)) return LegState.again;
+        // The device cannot, or would not: say it with data.
+        if (result < 0) table.legWork[leg] = LegWork.writeZeros;
+        else if (((table.flags[request] ?? 0) & REQUEST_FUA) !== 0) table.legWork[leg] = LegWork.flush;
+        else return LegState.ok;
+        return LegState.again;
+      case LegWork.flush:
+        if (result >= 0) return LegState.ok;
+        if (isTransient(result)) return LegState.again;
+        break;
+      default: {
+        const left = (table.part[request] ?? 0) - (table.legDone[leg] ?? 0);
+        const zeros = table.legWork[leg] === LegWork.writeZeros;
+        const asked = zeros ? Math.min(left, this.#zeros.bytes / SECTOR_SIZE) : left;
+        const done = sectorsDone(result, asked, members.blockSize, attempts);
+        if (done === TRANSFER_FAILED) break;
+        if (done > 0) table.legRetries[leg] = 0;
+        table.legDone[leg] = (table.legDone[leg] ?? 0) + done;
+        return done === left ? LegState.ok : LegState.again;
+      }
+    }
+    table.legErrno[leg] = errnoOf(result);
+    return LegState.failed;
+  }
+
+  #partDone(request: number): void {
+    const { table, personality } = this.#core;
+    this.#failures.judge(request, personality.copies, "write");
+    const done = (table.done[request] ?? 0) + (table.part[request] ?? 0);
+    table.done[request] = done;
+    if (this.#failures.errorOf(request) !== 0 || done >= (table.sectors[request] ?? 0)) this.#end(request);
+    else this.#ready.push(request);
+  }
+
+  #end(request: number): void {
+    const { table, members, shared } = this.#core;
+    const lo = table.at[request] ?? 0;
+    const hi = table.end(request);
+    const error = this.#failures.errorOf(request);
+    this.#bitmap.endWrite(lo, hi, error === 0 && table.lostIn[request] === 0 && !members.isDegraded);
+    // Some copies may have it and others not, and no one will write it again.
+    if (error !== 0 && table.issued[request] !== 0) this.#bitmap.need(lo, hi);
+    table.issued[request] = 0;
+    this.#lock.unlock(request);
+    if (error === 0) shared.add(counterIndex.writeSectors, hi - lo);
+    this.#failures.finish(request);
+  }
+}
