@@ -173,13 +173,13 @@ function planBitmap(request: CreateRequest, size: Sector, dataOffset: Sector): A
 
 /**
  * Writes the planned array. A crash at any moment leaves no array, or the whole one: bitmaps come first, then all
- * superblocks with event count 0 (which nobody assembles), and then one sector of the first member makes it count.
+ * superblocks with event count 0 (which nobody assembles), and then the first one of event count 1 makes it an array,
+ * whichever it is: the others are one behind and all there.
  * On a device error everything is wiped again and the error is thrown.
  */
 export async function createArray(array: MdArray, devices: MemberDevices): Promise<void> {
   const involved = array.members.flatMap(({ number }) => devices.get(number) ?? []);
-  const first = array.members[0];
-  if (first === undefined || involved.length < array.members.length) {
+  if (involved.length < array.members.length) {
     throw new MdError("E_NO_DEVICE", "not all members of the new array are open");
   }
   try {
@@ -188,7 +188,6 @@ export async function createArray(array: MdArray, devices: MemberDevices): Promi
       orThrow(await writeSlot(array, devices, slotNumber(slot), freshSlot(array, slot)));
     }
     orThrow(await writeSuperblocks({ ...array, events: 0 }, devices));
-    orThrow(await writeSuperblocks(array, devices, [first]));
     orThrow(await writeSuperblocks(array, devices));
   } catch (error) {
     await Promise.allSettled(involved.map((device) => wipeSuperblocks(device)));

@@ -90,14 +90,9 @@ const ownRole = (superblock: Superblock): number => roleOf(superblock, superbloc
 const isRebuilding = (superblock: Superblock): boolean => hasFeature(superblock, Feature.recoveryOffset);
 
 function findFreshest<C extends Candidate>(candidates: readonly C[]): C {
-  const rank = ({ superblock }: C): readonly number[] => [
-    superblock.events,
-    isRebuilding(superblock) ? 0 : 1,
-    -superblock.devNumber,
-  ];
   const [freshest] = candidates
     .filter(({ superblock }) => isActiveRole(ownRole(superblock)))
-    .sort((a, b) => compare(rank(b), rank(a)));
+    .sort((a, b) => b.superblock.events - a.superblock.events || a.superblock.devNumber - b.superblock.devNumber);
   if (freshest === undefined) throw new MdError("E_NO_DEVICE", "none of the given devices is an active member");
   if (freshest.superblock.events === 0) {
     throw new MdError("E_NO_ARRAY", `${freshest.path}: the creation of this array was cut short`, {
@@ -106,11 +101,6 @@ function findFreshest<C extends Candidate>(candidates: readonly C[]): C {
     });
   }
   return freshest;
-}
-
-function compare(a: readonly number[], b: readonly number[]): number {
-  const i = a.findIndex((value, at) => value !== b[at]);
-  return i < 0 ? 0 : (a[i] ?? 0) - (b[i] ?? 0);
 }
 
 /** Numbers of removed devices are given out again: of two claimants the one with the longer history has it. */

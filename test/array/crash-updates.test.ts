@@ -135,6 +135,7 @@ describe("adding a device", () => {
     if (added === undefined) throw new Error("no device");
     const member = planMember(array, added, deviceUuid(8));
     await prepareMember(array, byNumber(log.devices), member, added);
+    for (const state of log.crashStates(log.length)) expect((await found(state))[2]).toBe("spare");
     await update(array, (before) => addSpare(before, member), log.devices);
     const without = { 0: "in_sync 0", 1: "in_sync 1" };
     for (let steps = 0; steps <= log.length; steps++) {

@@ -10,6 +10,7 @@ import { countBits } from "../../src/bitmap/bitmap-merge.ts";
 import type { BlockDevice } from "../../src/blockdev/block-device.ts";
 import { MemoryDevice } from "../../src/blockdev/memory-device.ts";
 import { encodeSuperblock } from "../../src/superblock/superblock-codec.ts";
+import { superblockSector } from "../../src/superblock/superblock-location.ts";
 import { examplePlace, exampleSuperblock } from "../superblock/example.ts";
 import { DiskLog } from "../support/disk-log.ts";
 import { byNumber, createRequest, DISK_SECTORS, deviceUuid, planFor } from "./example.ts";
@@ -118,6 +119,20 @@ describe("creating", () => {
     const { array, refused, missing } = await assembleArray([...devices].reverse());
     expect({ array, refused, missing }).toEqual({ array: plan, refused: [], missing: [] });
     expect(await readSlots(array, devices[0])).toEqual([array.bitmap.layout.chunks, 0, 0, 0]);
+  });
+
+  it("leaves nothing of arrays that were there before, however young they say they are", async () => {
+    const { devices } = new DiskLog([blank(), blank()]);
+    for (const device of devices) {
+      const superOffset = superblockSector(0, device.size);
+      const size = sector(1000);
+      const young = { seconds: 1_900_000_000, microseconds: 0 };
+      const old = { ...exampleSuperblock, featureMap: 0, minor: 0, dataOffset: sector(0), superOffset, ctime: young };
+      await device.write(superOffset, encodeSuperblock({ ...old, minor: 0, size, dataSize: size }));
+    }
+    const plan = planFor(devices);
+    await createArray(plan, byNumber(devices));
+    expect((await assembleArray(devices)).array).toEqual(plan);
   });
 
   it("keeps assume-clean apart from a creation that needs a resync", async () => {

@@ -15,6 +15,7 @@ import type { Superblock } from "../../src/superblock/superblock.ts";
 import { encodeSuperblock } from "../../src/superblock/superblock-codec.ts";
 import { superblockSector } from "../../src/superblock/superblock-location.ts";
 import { exampleSuperblock } from "../superblock/example.ts";
+import { DiskLog } from "../support/disk-log.ts";
 import { byNumber, DISK_SECTORS, planFor } from "./example.ts";
 
 const size = sector(512);
@@ -90,6 +91,16 @@ describe("the superblock of a device", () => {
     await expect(readSuperblock(device)).rejects.toMatchObject({ code: "E_NO_SUPERBLOCK" });
     expect(await wipeSuperblocks(device)).toEqual([]);
   });
+
+  it("stays wiped after a power cut", async () => {
+    put(superblockAt(1, 5));
+    const log = new DiskLog([bytes]);
+    await wipeSuperblocks(log.devices[0] as BlockDevice);
+    for (const [image] of log.crashStates(log.length)) {
+      const after = new MemoryDevice("/dev/after", image ?? new Uint8Array());
+      await expect(readSuperblock(after)).rejects.toMatchObject({ code: "E_NO_SUPERBLOCK" });
+    }
+  });
 });
 
 describe("the bitmap of a slot", () => {
@@ -134,6 +145,15 @@ describe("the bitmap of a slot", () => {
     const cleared = await onFirst(1);
     expect(cleared.super).toEqual(content.super);
     expect(cleared.bits.every((byte) => byte === 0)).toBe(true);
+  });
+
+  it("is read without what fills it up past the last chunk", async () => {
+    const odd = planFor(devices, { chunkBytes: 4096, memberSize: sector(1960) });
+    await createArray(odd, byNumber(devices));
+    expect(odd.bitmap.layout.chunks % 8).toBe(5);
+    expect(images[0]?.[16 * 512 + 256 + 30]).toBe(0xff);
+    const { bits } = await readSlot(odd, first, devices[0] as BlockDevice, slotNumber(0));
+    expect(Array.from(bits.slice(29))).toEqual([0xff, 0x1f]);
   });
 
   it("has every bit when it calls itself stale", async () => {

@@ -87,6 +87,12 @@ describe("members left behind (F13)", () => {
     expect(used[1]?.role).toEqual({ type: "rebuilding", raidDisk: 1, recoveredTo: sector(0) });
   });
 
+  it("do not count as copies of a raid disk that is not theirs", () => {
+    const [newer, older] = [member(0, 8, [0, 1, 2], { raidDisks: 3 }), member(1, 7, [0, 2, 1], { raidDisks: 3 })];
+    const { used } = pickSuperblock([newer, older]);
+    expect(used[1]?.role).toEqual({ type: "rebuilding", raidDisk: 1, recoveredTo: sector(0) });
+  });
+
   it("lose their number to the device that has it now", () => {
     const old = member(2, 3, [0, 1, S], { deviceUuid: new Uint8Array(16).fill(99) });
     const chosen = pick([{ ...old, path: "/dev/old" }, member(0, 9, [0, S, 1]), member(2, 9, [0, S, 1])]);
