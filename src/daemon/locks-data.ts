@@ -24,7 +24,7 @@ function lockResource(resource: ResourceDump, nodeOf: (slot: number) => string):
     grants: resource.granted.map(({ slot, mode }) => ({ node: nodeOf(slot), mode })),
     convert: resource.converting.map(({ slot, from, to }) => ({ node: nodeOf(slot), from, to, waitSeconds: null })),
     queue: resource.waiting.map(({ slot, mode }) => ({ node: nodeOf(slot), mode, waitSeconds: null })),
-    value: valueOf(resource, nodeOf),
+    value: lockValue(resource, nodeOf),
     ageSeconds: null,
   };
 }
@@ -42,7 +42,7 @@ function blockedOn(resource: ResourceDump, nodeOf: (slot: number) => string): Lo
   });
 }
 
-function valueOf({ name, lvb, lvbValid }: ResourceDump, nodeOf: (slot: number) => string): LockResource["value"] {
+function lockValue({ name, lvb, lvbValid }: ResourceDump, nodeOf: (slot: number) => string): LockResource["value"] {
   if (lvb === null || lvb.every((byte) => byte === 0)) return null;
   const hex = Buffer.from(lvb).toString("hex");
   if (!lvbValid) return { hex, decoded: "not valid: its writer died" };

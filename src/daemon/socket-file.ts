@@ -37,6 +37,12 @@ function makeFolder(folder: string): void {
   });
 }
 
+/** E_DAEMON when somebody listens on `path` already. */
+export async function refuseSecondDaemon(path: string): Promise<void> {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() !== true || !(await answers(path))) return;
+  throw new MdError("E_DAEMON", `another daemon listens on ${path}`, { hint: `mdctl --socket=${path} ping` });
+}
+
 async function makeWay(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
@@ -48,9 +54,7 @@ async function makeWay(path: string): Promise<void> {
   if (found.uid !== process.geteuid?.()) {
     throw new MdError("E_PERMISSION", `the socket ${path} belongs to another user`);
   }
-  if (await answers(path)) {
-    throw new MdError("E_DAEMON", `another daemon listens on ${path}`, { hint: `mdctl --socket=${path} ping` });
-  }
+  await refuseSecondDaemon(path);
   unlinkIfSame(path, found);
 }
 

@@ -16,6 +16,8 @@ export interface LockServerOptions {
   /** Unix socket, mode 0600. The directory must exist and be writable by nobody else. */
   readonly socketPath: string;
   readonly env: Env;
+  /** Milliseconds without a connection after which it ends by itself; null or absent: never. */
+  readonly lingerMs?: number | null;
 }
 
 export interface LockServer {
@@ -36,9 +38,9 @@ const WATCHES_PER_CONNECTION = 1024;
  * and the next one lets nobody create a lockspace before these have run out.
  * Rejects with E_PERMISSION if something at the path is not ours to replace.
  */
-export async function runLockServer({ socketPath, env }: LockServerOptions): Promise<LockServer | null> {
+export async function runLockServer({ socketPath, env, lingerMs }: LockServerOptions): Promise<LockServer | null> {
   const marker = new MembersMarker(`${socketPath}.members`);
-  const service = new LockService(socketPath, env, marker);
+  const service = new LockService(socketPath, env, marker, lingerMs ?? Number.POSITIVE_INFINITY);
   if (!(await claimSocket(service.server, socketPath))) {
     await service.close();
     return null;
@@ -58,9 +60,14 @@ class LockService implements LockServer {
   #forgotUntil = 0;
   #inode = 0;
   #timer: Timer | null = null;
+  readonly #lingerMs: number;
+  /** `Clock.now` when there was a connection last. */
+  #usedAt: number;
   #closed = false;
 
-  constructor(socketPath: string, env: Env, marker: MembersMarker) {
+  constructor(socketPath: string, env: Env, marker: MembersMarker, lingerMs: number) {
+    this.#lingerMs = lingerMs;
+    this.#usedAt = env.clock.now();
     this.socketPath = socketPath;
     this.#env = env;
     this.#marker = marker;
@@ -84,6 +91,13 @@ class LockService implements LockServer {
   #look(): void {
     if (lstatOrNull(this.socketPath)?.ino !== this.#inode) {
       this.#env.log.error({ evt: "lockd.replaced", path: this.socketPath }, "the socket was taken away: ending");
+      void this.close();
+      return;
+    }
+    const now = this.#env.clock.now();
+    if (this.#connections.size > 0) this.#usedAt = now;
+    if (now - this.#usedAt >= this.#lingerMs) {
+      this.#env.log.info({ evt: "lockd.unused", path: this.socketPath }, "nobody has used it for long: ending");
       void this.close();
       return;
     }

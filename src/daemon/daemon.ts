@@ -1,0 +1,195 @@
+import { mkdirSync } from "node:fs";
+import { MdError } from "../base/md-error.ts";
+import { openFileDevice } from "../blockdev/file-device.ts";
+import { type ClusterNodeOptions, defaultClusterNodeOptions } from "../cluster/cluster-deps.ts";
+import { ClusterNode } from "../cluster/cluster-node.ts";
+import { isProcessGone, ownProcess } from "../dlm/local-process.ts";
+import type { LockMaster } from "../dlm/lock-master.ts";
+import { joinLockspace } from "../dlm/lockspace-client.ts";
+import { startEngine } from "../engine/engine-handle.ts";
+import type { Env } from "../env/env.ts";
+import { mdUuidText } from "../superblock/uuid.ts";
+import { shortName } from "./array-name.ts";
+import { ArraySession } from "./array-session.ts";
+import { ClusterMembership } from "./cluster-membership.ts";
+import type { DaemonConfig } from "./config.ts";
+import { DeviceScan } from "./device-scan.ts";
+import { Journal } from "./journal.ts";
+import { connectLockService } from "./lock-service.ts";
+import { Operations } from "./operations.ts";
+import { redact } from "./redact.ts";
+import { timeText } from "./time-text.ts";
+
+export interface StartArrayRequest {
+  readonly memberPaths: readonly string[];
+  readonly readOnly: boolean;
+  readonly run: boolean;
+  readonly force: boolean;
+}
+
+/** The composition root: one node of a cluster, wired from real parts. Arrays come and go in it. */
+export class Daemon {
+  readonly config: DaemonConfig;
+  readonly env: Env;
+  readonly master: LockMaster;
+  readonly membership: ClusterMembership;
+  readonly journal = new Journal();
+  readonly operations: Operations;
+  readonly scan = new DeviceScan();
+  readonly startedAt: string;
+  readonly #sessions = new Map<string, ArraySession>();
+  readonly #starting = new Set<string>();
+  readonly #onFatal: (reason: string) => void;
+  #reachable = true;
+
+  /** Connects to the lock service first: without one there is nothing that a node could do. E_LOCK_SERVICE_LOST. */
+  static async start(config: DaemonConfig, env: Env, onFatal: (reason: string) => void): Promise<Daemon> {
+    mkdirSync(config.stateDir, { recursive: true, mode: 0o755 });
+    const master = await connectLockService(config.lockServer, config.node, env);
+    return new Daemon(config, env, master, onFatal);
+  }
+
+  private constructor(config: DaemonConfig, env: Env, master: LockMaster, onFatal: (reason: string) => void) {
+    this.config = config;
+    this.env = env;
+    this.master = master;
+    this.#onFatal = onFatal;
+    this.operations = new Operations(env.clock);
+    this.startedAt = timeText(env.clock.wall());
+    const { node, cluster, leaseMs } = config;
+    this.membership = new ClusterMembership({ master, node, cluster, lease: { leaseMs }, env, journal: this.journal });
+    master.onReachable((reachable) => this.#lockServiceChanged(reachable));
+  }
+
+  /** Where the lock service is, without credentials. */
+  get lockServer(): string {
+    return redact(this.master.about);
+  }
+
+  get lockServiceReachable(): boolean {
+    return this.#reachable;
+  }
+
+  /** By name. */
+  get sessions(): readonly ArraySession[] {
+    return [...this.#sessions.values()].sort((a, b) => a.name.localeCompare(b.name) || a.uuid.localeCompare(b.uuid));
+  }
+
+  session(uuid: string): ArraySession | null {
+    return this.#sessions.get(uuid) ?? null;
+  }
+
+  /**
+   * Starts this node's life in the array of these members. `uuid` (md notation) is the array's. E_ARRAY_ACTIVE when it
+   * is here already; errors of `ClusterNode.start`.
+   */
+  async startArray(uuid: string, request: StartArrayRequest): Promise<ArraySession> {
+    if (this.#sessions.has(uuid) || this.#starting.has(uuid)) {
+      const name = this.#sessions.get(uuid)?.name ?? uuid;
+      throw new MdError("E_ARRAY_ACTIVE", `${name} is assembled on this node already`);
+    }
+    this.#starting.add(uuid);
+    try {
+      const options = this.#nodeOptions(request);
+      const node = await ClusterNode.start({
+        env: { ...this.env, log: this.env.log.child({ array: uuid }) },
+        nodeName: this.config.node,
+        memberPaths: request.memberPaths,
+        joinLockspace: ({ name, listener, lease, maxMembers }) =>
+          this.#joinLockspace(name, maxMembers, listener, lease),
+        startEngine,
+        openDevice: openFileDevice,
+        findDevice: (deviceUuid) => this.scan.find(deviceUuid),
+        options,
+      });
+      const session = new ArraySession(node, { readOnly: request.readOnly, queueDepth: options.queueDepth });
+      this.#sessions.set(uuid, session);
+      this.#watch(session);
+      await session.learnMembers();
+      return session;
+    } finally {
+      this.#starting.delete(uuid);
+    }
+  }
+
+  /** An array's short name that nobody here uses: the lowest mdN. */
+  freeName(taken: readonly string[]): string {
+    const names = new Set([...taken.map(shortName), ...this.sessions.map(({ name }) => name)]);
+    for (let n = 0; ; n++) {
+      if (!names.has(`md${n}`)) return `md${n}`;
+    }
+  }
+
+  /** Stops all arrays in order and leaves the cluster. */
+  async stop(): Promise<void> {
+    await Promise.allSettled(this.sessions.map((session) => session.node.stop()));
+    await this.membership.leave();
+    await this.master.close();
+  }
+
+  tell(severity: "info" | "warn" | "error", event: string, array: string | null, text: string): void {
+    const time = timeText(this.env.clock.wall());
+    this.env.log[severity]({ evt: event.toLowerCase(), ...(array === null ? {} : { array }) }, text);
+    this.journal.add({ time, severity, node: this.config.node, array, event, text, fields: {} });
+  }
+
+  #nodeOptions({ readOnly, run, force }: StartArrayRequest): ClusterNodeOptions {
+    const { ring, syncSpeedMax } = this.config;
+    return { ...defaultClusterNodeOptions, readOnly, run, force, ring, syncSpeedMax };
+  }
+
+  #joinLockspace(
+    name: string,
+    slots: number,
+    listener: Parameters<typeof joinLockspace>[0]["listener"],
+    leaseSink: Parameters<typeof joinLockspace>[0]["leaseSink"],
+  ): ReturnType<typeof joinLockspace> {
+    const { node, cluster, leaseMs } = this.config;
+    return joinLockspace({
+      master: this.master,
+      name,
+      cluster,
+      node,
+      slots,
+      lease: { leaseMs },
+      env: this.env,
+      listener,
+      leaseSink,
+      process: ownProcess(),
+      isProcessGone,
+    });
+  }
+
+  #watch(session: ArraySession): void {
+    const { node, name, uuid } = session;
+    const note = ({ time, severity, code, text, fields }: ReturnType<typeof node.events>[number]): void => {
+      this.journal.add({
+        time: timeText(time),
+        severity,
+        node: this.config.node,
+        array: name,
+        event: code,
+        text,
+        fields,
+      });
+    };
+    for (const event of node.events()) note(event);
+    node.onEvent(note);
+    void node.ended.then((end) => {
+      if (this.#sessions.get(uuid) === session) this.#sessions.delete(uuid);
+      if (end.type === "fenced") this.tell("error", "FENCED", name, `${name} is gone from this node: ${end.reason}`);
+      // A data plane that died must not leave a daemon behind that looks alive: the others take over when it is gone.
+      if (end.type === "failed") this.#onFatal(`${name}: ${end.reason}`);
+    });
+  }
+
+  #lockServiceChanged(reachable: boolean): void {
+    this.#reachable = reachable;
+    const where = this.lockServer;
+    if (reachable) this.tell("info", "LOCKSERVICEBACK", null, `lock service ${where} answers again`);
+    else this.tell("error", "LOCKSERVICELOST", null, `lock service ${where} does not answer; writes will wait`);
+  }
+}
+
+/** The array that a superblock belongs to, in md notation. */
+export const arrayUuid = (superblock: { readonly setUuid: Uint8Array }): string => mdUuidText(superblock.setUuid);

@@ -1,0 +1,191 @@
+import { createArray, planCreate } from "../../array/create-array.ts";
+import type { MdArray } from "../../array/md-array.ts";
+import type { MemberDevices } from "../../array/write-members.ts";
+import { MdError } from "../../base/md-error.ts";
+import { sector } from "../../base/units.ts";
+import type { BlockDevice } from "../../blockdev/block-device.ts";
+import { openFileDevice } from "../../blockdev/file-device.ts";
+import { mdTime } from "../../superblock/superblock.ts";
+import { mdUuidText, parseUuid, uuidText } from "../../superblock/uuid.ts";
+import { checkArrayName } from "../array-name.ts";
+import { wholeSectors } from "../array-session.ts";
+import type { Change, CreateData, CreateParams, Finding } from "../control-api.ts";
+import { arrayUuid, type Daemon } from "../daemon.ts";
+import { describeArray } from "../describe.ts";
+import { type Candidate, lookAtCandidates, sizeFindings } from "../member-preflight.ts";
+import type { Method } from "./method.ts";
+
+const DEFAULT_NODES = 4;
+const DEFAULT_FLUSH_SECONDS = 5;
+
+/**
+ * Makes an array and starts it here. Everything is looked at and refused before the first byte is written; then it is
+ * looked at once more while no other daemon of the cluster creates anything.
+ */
+export const create: Method<"create"> = {
+  read: (reader) => ({
+    name: reader.textOrNull("name"),
+    level: reader.count("level", 1, 1) as 1,
+    members: reader.textsOrNulls("members"),
+    nodes: reader.countOrNull("nodes", 0, 1024),
+    homeCluster: reader.textOrNull("homeCluster"),
+    homehost: reader.textOrNull("homehost"),
+    bitmapChunkBytes: reader.countOrNull("bitmapChunkBytes", 1, 2 ** 40),
+    flushSeconds: reader.countOrNull("flushSeconds", 1, 65_535),
+    sizeBytes: reader.countOrNull("sizeBytes", 1, Number.MAX_SAFE_INTEGER),
+    dataOffsetBytes: reader.countOrNull("dataOffsetBytes", 1, Number.MAX_SAFE_INTEGER),
+    uuid: reader.textOrNull("uuid"),
+    assumeClean: reader.flag("assumeClean"),
+    run: reader.flag("run"),
+    force: reader.flag("force"),
+    readOnly: reader.flag("readOnly"),
+    fileMembers: reader.flag("fileMembers"),
+    map: reader.flag("map"),
+    dryRun: reader.flag("dryRun"),
+  }),
+  run: async (params, { daemon }) => {
+    checkRequest(params, daemon);
+    await prepare(daemon, params);
+    if (params.dryRun) return { array: null, op: null, changes: changesOf((await prepare(daemon, params)).plan) };
+    let operation = "";
+    const data = await daemon.operations.run(`create ${params.name ?? ""}`.trim(), async (id) => {
+      operation = id;
+      return await daemon.membership.alone(() => createAndStart(daemon, params));
+    });
+    return { ...data, op: daemon.operations.get(operation) };
+  },
+};
+
+function checkRequest(params: CreateParams, daemon: Daemon): void {
+  const real = params.members.filter((path) => path !== null);
+  if (real.length === 0) throw new MdError("E_USAGE", "at least one member must be real");
+  if (params.members.length === 1 && !params.force) {
+    throw new MdError("E_USAGE", "a mirror of one member is no mirror; add a member or the word 'missing'", {
+      hint: "--force, if that is what you want",
+    });
+  }
+  if (real.some((path) => !path.startsWith("/"))) throw new MdError("E_VALUE", "members must be absolute paths");
+  const cluster = params.homeCluster ?? daemon.config.cluster;
+  if (cluster === daemon.config.cluster) return;
+  throw new MdError("E_NOT_JOINED", `this node is in cluster "${daemon.config.cluster}", not in "${cluster}"`, {
+    hint: `mdctl daemon --cluster=${cluster}`,
+  });
+}
+
+interface Prepared {
+  readonly plan: MdArray;
+  readonly candidates: readonly Candidate[];
+}
+
+/** Looks, refuses, asks; changes nothing. */
+async function prepare(daemon: Daemon, params: CreateParams): Promise<Prepared> {
+  const name = checkArrayName(params.name ?? daemon.freeName(await namesOnDisk(daemon)));
+  const { env, config } = daemon;
+  const existing = daemon.sessions.find((session) => session.name === name);
+  if (existing !== undefined) {
+    throw new MdError("E_ARRAY_EXISTS", `${name} exists (uuid ${existing.uuid}, assembled on this node)`);
+  }
+  const paths = params.members.filter((path) => path !== null);
+  const candidates = await lookAtCandidates(paths, params.fileMembers || config.fileMembers);
+  for (const candidate of candidates) await refuseRunning(daemon, candidate);
+  const byPath = new Map(candidates.map((candidate) => [candidate.path, candidate]));
+  const { dataOffsetBytes, sizeBytes } = params;
+  const plan = planCreate({
+    name: `${params.homehost ?? "any"}:${name}`,
+    uuid: params.uuid === null ? env.random.bytes(16) : parseUuid(params.uuid),
+    level: params.level,
+    created: mdTime(env.clock.wall()),
+    clusterName: params.homeCluster ?? config.cluster,
+    slots: params.nodes ?? DEFAULT_NODES,
+    members: params.members.map((path) => {
+      const candidate = path === null ? undefined : byPath.get(path);
+      return candidate === undefined ? null : { ...candidate, deviceUuid: env.random.bytes(16) };
+    }),
+    spares: [],
+    assumeClean: params.assumeClean,
+    memberSize: sizeBytes === null ? null : sector(wholeSectors("size", sizeBytes)),
+    dataOffset: dataOffsetBytes === null ? null : sector(wholeSectors("data-offset", dataOffsetBytes)),
+    chunkBytes: params.bitmapChunkBytes,
+    daemonSleep: params.flushSeconds ?? DEFAULT_FLUSH_SECONDS,
+  });
+  const findings = [...candidates.flatMap((candidate) => candidate.findings), ...sizeFindings(candidates)];
+  if (!params.run) mustBeConfirmed(findings);
+  return { plan, candidates };
+}
+
+async function namesOnDisk(daemon: Daemon): Promise<readonly string[]> {
+  return (await daemon.scan.all()).map(({ superblock }) => superblock.setName);
+}
+
+function mustBeConfirmed(findings: readonly Finding[]): void {
+  const [first] = findings;
+  if (first === undefined) return;
+  throw new MdError("E_CONFIRM", first.text, { hint: "--run, to go on all the same", details: { findings } });
+}
+
+/** A member of an array that runs anywhere in the cluster: no option overrides that. */
+async function refuseRunning(daemon: Daemon, { path, superblock }: Candidate): Promise<void> {
+  if (superblock === null) return;
+  const uuid = arrayUuid(superblock);
+  const here = daemon.session(uuid);
+  if (here !== null) throw new MdError("E_DEVICE_BUSY", `${path} is a member of ${here.name}, which is assembled here`);
+  const { cluster } = daemon.config;
+  const { members = [] } = await daemon.master.call({ cluster, name: uuidText(superblock.setUuid) }, { op: "hello" });
+  if (members.length === 0) return;
+  const nodes = members.map(({ node }) => node).join(", ");
+  throw new MdError("E_DEVICE_BUSY", `${path} is a member of an array that is in use on ${nodes}`, {
+    why: `array uuid ${mdUuidText(superblock.setUuid)}`,
+  });
+}
+
+async function createAndStart(daemon: Daemon, params: CreateParams): Promise<Omit<CreateData, "op">> {
+  const { plan, candidates } = await prepare(daemon, params);
+  await writeAll(plan, candidates);
+  const uuid = mdUuidText(plan.uuid);
+  for (const { key, path } of candidates) if (key.startsWith("file")) daemon.scan.rememberFile(path);
+  const changes = changesOf(plan);
+  try {
+    const memberPaths = candidates.map(({ path }) => path);
+    const missing = params.members.includes(null);
+    const session = await daemon.startArray(uuid, {
+      memberPaths,
+      readOnly: params.readOnly,
+      run: missing,
+      force: false,
+    });
+    daemon.tell("info", "CREATED", session.name, `${session.name} was created with ${memberPaths.length} members`);
+    if (params.map) await session.map(daemon.config.stateDir, { listen: null, readOnly: params.readOnly });
+    return { array: await describeArray(daemon, session, true), changes };
+  } catch (error) {
+    throw new MdError("E_PARTIAL", `the array ${plan.name} was created, but not started`, {
+      why: error instanceof Error ? error.message : String(error),
+      hint: `mdctl assemble uuid=${uuid}`,
+      details: { changes },
+      cause: error,
+    });
+  }
+}
+
+async function writeAll(plan: MdArray, candidates: readonly Candidate[]): Promise<void> {
+  const opened: BlockDevice[] = [];
+  try {
+    for (const { path } of candidates) opened.push(await openFileDevice(path, { readOnly: false }));
+    const devices: MemberDevices = new Map(
+      plan.members.flatMap(({ number }, i) => {
+        const device = opened[i];
+        return device === undefined ? [] : [[number, device] as const];
+      }),
+    );
+    await createArray(plan, devices);
+  } finally {
+    await Promise.all(opened.map((device) => device.close()));
+  }
+}
+
+const changesOf = (plan: MdArray): readonly Change[] =>
+  plan.members.map(({ number, raidDisk }) => ({
+    what: "superblock and bitmaps",
+    target: `member ${number}`,
+    before: null,
+    after: { array: plan.name, uuid: mdUuidText(plan.uuid), raidDisk },
+  }));

@@ -1,0 +1,45 @@
+import type { ControlMethod } from "../control-api.ts";
+import { assemble } from "./assemble.ts";
+import { create } from "./create.ts";
+import { map, unmap } from "./export.ts";
+import { manage } from "./manage.ts";
+import type { Method } from "./method.ts";
+import {
+  clusterStatus,
+  detail,
+  events,
+  list,
+  locks,
+  messages,
+  nodes,
+  opList,
+  opShow,
+  ping,
+  status,
+} from "./queries.ts";
+import { stop } from "./stop.ts";
+import { wait } from "./wait.ts";
+import { watch } from "./watch.ts";
+
+/** What a daemon can be asked. */
+export const methods: { readonly [M in ControlMethod]: Method<M> } = {
+  ping,
+  status,
+  watch,
+  detail,
+  create,
+  assemble,
+  stop,
+  manage,
+  wait,
+  map,
+  unmap,
+  list,
+  nodes,
+  clusterStatus,
+  locks,
+  messages,
+  events,
+  opList,
+  opShow,
+};

@@ -1,0 +1,113 @@
+import { MdError } from "../../base/md-error.ts";
+import { CONTROL_API_VERSION, type HistoryEvent } from "../control-api.ts";
+import { describeArray, describeCluster, describeNodes, describeStatus } from "../describe.ts";
+import { findArray } from "../find-array.ts";
+import { locksData } from "../locks-data.ts";
+import { programVersion } from "../version.ts";
+import { type Method, noParams } from "./method.ts";
+
+export const ping: Method<"ping"> = {
+  read: noParams,
+  run: async (_params, { daemon }) => ({
+    apiVersion: CONTROL_API_VERSION,
+    version: programVersion(),
+    node: daemon.config.node,
+    cluster: daemon.config.cluster,
+    pid: process.pid,
+    startedAt: daemon.startedAt,
+    fileMembers: daemon.config.fileMembers,
+    lockServer: daemon.lockServer,
+  }),
+};
+
+export const status: Method<"status"> = {
+  read: noParams,
+  run: (_params, { daemon }) => describeStatus(daemon),
+};
+
+export const detail: Method<"detail"> = {
+  read: (reader) => ({ array: reader.textOrNull("array") }),
+  run: async ({ array }, { daemon, warn }) => ({
+    array: await describeArray(daemon, findArray(daemon, array, warn), true),
+  }),
+};
+
+export const list: Method<"list"> = {
+  read: noParams,
+  run: async (_params, { daemon }) => ({
+    mappings: daemon.sessions.flatMap((session) => {
+      const { mapping } = session;
+      return mapping === null ? [] : [{ ...mapping, array: session.name, sizeBytes: session.status().size * 512 }];
+    }),
+  }),
+};
+
+export const nodes: Method<"nodes"> = {
+  read: noParams,
+  run: async (_params, { daemon }) => ({ nodes: describeNodes(daemon) }),
+};
+
+export const clusterStatus: Method<"clusterStatus"> = {
+  read: noParams,
+  run: async (_params, { daemon }) => {
+    const known = describeNodes(daemon);
+    return { cluster: describeCluster(daemon, known), nodes: known };
+  },
+};
+
+export const locks: Method<"locks"> = {
+  read: (reader) => ({ array: reader.textOrNull("array") }),
+  run: async ({ array }, { daemon, warn }) => {
+    const session = findArray(daemon, array, warn);
+    return locksData(session.name, await session.node.locks());
+  },
+};
+
+export const messages: Method<"messages"> = {
+  read: (reader) => ({ array: reader.textOrNull("array") }),
+  run: async ({ array }, { daemon, warn }) => {
+    const session = findArray(daemon, array, warn);
+    const { sent, received, skipped, handlerErrors, lastRoundTripMs } = session.status().messages;
+    return { array: session.name, sent, received, skipped, handlerErrors, lastRoundTripMillis: lastRoundTripMs };
+  },
+};
+
+export const events: Method<"events"> = {
+  read: (reader) => ({
+    array: reader.textOrNull("array"),
+    since: reader.count("since", 0, Number.MAX_SAFE_INTEGER),
+    follow: reader.flag("follow"),
+  }),
+  run: async ({ array, since, follow }, { daemon, emit, signal }) => {
+    const past = daemon.journal.read(array, since);
+    if (!follow) return { events: past };
+    const told = (event: HistoryEvent): void => {
+      if (array === null || event.array === array) emit(event);
+    };
+    for (const event of past) told(event);
+    const stop = daemon.journal.follow(told);
+    await aborted(signal);
+    stop();
+    return { events: [] };
+  },
+};
+
+export const opList: Method<"opList"> = {
+  read: noParams,
+  run: async (_params, { daemon }) => ({ operations: daemon.operations.list() }),
+};
+
+export const opShow: Method<"opShow"> = {
+  read: (reader) => ({ id: reader.text("id") }),
+  run: async ({ id }, { daemon }) => {
+    const operation = daemon.operations.get(id);
+    if (operation === null) throw new MdError("E_VALUE", `there is no operation ${id}`, { hint: "mdctl op list" });
+    return { operation };
+  },
+};
+
+export const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });

@@ -1,0 +1,42 @@
+import { MdError } from "../../base/md-error.ts";
+import type { ArraySession } from "../array-session.ts";
+import type { ErrorInfo } from "../control-api.ts";
+import type { Daemon } from "../daemon.ts";
+import { errorInfo } from "../error-info.ts";
+import { findArray } from "../find-array.ts";
+import type { Method } from "./method.ts";
+
+/** Leaves arrays in order; the other nodes go on. Each is tried, whatever became of the one before. */
+export const stop: Method<"stop"> = {
+  read: (reader) => ({ arrays: reader.texts("arrays"), scan: reader.flag("scan") }),
+  run: async ({ arrays, scan }, { daemon, warn }) => {
+    if (!scan && arrays.length === 0) throw new MdError("E_USAGE", "stop needs the name of an array, or --scan");
+    // All names are looked up before the first array is touched.
+    const sessions = scan ? daemon.sessions : arrays.map((name) => findArray(daemon, name, warn));
+    const results: { name: string; stopped: boolean; error: ErrorInfo | null }[] = [];
+    for (const session of new Set(sessions)) {
+      const error = await stopOne(daemon, session);
+      results.push({ name: session.name, stopped: error === null, error });
+    }
+    return { arrays: results };
+  },
+};
+
+async function stopOne(daemon: Daemon, session: ArraySession): Promise<ErrorInfo | null> {
+  try {
+    await daemon.operations.run(`stop ${session.name}`, async () => {
+      const inflight = session.node.shared.read("inflight");
+      if (session.isMapped && inflight > 0) {
+        throw new MdError("E_HELD", `${session.name} is in use: ${inflight} requests are in flight`, {
+          hint: `mdctl unmap --force ${session.name}`,
+        });
+      }
+      if (session.isMapped) await session.unmap(true);
+      await session.node.stop();
+      await session.node.ended;
+    });
+    return null;
+  } catch (error) {
+    return errorInfo(error);
+  }
+}

@@ -1,0 +1,22 @@
+import { sleep } from "../../env/clock.ts";
+import { describeStatus } from "../describe.ts";
+import type { Method } from "./method.ts";
+
+/** Milliseconds: no client makes the daemon look more often. */
+const SHORTEST = 100;
+
+/** Sends the status at once, and from then on whenever it is not what was sent last. */
+export const watch: Method<"watch"> = {
+  read: (reader) => ({ intervalSeconds: reader.count("intervalSeconds", 0, 3600) }),
+  run: async ({ intervalSeconds }, { daemon, emit, signal }) => {
+    let last = "";
+    while (!signal.aborted) {
+      const status = await describeStatus(daemon);
+      const text = JSON.stringify(status);
+      if (text !== last) emit(status);
+      last = text;
+      await sleep(daemon.env.clock, Math.max(SHORTEST, intervalSeconds * 1000), signal);
+    }
+    return null;
+  },
+};
