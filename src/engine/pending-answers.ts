@@ -1,6 +1,7 @@
 import { assert } from "../base/assert.ts";
-import { MdError, type MdErrorCode, mdErrorCodes } from "../base/md-error.ts";
+import type { MdError } from "../base/md-error.ts";
 import type { EngineAnswer, EngineNotice, WorkerToEngine } from "./engine-protocol.ts";
+import { errorOf } from "./error-of.ts";
 
 interface Waiting {
   readonly resolve: (answer: EngineAnswer) => void;
@@ -40,7 +41,7 @@ export class PendingAnswers {
     assert(waiting !== undefined, `an answer has id ${message.id}`);
     this.#waiting.delete(message.id);
     if (message.type === "done") waiting.resolve(message.answer);
-    else waiting.reject(new MdError(codeOf(message.code), message.message));
+    else waiting.reject(errorOf(message.code, message.message));
   }
 
   notify(notice: EngineNotice): void {
@@ -55,5 +56,3 @@ export class PendingAnswers {
     this.#waiting.clear();
   }
 }
-
-const codeOf = (code: string): MdErrorCode => mdErrorCodes.find((known) => known === code) ?? "E_INTERNAL";
