@@ -20,7 +20,7 @@ export interface AssembleOptions {
   readonly uuid?: Uint8Array;
 }
 
-export interface RefusedDevice {
+interface RefusedDevice {
   readonly path: string;
   readonly number: number;
   /** For people; does not name the path. */

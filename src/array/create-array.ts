@@ -16,7 +16,7 @@ import type { Member } from "./member.ts";
 import { wipeSuperblocks, writeSuperblocks } from "./superblock-store.ts";
 import type { MemberDevices, MemberFailure } from "./write-members.ts";
 
-export interface CreateDevice {
+interface CreateDevice {
   /** For the text of errors. */
   readonly path: string;
   readonly size: Sector;

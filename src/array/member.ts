@@ -4,7 +4,7 @@ import type { Sector } from "../base/units.ts";
  * in_sync: a full copy. rebuilding: has a raid_disk, good below `recoveredTo`. spare: bound, without a raid_disk.
  * faulty: has failed and is still bound; nothing is read from it or written to it.
  */
-export type MemberState = "in_sync" | "rebuilding" | "spare" | "faulty";
+type MemberState = "in_sync" | "rebuilding" | "spare" | "faulty";
 
 /** A device of the array, as the superblocks describe it. A value: devices themselves are kept beside it, by `number`. */
 export interface Member {

@@ -4,7 +4,7 @@ import { BITMAP_SUPER_BYTES, bitmapLayout } from "./bitmap-layout.ts";
 
 export const BITMAP_MAGIC = 0x6d746962;
 /** Clustered: one bitmap per slot. */
-export const BITMAP_VERSION_CLUSTERED = 5;
+const BITMAP_VERSION_CLUSTERED = 5;
 /** Bit of `state`: bits were lost, all chunks count as dirty. */
 export const BITMAP_STALE = 2;
 const BITMAP_HOST_ENDIAN = 0x8000;

@@ -8,18 +8,18 @@ export interface Candidate {
   readonly superblock: Superblock;
 }
 
-export type PickedRole =
+type PickedRole =
   | { readonly type: "in_sync"; readonly raidDisk: number }
   /** Good below `recoveredTo` sectors of data. */
   | { readonly type: "rebuilding"; readonly raidDisk: number; readonly recoveredTo: Sector }
   | { readonly type: "spare" };
 
-export interface Picked<C extends Candidate> {
+interface Picked<C extends Candidate> {
   readonly candidate: C;
   readonly role: PickedRole;
 }
 
-export interface Refused<C extends Candidate> {
+interface Refused<C extends Candidate> {
   readonly candidate: C;
   /** For people; names no path. */
   readonly reason: string;

@@ -56,7 +56,7 @@ export interface SuperblockPlace {
 }
 
 /** Bytes that a superblock with this many roles takes on disk. */
-export const superblockBytes = (maxDev: number): number => FIXED_BYTES + 2 * maxDev;
+const superblockBytes = (maxDev: number): number => FIXED_BYTES + 2 * maxDev;
 
 /** Is there something here that claims to be a superblock? */
 export const hasSuperblockMagic = (found: Uint8Array): boolean =>

@@ -37,7 +37,7 @@ export const ROLE_FAULTY = 0xfffe;
 /** A spare, or no such device. */
 export const ROLE_SPARE = 0xffff;
 /** Entries up to here name a raid_disk. */
-export const ROLE_MAX_ACTIVE = 0xfeff;
+const ROLE_MAX_ACTIVE = 0xfeff;
 
 /** `resyncOffset` of an array whose copies are known to be equal. */
 export const IN_SYNC = 0xffff_ffff_ffff_ffffn;
