@@ -9,7 +9,7 @@ import type {
   WorkerToEngine,
 } from "../engine/engine-protocol.ts";
 import type { SharedBlock } from "../engine/shared-block.ts";
-import { observeEngine } from "./observed-engine.ts";
+import { EngineObserver } from "./engine-observer.ts";
 import type { SimDisk } from "./sim-disk.ts";
 import { SimFrontEnd } from "./sim-front-end.ts";
 import type { SimProcess } from "./sim-process.ts";
@@ -44,6 +44,7 @@ class SimEngine implements Engine {
   readonly #options: SimEngineOptions;
   readonly #ring: SimRing;
   readonly #loop: EngineLoop;
+  readonly #observer: EngineObserver;
   readonly #waiters = new Map<number, Waiter>();
   readonly #listeners: ((notice: EngineNotice) => void)[] = [];
   /** What came before anybody listened. */
@@ -75,6 +76,7 @@ class SimEngine implements Engine {
         throw new MdError("E_USAGE", "a simulated node is not exported");
       },
     });
+    this.#observer = new EngineObserver(world, process.life, config);
     this.#loop.connect((message) => this.#up(message));
     this.frontEnd = new SimFrontEnd(process.life, longest, () => this.#ring.wake());
     this.#loop.seat((seat) => this.frontEnd.sitDown(seat));
@@ -88,6 +90,7 @@ class SimEngine implements Engine {
     this.#lastDown = this.#inOrder(this.#lastDown);
     world.schedule(this.#lastDown - world.now, process.data, () => {
       if (this.#loop.ended) return;
+      this.#observer.taken(id, command);
       this.#loop.take({ id, command });
       this.#ring.wake();
     });
@@ -109,6 +112,7 @@ class SimEngine implements Engine {
 
   #up(message: WorkerToEngine): void {
     const { world, process } = this.#options;
+    this.#observer.posted(message);
     this.#lastUp = this.#inOrder(this.#lastUp);
     world.schedule(this.#lastUp - world.now, process.control, () => this.#deliver(message));
   }
@@ -140,6 +144,5 @@ export async function startSimEngine(
   options: SimEngineOptions,
 ): Promise<{ readonly engine: Engine; readonly frontEnd: SimFrontEnd }> {
   const engine = new SimEngine(config, shared, options);
-  const { world, process } = options;
-  return { engine: observeEngine(engine, config, world, process.life), frontEnd: engine.frontEnd };
+  return { engine, frontEnd: engine.frontEnd };
 }

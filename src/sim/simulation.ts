@@ -63,7 +63,7 @@ export class Simulation {
   static async create(seed: number, fixed: Partial<Scenario> = {}): Promise<Simulation> {
     const world = new World(seed);
     const scenario = drawScenario(world, fixed);
-    const array = await createSimArray(world, { ...scenario, slots: 4 });
+    const array = await createSimArray(world, { ...scenario, slots: Math.max(4, scenario.nodes) });
     return new Simulation(world, scenario, array);
   }
 

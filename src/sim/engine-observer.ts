@@ -1,0 +1,85 @@
+import type { EngineCommand, EngineConfig, EngineMemberState, WorkerToEngine } from "../engine/engine-protocol.ts";
+import type { World } from "./world.ts";
+
+/** Tells the checkers what crosses the seam, at the data plane's end of it: there it takes effect. */
+export class EngineObserver {
+  readonly #world: World;
+  readonly #life: string;
+  readonly #commands = new Map<number, EngineCommand>();
+  /** By raid_disk. */
+  readonly #disks = new Map<number, string>();
+
+  constructor(world: World, life: string, config: EngineConfig) {
+    this.#world = world;
+    this.#life = life;
+    for (const { raidDisk, path, state } of config.members) this.#seen(raidDisk, path, state);
+  }
+
+  /** The loop takes a command: reads may go to a new full copy, and data into a window, from now on. */
+  taken(id: number, command: EngineCommand): void {
+    this.#commands.set(id, command);
+    const life = this.#life;
+    switch (command.type) {
+      case "copy":
+        this.#world.emit({ type: "copying", life, range: command.range });
+        break;
+      case "setMember":
+        if (command.member.state === "in_sync") {
+          this.#seen(command.member.raidDisk, command.member.path, "in_sync");
+        }
+        break;
+      case "settleFailure":
+        if (command.outcome === "last_copy") this.#seen(command.raidDisk, null, "in_sync");
+        break;
+      case "resume":
+        this.#world.emit({ type: "resumed", life, slot: command.slot });
+        break;
+      default:
+    }
+  }
+
+  /** The loop answers, or tells of its own accord. */
+  posted(message: WorkerToEngine): void {
+    if (message.type === "notice") {
+      const { notice } = message;
+      // It reads nothing from a member that failed, from that instant.
+      if (notice.type === "memberFailed") this.#seen(notice.raidDisk, null, "faulty");
+      this.#world.emit({ type: "log", life: this.#life, level: "info", text: JSON.stringify(notice) });
+      return;
+    }
+    const command = this.#commands.get(message.id);
+    this.#commands.delete(message.id);
+    if (command === undefined) return;
+    if (command.type === "copy") {
+      const sectors = message.type === "done" && message.answer.type === "copied" ? message.answer.sectors : 0;
+      this.#world.emit({ type: "copied", life: this.#life, sectors });
+    }
+    if (message.type === "done") this.#done(command);
+  }
+
+  #done(command: EngineCommand): void {
+    switch (command.type) {
+      case "setMember":
+        if (command.member.state !== "in_sync") {
+          this.#seen(command.member.raidDisk, command.member.path, command.member.state);
+        }
+        break;
+      case "settleFailure":
+        if (command.outcome === "faulty") this.#seen(command.raidDisk, null, "faulty");
+        break;
+      case "removeMember":
+        this.#seen(command.raidDisk, null, "removed");
+        break;
+      case "suspend":
+        this.#world.emit({ type: "suspended", life: this.#life, slot: command.slot, range: command.range });
+        break;
+      default:
+    }
+  }
+
+  #seen(raidDisk: number, path: string | null, state: EngineMemberState | "removed"): void {
+    if (path !== null) this.#disks.set(raidDisk, path);
+    const disk = state === "removed" ? null : (this.#disks.get(raidDisk) ?? null);
+    this.#world.emit({ type: "member_view", life: this.#life, raidDisk, disk, state });
+  }
+}
