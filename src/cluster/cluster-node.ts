@@ -169,8 +169,9 @@ export class ClusterNode {
   /** From owning our slot to serving IO. */
   async #enter(): Promise<void> {
     const { context, runner } = this.#shell;
-    await probeSlots(context);
+    // First of all: every sender waits for us by now, and so may those whose slots we are about to look at.
     context.bus.listen();
+    await probeSlots(context);
     await rewriteMetadata(context);
     context.dispatch({ type: "joined" });
     for (const { slot } of context.node.members) {

@@ -105,7 +105,7 @@ export class EngineMembers {
         return;
       case "removed": {
         const place = [...this.#placed].find(([, member]) => member.number === change.number);
-        if (place !== undefined) await this.#unplace(place[0]);
+        if (place !== undefined) await this.#unplace(array, place[0]);
         return;
       }
       case "rebuilding":
@@ -113,7 +113,7 @@ export class EngineMembers {
         const member = memberByNumber(array, change.number);
         assert(member !== null, `member ${change.number} changed and is not there`);
         const before = this.#placed.get(change.raidDisk);
-        if (before !== undefined && before.number !== change.number) await this.#unplace(change.raidDisk);
+        if (before !== undefined && before.number !== change.number) await this.#unplace(array, change.raidDisk);
         const rebuilt = change.type === "rebuilt";
         const to = rebuilt ? sector(0) : change.recoveredTo;
         await this.#place(array, member, change.raidDisk, rebuilt ? "in_sync" : "rebuilding", to);
@@ -148,10 +148,9 @@ export class EngineMembers {
     await this.#engine.send({ type: "setMember", member: wanted });
   }
 
-  async #unplace(raidDisk: number): Promise<void> {
+  async #unplace(array: MdArray, raidDisk: number): Promise<void> {
     // Whoever gives the place away has announced the failure before: it is settled everywhere.
-    if (this.#blocked.has(raidDisk)) await this.settleKnownFailure(raidDisk);
-    this.#unsettled.delete(raidDisk);
+    if (this.#blocked.has(raidDisk) || this.#unsettled.delete(raidDisk)) await this.#stop(array, raidDisk);
     this.#placed.delete(raidDisk);
     await this.#engine.send({ type: "removeMember", raidDisk });
   }

@@ -34,9 +34,9 @@ export interface JoinedNode {
 }
 
 /**
- * The first half of joining (md-cluster, 10.1): lockspace, slot, then under the token both: become a receiver and read the
- * superblocks, so that no change falls between the two. Then our own bitmap, before anybody else's is folded into it,
- * and the data plane. On any failure everything is undone and the MdError passed on.
+ * The first half of joining (md-cluster, 10.1): lockspace, slot, its bitmap's lock, then under the token both: become a
+ * receiver and read the superblocks, so that no change falls between the two. Then our own bitmap, before anybody
+ * else's is folded into it, and the data plane. On any failure everything is undone and the MdError passed on.
  */
 export async function joinArray(deps: ClusterNodeDeps, handler: MessageHandler): Promise<JoinedNode> {
   const undo: (() => Promise<unknown>)[] = [];
@@ -69,6 +69,11 @@ async function join(
     lease: (deadline) => shared.setLease(deadline),
   });
   undo.push(() => lockspace.leave());
+  // Whoever recovers our slot finishes first; nobody waits for us meanwhile, since we do not listen to messages yet.
+  const slotLocks = new SlotLocks(lockspace);
+  undo.push(() => slotLocks.close());
+  if (!(await slotLocks.takeOwn())) throw new MdError("E_CANCELLED", "the wait for our own slot was cancelled");
+
   const bus = await MessageBus.open(lockspace, env, handler);
   undo.push(() => bus.close());
   const noNewDev = await GuardedLock.open(lockspace, "no-new-dev", false);
@@ -77,10 +82,6 @@ async function join(
     await noNewDev.convert("CR");
     return readMembers(opened, lockspace, options);
   });
-
-  const slotLocks = new SlotLocks(lockspace);
-  undo.push(() => slotLocks.close());
-  if (!(await slotLocks.takeOwn())) throw new MdError("E_CANCELLED", "the wait for our own slot was cancelled");
   const engine = await deps.startEngine(await engineConfig(deps, array, devices, lockspace.slot), shared);
   undo.push(() => engine.send({ type: "stop" }));
   await engine.send({ type: "setBalance", balance: "first" });

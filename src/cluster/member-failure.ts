@@ -28,7 +28,17 @@ export async function settleFailure(context: NodeContext, notice: MemberFailed):
     if (!(error instanceof MdError)) throw error;
     // It could not be recorded, so nothing that it missed may be acknowledged as written.
     context.history.add("error", "FAIL", `${who} failed, and that could not be recorded: ${error.message}`, { number });
+    await giveUp(context, raidDisk, error);
+  }
+}
+
+/** Without a way to tell the others, the member has to stay, and the writes that it missed fail; or we have to go. */
+async function giveUp(context: NodeContext, raidDisk: number, cause: MdError): Promise<void> {
+  try {
     await context.members.settleLastCopy(raidDisk);
+  } catch (error) {
+    if (!(error instanceof MdError)) throw error;
+    context.fail(cause.message);
   }
 }
 

@@ -1,4 +1,3 @@
-import { inSyncMembers } from "../array/md-array.ts";
 import { unreachable } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
 import type { EngineNotice } from "../engine/engine-protocol.ts";
@@ -167,9 +166,7 @@ function record(context: NodeContext, event: NodeEvent): void {
 
 /** Is there something left that this node knows of and that can be worked off? */
 export function isIdle({ context, runner }: NodeShell): boolean {
-  const { node, array, remoteSyncs } = context;
-  const others = node.recovering.length + node.windows.size + remoteSyncs.size;
-  if (!runner.isIdle || node.changing || others > 0) return false;
-  // With one copy left there is nothing to compare: what the others still mark waits for a second one.
-  return node.unresynced.size === 0 || inSyncMembers(array).length < 2;
+  const { node, remoteSyncs } = context;
+  const others = node.recovering.length + node.windows.size + node.unresynced.size + remoteSyncs.size;
+  return runner.isIdle && !node.changing && others === 0;
 }

@@ -1,6 +1,8 @@
-import { type SlotNumber, sectorRange, slotNumber } from "../base/units.ts";
+import { type SlotNumber, slotNumber } from "../base/units.ts";
+import { askPeer } from "./ask-peer.ts";
 import type { NodeContext } from "./node-context.ts";
 import { takeOverBits } from "./slot-recovery.ts";
+import { suspendFor } from "./suspend-receiver.ts";
 
 /**
  * The second half of joining: every other slot either has an owner, who says what it resyncs, or nobody, and then its
@@ -14,15 +16,11 @@ export async function probeSlots(context: NodeContext): Promise<void> {
 }
 
 async function probe(context: NodeContext, slot: SlotNumber): Promise<void> {
-  const { slotLocks, engine, history } = context;
+  const { slotLocks, history } = context;
   if (!(await takeIfFree(context, slot))) {
-    const { range, needsResync } = await slotLocks.read(slot);
-    if (range !== null) {
-      const inside = sectorRange(range.lo, Math.min(range.hi, context.array.size));
-      await engine.send({ type: "suspend", slot, range: inside });
-      context.dispatch({ type: "window", slot, range: inside });
-    }
-    context.dispatch({ type: "peer", slot, needsResync });
+    await askPeer(context, slot, async ({ range }) => {
+      if (range !== null) await suspendFor(context, slot, range);
+    });
     return;
   }
   try {

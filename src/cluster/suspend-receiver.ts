@@ -1,6 +1,6 @@
-import { sectorRange } from "../base/units.ts";
+import { type SectorRange, type SlotNumber, sectorRange } from "../base/units.ts";
 import type { MessageOf } from "../messages/message.ts";
-import { askPeer } from "./ask-peer.ts";
+import { askPeer, forgetQuestion } from "./ask-peer.ts";
 import type { NodeContext } from "./node-context.ts";
 
 /**
@@ -8,18 +8,25 @@ import type { NodeContext } from "./node-context.ts";
  * the range and none will start: only then is the message acknowledged, and only then the peer begins to copy.
  */
 export async function receiveResyncing(context: NodeContext, { from, range }: MessageOf<"resyncing">): Promise<void> {
-  if (range === null) {
-    await context.engine.send({ type: "resume", slot: from });
-    context.remoteSyncs.delete(from);
-    context.dispatch({ type: "window", slot: from, range: null });
-    void askPeer(context, from);
-    // It may have left something that we have to do.
-    context.lookForWork();
+  // The value block was written before the message was sent.
+  forgetQuestion(context, from);
+  if (range !== null) {
+    if (!context.remoteSyncs.has(from)) context.remoteSyncs.set(from, { since: context.env.clock.now() });
+    await suspendFor(context, from, range);
     return;
   }
+  await context.engine.send({ type: "resume", slot: from });
+  context.remoteSyncs.delete(from);
+  context.dispatch({ type: "window", slot: from, range: null });
+  void askPeer(context, from);
+  // It may have left something that we have to do.
+  context.lookForWork();
+}
+
+/** Holds our writes in the window of another slot; a window that lies outside the array is none. */
+export async function suspendFor(context: NodeContext, slot: SlotNumber, range: SectorRange): Promise<void> {
   const inside = sectorRange(range.lo, Math.min(range.hi, context.array.size));
   if (inside.lo >= inside.hi) return;
-  await context.engine.send({ type: "suspend", slot: from, range: inside });
-  if (!context.remoteSyncs.has(from)) context.remoteSyncs.set(from, { since: context.env.clock.now() });
-  context.dispatch({ type: "window", slot: from, range: inside });
+  context.dispatch({ type: "window", slot, range: inside });
+  await context.engine.send({ type: "suspend", slot, range: inside });
 }

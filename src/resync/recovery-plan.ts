@@ -24,12 +24,12 @@ export type RecoveryPlan =
 
 /**
  * What this node would do if it had the `resync` lock now. A resync comes before a recovery: a member is filled from
- * copies that agree. With one in-sync copy left there is nothing to compare it with: a resync waits until there is.
+ * copies that agree. (A single copy agrees with itself: then the resync has nothing to copy, and ends at once.)
  */
 export function planRecovery({ raidDisks, members, needed }: RecoverySituation): RecoveryPlan {
   const inSync = members.filter((member) => member.state === "in_sync");
   if (inSync.length === 0) return { type: "nothing" };
-  if (needed && inSync.length > 1) return { type: "resync" };
+  if (needed) return { type: "resync" };
 
   const taken = new Set(members.map((member) => member.raidDisk));
   const vacant = Array.from({ length: raidDisks }, (_, raidDisk) => raidDisk).some((raidDisk) => !taken.has(raidDisk));

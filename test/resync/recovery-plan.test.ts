@@ -15,8 +15,8 @@ describe("recovery plan", () => {
   it.each([
     ["two equal copies", [member(0, "in_sync"), member(1, "in_sync")], false, { type: "nothing" }],
     ["two copies that may differ", [member(0, "in_sync"), member(1, "in_sync")], true, { type: "resync" }],
-    ["one copy: nothing to compare it with", [member(0, "in_sync")], true, { type: "nothing" }],
-    ["a spare and an empty place", [member(0, "in_sync"), member(2, "spare", null)], true, { type: "activate" }],
+    ["one copy that is marked: it agrees with itself", [member(0, "in_sync")], true, { type: "resync" }],
+    ["a spare and an empty place", [member(0, "in_sync"), member(2, "spare", null)], false, { type: "activate" }],
     [
       "a spare and no empty place",
       [member(0, "in_sync"), member(1, "in_sync"), member(2, "spare", null)],
@@ -26,7 +26,7 @@ describe("recovery plan", () => {
     [
       "a member being filled",
       [member(0, "in_sync"), member(2, "rebuilding", 1, 640)],
-      true,
+      false,
       { type: "recover", numbers: [2], from: 640 },
     ],
     ["no copy left", [member(0, "faulty", null), member(2, "spare", null)], true, { type: "nothing" }],

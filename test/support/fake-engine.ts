@@ -266,7 +266,9 @@ export class FakeEngine implements Engine {
         ? state === "rebuilding"
         : raidDisk !== source?.[0] && state !== "faulty" && state !== "blocked",
     );
-    if (source === undefined || targets.length === 0) return { type: "copied", sectors: 0, failed: true };
+    if (source === undefined || (kind === "recover" && targets.length === 0)) {
+      return { type: "copied", sectors: 0, failed: true };
+    }
     const { path, dataOffset } = source[1].member;
     const content = this.#disks.data(path, dataOffset + lo, hi - lo);
     for (const [raidDisk, entry] of targets) {
@@ -284,6 +286,6 @@ export class FakeEngine implements Engine {
     }
     if (!this.#degraded) for (const chunk of this.dirty) if (!this.needed.has(chunk)) this.dirty.delete(chunk);
     this.#writeBitmap();
-    return { type: "copied", sectors: hi - lo, failed: false };
+    return { type: "copied", sectors: targets.length === 0 ? 0 : hi - lo, failed: false };
   }
 }
