@@ -15,6 +15,7 @@ export const Errno = {
   ETIME: 62,
   EOPNOTSUPP: 95,
   EADDRINUSE: 98,
+  ECONNRESET: 104,
   ECONNREFUSED: 111,
   ECANCELED: 125,
 } as const;

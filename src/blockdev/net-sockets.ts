@@ -5,6 +5,9 @@ import type { ListenAddress, SocketIndex, Tag } from "./io-ring.ts";
 import { type ListeningSocket, listenSocket } from "./listen-socket.ts";
 import type { Libc } from "./uring/libc.ts";
 
+/** As many as the io_uring ring has room for; more are closed at once. */
+const MAX_CONNECTIONS = 1024;
+
 interface Listener {
   readonly type: "listener";
   readonly server: Server;
@@ -44,7 +47,10 @@ export class NetSockets {
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: address.type === "tcp" });
     const listener: Listener = { type: "listener", server, socket, accepts: [], backlog: [] };
     const index = this.#add(listener);
+    server.maxConnections = MAX_CONNECTIONS;
     server.on("connection", (connection) => {
+      // One that breaks before it is accepted shows that when it is used.
+      connection.on("error", () => {});
       const tag = listener.accepts.shift();
       if (tag === undefined) listener.backlog.push(connection);
       else this.#complete(tag, this.#adopt(connection));
@@ -145,7 +151,7 @@ export class NetSockets {
       receives: [],
       sends: 0,
       ended: false,
-      error: 0,
+      error: socket.destroyed ? -Errno.ECONNRESET : 0,
       closing: false,
     };
     socket.on("readable", () => this.#deliver(connection));

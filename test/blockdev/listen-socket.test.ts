@@ -16,7 +16,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type ListeningSocket, listenSocket } from "../../src/blockdev/listen-socket.ts";
-import { loadLibc } from "../../src/blockdev/uring/libc.ts";
+import { type Libc, loadLibc } from "../../src/blockdev/uring/libc.ts";
 
 const libc = loadLibc();
 
@@ -44,6 +44,23 @@ describe.skipIf(typeof libc === "string")("listenSocket", () => {
     const socket = listen();
     process.umask(before);
     expect(mode()).toBe(0o600);
+    end(socket);
+  });
+
+  it("is never open to others, not even for the moment between its making and a change of its mode", () => {
+    const modes: number[] = [];
+    const watched: Libc = {
+      ...libc,
+      bind(fd, address) {
+        const result = libc.bind(fd, address);
+        modes.push(mode());
+        return result;
+      },
+    };
+    const before = process.umask(0);
+    const socket = listenSocket(watched, { type: "unix", path });
+    process.umask(before);
+    expect(modes).toEqual([0o600]);
     end(socket);
   });
 

@@ -155,6 +155,15 @@ export function ioRingSocketConformance(name: string, openRing: (options: RingOp
       expect(driver.unclaimed).toBe(0);
     });
 
+    it("delivers nothing of a closed socket, not even what had arrived", async () => {
+      const [peer, socket] = await pair();
+      await new Promise((resolve) => peer.write("arrived", resolve));
+      const tag = driver.tag();
+      ring.receive(socket, 0, 64, tag);
+      ring.closeSocket(socket);
+      expect(await driver.result(tag)).toBeLessThanOrEqual(0);
+    });
+
     it("keeps operations of a closed socket away from the next one", async () => {
       const [, socket] = await pair();
       const tag = driver.tag();
