@@ -40,13 +40,15 @@ function startWorker(input: WorkerInput): Worker {
   const fromSource = import.meta.url.endsWith(".ts");
   const entry = new URL(fromSource ? "./engine-worker.ts" : "./engine-worker.js", import.meta.url);
   const transferList = [input.port];
-  if (!fromSource) return new Worker(entry, { workerData: input, transferList });
+  // Descriptors are opened by the ring, behind Node's back.
+  const options = { transferList, trackUnmanagedFds: false };
+  if (!fromSource) return new Worker(entry, { ...options, workerData: input });
   const code = `
     const { workerData } = require("node:worker_threads");
-    require("node:module").createRequire(workerData.entry)("tsx/esm/api").register();
+    require("node:module").register("tsx/esm", workerData.entry, { data: {} });
     import(workerData.entry);
   `;
-  return new Worker(code, { eval: true, workerData: { ...input, entry: entry.href }, transferList });
+  return new Worker(code, { ...options, eval: true, workerData: { ...input, entry: entry.href } });
 }
 
 class WorkerEngine implements EngineHandle {

@@ -96,6 +96,7 @@ export class EngineLoop {
       members,
       suspended: new SuspendList(),
       balance: "balanced",
+      mayAnswerReads: false,
       quiesced: false,
       stopping: false,
       closed: false,
@@ -162,6 +163,9 @@ export class EngineLoop {
     const { members, suspended } = this.#core;
     const begun = members.begun;
     const completions = this.ring.submitAndReap(this.#waitMs());
+    // After the completions: what they brought was read before this instant.
+    this.#core.mayAnswerReads = this.shared.mayAnswerReads(this.#now());
+    this.#reads.retryHeld();
     for (let i = 0; i < completions; i++) {
       this.#route(this.ring.completedTag[i] ?? 0, this.ring.completedResult[i] ?? 0);
     }
@@ -197,12 +201,13 @@ export class EngineLoop {
   #waitMs(): number {
     const { quiesced, config } = this.#core;
     if (this.#commands.waiting > 0 || this.#copies.isRunnable || (this.#incoming.length > 0 && !quiesced)) return 0;
-    if (config.readOnly) return -1;
+    if (config.readOnly) return this.#reads.held > 0 ? LEASE_POLL_MS : -1;
     const writes = this.#writes.waitingAgain > 0 || (!quiesced && this.#writes.waitingToIssue > 0);
     const wantsToWrite = writes || this.#bitmap.wantsToWrite || (!quiesced && this.#copies.waitsToWrite);
     if (this.#leaseHeld && wantsToWrite) return 0;
     const untilRound = this.#bitmap.untilRound(this.#now());
-    if (!this.#leaseHeld && (wantsToWrite || untilRound < LEASE_POLL_MS)) return LEASE_POLL_MS;
+    const waits = wantsToWrite || this.#reads.held > 0 || untilRound < LEASE_POLL_MS;
+    if (!this.#leaseHeld && waits) return LEASE_POLL_MS;
     return untilRound === Number.POSITIVE_INFINITY ? -1 : Math.ceil(untilRound);
   }
 
@@ -348,7 +353,8 @@ export class EngineLoop {
     shared.set(counterIndex.waitingOnSuspend, this.#writes.waitingOnSuspend);
     const onFailure = this.#core.members.blocked > 0 ? this.#failures.held + this.#writes.waitingOnBitmap : 0;
     shared.set(counterIndex.waitingOnFailure, onFailure);
-    shared.set(counterIndex.waitingOnLease, this.#leaseHeld ? 0 : this.#writes.waitingToIssue);
+    const writesHeld = this.#leaseHeld ? 0 : this.#writes.waitingToIssue;
+    shared.set(counterIndex.waitingOnLease, writesHeld + this.#reads.held);
     shared.set(counterIndex.dirtyChunks, counters.dirty);
     shared.set(counterIndex.neededChunks, counters.needed);
   }

@@ -5,13 +5,18 @@ import type { BitmapPath } from "./bitmap-path.ts";
 import { counterIndex } from "./counter-index.ts";
 import type { EngineCore } from "./engine-core.ts";
 import { MemberState } from "./member-table.ts";
-import { LegState, LegWork } from "./request-table.ts";
+import { LegState, LegWork, RequestQueue } from "./request-table.ts";
 import { TagKind, tagOf } from "./tag.ts";
 import { errnoOf, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
+
+const ESHUTDOWN = 108;
 
 /**
  * Reads: from the nearest idle copy, or, where the mirrors may differ, from the first that is in sync, which is what
  * all nodes read and what a resync copies from. A read that fails goes to the next copy; EIO only if none can give it.
+ *
+ * What was read is answered only if the node was surely still a member when it had it. Otherwise the read waits, and
+ * starts anew: the mirror that it came from may have been failed by the others, and be old.
  */
 export class ReadPath {
   readonly #core: EngineCore;
@@ -21,6 +26,8 @@ export class ReadPath {
   readonly #usable: Uint8Array;
   readonly #inFlight: Int32Array;
   readonly #head: Float64Array;
+  /** Wait until the node is surely a member. */
+  readonly #held: RequestQueue;
 
   constructor(core: EngineCore, bitmap: BitmapPath) {
     const { copies } = core.personality;
@@ -31,6 +38,23 @@ export class ReadPath {
     this.#usable = new Uint8Array(copies);
     this.#inFlight = new Int32Array(copies);
     this.#head = new Float64Array(copies);
+    this.#held = new RequestQueue(core.table);
+  }
+
+  get held(): number {
+    return this.#held.length;
+  }
+
+  /** Starts those anew that waited, once they may be answered; refuses them when the engine stops. */
+  retryHeld(): void {
+    const { table, mayAnswerReads, stopping, finish } = this.#core;
+    if (!mayAnswerReads && !stopping) return;
+    for (let left = this.#held.length; left > 0; left--) {
+      const request = this.#held.shift();
+      table.done[request] = 0;
+      if (stopping) finish(request, ESHUTDOWN);
+      else this.start(request);
+    }
   }
 
   start(request: number): void {
@@ -122,11 +146,15 @@ export class ReadPath {
   }
 
   #partDone(request: number): void {
-    const { table, shared, finish } = this.#core;
+    const { table, shared, finish, mayAnswerReads } = this.#core;
     const done = (table.done[request] ?? 0) + (table.part[request] ?? 0);
     table.done[request] = done;
     if (done < (table.sectors[request] ?? 0)) {
       this.start(request);
+      return;
+    }
+    if (!mayAnswerReads) {
+      this.#held.push(request);
       return;
     }
     shared.add(counterIndex.readSectors, done);

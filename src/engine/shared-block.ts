@@ -35,20 +35,26 @@ export class SharedBlock {
 
   constructor(memory = new SharedArrayBuffer(SharedBlock.BYTES)) {
     this.memory = memory;
-    this.#lease = new Float64Array(memory, 0, 1);
+    this.#lease = new Float64Array(memory, 0, 2);
     this.#counters = new Float64Array(memory, COUNTERS_AT);
   }
 
   /**
-   * `Clock.now` milliseconds; a write may be issued only before it. A new block holds no lease. One aligned 8-byte
-   * store: it cannot tear on the 64-bit machines that we run on.
+   * `Clock.now` milliseconds: a write may be issued, and a read answered, only before these. A new block holds no lease.
+   * Aligned 8-byte stores: they cannot tear on the 64-bit machines that we run on.
    */
-  setLease(deadlineMs: number): void {
-    this.#lease[0] = deadlineMs;
+  setLease(writeUntilMs: number, readUntilMs = writeUntilMs): void {
+    this.#lease[0] = writeUntilMs;
+    this.#lease[1] = readUntilMs;
   }
 
   leaseHolds(nowMs: number): boolean {
     return nowMs < (this.#lease[0] ?? 0);
+  }
+
+  /** Is what we know of the mirrors surely still true? */
+  mayAnswerReads(nowMs: number): boolean {
+    return nowMs < (this.#lease[1] ?? 0);
   }
 
   add(counter: number, amount: number): void {
