@@ -1,0 +1,159 @@
+import { BufferPool } from "./buffer-pool.ts";
+
+/** More in flight brings a client nothing; the Linux client has 128 a connection. */
+const MOST_PER_CONNECTION = 256;
+/** However many connections there are. */
+const LEAST_PER_CONNECTION = 8;
+
+/**
+ * The requests of all connections as typed arrays, and the buffers that belong to them. A request is a number below
+ * `capacity`; from `take` to `release` it belongs to one connection. What one connection may hold is limited, so that
+ * a client that never reads its replies cannot keep the others from working.
+ */
+export class NbdRequests {
+  readonly connection: Uint16Array;
+  readonly command: Uint8Array;
+  /** As the sink has them. */
+  readonly flags: Uint8Array;
+  readonly cookieHigh: Uint32Array;
+  readonly cookieLow: Uint32Array;
+  /** Bytes from the start of the export, and how many. */
+  readonly offset: Float64Array;
+  readonly length: Uint32Array;
+  /** Arena offset of the data; -1: it has none. */
+  readonly buffer: Int32Array;
+  /** As on the wire; 0: it went well. */
+  readonly errno: Uint16Array;
+  /** For the one queue that it is in. */
+  readonly next: Int32Array;
+  readonly pool: BufferPool;
+  /** Something was released since this was last set to false: who waits for room may try again. */
+  released = false;
+
+  /** Of the buffer. */
+  readonly #pages: Int32Array;
+  /** By connection. */
+  readonly #held: Int32Array;
+  readonly #pagesHeld: Int32Array;
+  readonly #pageLimit: number;
+  #limit: number;
+  #free = 0;
+  #used = 0;
+
+  constructor(capacity: number, connections: number, pool: BufferPool, maximumPayload: number) {
+    this.connection = new Uint16Array(capacity);
+    this.command = new Uint8Array(capacity);
+    this.flags = new Uint8Array(capacity);
+    this.cookieHigh = new Uint32Array(capacity);
+    this.cookieLow = new Uint32Array(capacity);
+    this.offset = new Float64Array(capacity);
+    this.length = new Uint32Array(capacity);
+    this.buffer = new Int32Array(capacity).fill(-1);
+    this.errno = new Uint16Array(capacity);
+    this.next = Int32Array.from({ length: capacity }, (_, i) => (i + 1 < capacity ? i + 1 : -1));
+    this.pool = pool;
+    this.#pages = new Int32Array(capacity);
+    this.#held = new Int32Array(connections);
+    this.#pagesHeld = new Int32Array(connections);
+    this.#pageLimit = Math.max(Math.floor(pool.pages / 2), BufferPool.pagesFor(maximumPayload));
+    this.#limit = Math.min(MOST_PER_CONNECTION, capacity);
+  }
+
+  get used(): number {
+    return this.#used;
+  }
+
+  /** Shares the table among so many connections. */
+  shareAmong(connections: number): void {
+    const share = Math.floor(this.next.length / Math.max(1, connections));
+    this.#limit = Math.max(LEAST_PER_CONNECTION, Math.min(MOST_PER_CONNECTION, share));
+  }
+
+  /** A request with a buffer for `bytes` of data (0: without); -1 when there is none for this connection now. */
+  take(connection: number, bytes: number): number {
+    const request = this.#free;
+    const held = this.#held[connection] ?? 0;
+    if (request === -1 || held >= this.#limit) return -1;
+    let buffer = -1;
+    let pages = 0;
+    if (bytes > 0) {
+      pages = BufferPool.pagesFor(bytes);
+      const pagesHeld = (this.#pagesHeld[connection] ?? 0) + pages;
+      if (pagesHeld > this.#pageLimit) return -1;
+      buffer = this.pool.take(bytes);
+      if (buffer < 0) return -1;
+      this.#pagesHeld[connection] = pagesHeld;
+    }
+    this.#free = this.next[request] ?? -1;
+    this.#used++;
+    this.#held[connection] = held + 1;
+    this.connection[request] = connection;
+    this.buffer[request] = buffer;
+    this.#pages[request] = pages;
+    this.errno[request] = 0;
+    return request;
+  }
+
+  /** Forgets the request and frees its buffer. */
+  release(request: number): void {
+    const connection = this.connection[request] ?? 0;
+    const buffer = this.buffer[request] ?? -1;
+    if (buffer >= 0) {
+      this.#pagesHeld[connection] = (this.#pagesHeld[connection] ?? 0) - (this.#pages[request] ?? 0);
+      this.pool.release(buffer);
+    }
+    this.#held[connection] = (this.#held[connection] ?? 0) - 1;
+    this.next[request] = this.#free;
+    this.#free = request;
+    this.#used--;
+    this.released = true;
+  }
+
+  /** Of one connection. */
+  heldBy(connection: number): number {
+    return this.#held[connection] ?? 0;
+  }
+}
+
+/** Requests that wait, first in first out, linked through `requests.next`. */
+export class NbdRequestQueue {
+  readonly #next: Int32Array;
+  #head = -1;
+  #tail = -1;
+
+  constructor(requests: NbdRequests) {
+    this.#next = requests.next;
+  }
+
+  /** -1 when there is none. */
+  get first(): number {
+    return this.#head;
+  }
+
+  get hasOne(): boolean {
+    return this.#head !== -1 && this.#head === this.#tail;
+  }
+
+  push(request: number): void {
+    this.#next[request] = -1;
+    if (this.#tail === -1) this.#head = request;
+    else this.#next[this.#tail] = request;
+    this.#tail = request;
+  }
+
+  /** The first, taken off; -1 when there is none. */
+  shift(): number {
+    const request = this.#head;
+    if (request === -1) return -1;
+    this.#head = this.#next[request] ?? -1;
+    if (this.#head === -1) this.#tail = -1;
+    return request;
+  }
+
+  /** Puts one back that was just taken off. */
+  unshift(request: number): void {
+    this.#next[request] = this.#head;
+    this.#head = request;
+    if (this.#tail === -1) this.#tail = request;
+  }
+}
