@@ -30,7 +30,7 @@ export const EnterFlag = { GETEVENTS: 1, EXT_ARG: 8 } as const;
 /** Bits of the word `flags` that the kernel keeps in the SQ ring. */
 export const SqFlag = { CQ_OVERFLOW: 1 << 1, TASKRUN: 1 << 2 } as const;
 
-export const RegisterOp = { BUFFERS: 0, FILES_UPDATE: 6, PROBE: 8, FILES2: 13 } as const;
+export const RegisterOp = { BUFFERS: 0, FILES_UPDATE: 6, FILES2: 13 } as const;
 
 /** Of `struct io_uring_rsrc_register`: an empty table, filled in later. */
 export const REGISTER_SPARSE = 1;

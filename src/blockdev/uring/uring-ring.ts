@@ -1,7 +1,7 @@
 import { closeSync } from "node:fs";
 import { assert } from "../../base/assert.ts";
 import { MdError } from "../../base/md-error.ts";
-import { bytesOf, SECTOR_SIZE, type Sector } from "../../base/units.ts";
+import { bytesOf, SECTOR_SIZE, type Sector, sector } from "../../base/units.ts";
 import { CompletionList } from "../completion-list.ts";
 import { Errno } from "../errno.ts";
 import type { DeviceIndex, IoRing, ListenAddress, SocketIndex, Tag, WakeHandle } from "../io-ring.ts";
@@ -66,13 +66,15 @@ export class UringRing implements IoRing {
   readonly #fixedBuffers: boolean;
   /** Of a first word: the file is named by its index in the registered table. */
   readonly #fileFlag: number;
-  readonly #readHead: number;
-  readonly #writeHead: number;
+  readonly #readOpcode: number;
+  readonly #writeOpcode: number;
   readonly #members: (OpenMember | undefined)[] = [];
   readonly #notes: string[] = [];
   /** Completions that came while the caller still owned `completedTag`. */
   readonly #early = new CompletionList();
   #postponed = false;
+  /** Something for a device is queued: whoever queued it may have looked at a lease just now. */
+  #deviceQueued = false;
   #wakeArmed = false;
   #wakeResult = 0;
   #works = false;
@@ -95,8 +97,8 @@ export class UringRing implements IoRing {
     this.#sockets = new RingSockets(libc, this.#files);
     this.#fixedBuffers = registerArena(libc, mapped.fd, arena, words(IOVEC_AT, 16), scratch.address + IOVEC_AT);
     this.#fileFlag = this.#files.fixed ? uapi.SQE_FIXED_FILE << 8 : 0;
-    this.#readHead = (this.#fixedBuffers ? Opcode.READ_FIXED : Opcode.READ) | this.#fileFlag;
-    this.#writeHead = (this.#fixedBuffers ? Opcode.WRITE_FIXED : Opcode.WRITE) | this.#fileFlag;
+    this.#readOpcode = this.#fixedBuffers ? Opcode.READ_FIXED : Opcode.READ;
+    this.#writeOpcode = this.#fixedBuffers ? Opcode.WRITE_FIXED : Opcode.WRITE;
   }
 
   /** A NOP and the read that wakes must come back. To be asked once, before first use. */
@@ -150,7 +152,7 @@ export class UringRing implements IoRing {
     if (this.#inline(device, bytes)) {
       this.#early.add(tag, this.#libc.pread(this.#files.fd(device), address, bytes, bytesOf(at)));
     } else {
-      this.#push(this.#readHead, device, bytesOf(at), address, bytes, 0, tag, Kind.device);
+      this.#pushDevice(this.#readOpcode, device, at, address, bytes, 0, tag, Kind.device);
     }
   }
 
@@ -163,13 +165,13 @@ export class UringRing implements IoRing {
       this.#early.add(tag, this.#libc.pwrite(this.#files.fd(device), address, bytes, bytesOf(at)));
     } else {
       const durable = (flags & WRITE_DURABLE) !== 0 ? uapi.RWF_DSYNC : 0;
-      this.#push(this.#writeHead, device, bytesOf(at), address, bytes, durable, tag, Kind.device);
+      this.#pushDevice(this.#writeOpcode, device, at, address, bytes, durable, tag, Kind.device);
     }
   }
 
   flush(device: DeviceIndex, tag: Tag): void {
     if (this.#inline(device, 0)) this.#early.add(tag, this.#libc.fdatasync(this.#files.fd(device)));
-    else this.#push(Opcode.FSYNC | this.#fileFlag, device, 0, 0, 0, uapi.FSYNC_DATASYNC, tag, Kind.device);
+    else this.#pushDevice(Opcode.FSYNC, device, sector(0), 0, 0, uapi.FSYNC_DATASYNC, tag, Kind.device);
   }
 
   zero(device: DeviceIndex, at: Sector, sectors: number, punch: boolean, tag: Tag): void {
@@ -179,7 +181,7 @@ export class UringRing implements IoRing {
     }
     const mode = punch ? uapi.PUNCH_HOLE_KEEP_SIZE : uapi.ZERO_RANGE_KEEP_SIZE;
     // FALLOCATE has its length where others have their address.
-    this.#push(Opcode.FALLOCATE | this.#fileFlag, device, bytesOf(at), sectors * SECTOR_SIZE, mode, 0, tag, Kind.zero);
+    this.#pushDevice(Opcode.FALLOCATE, device, at, sectors * SECTOR_SIZE, mode, 0, tag, Kind.zero);
   }
 
   listen(address: ListenAddress): SocketIndex {
@@ -213,10 +215,11 @@ export class UringRing implements IoRing {
     let count = 0;
     if (!this.#early.empty) {
       count = this.#early.take(this.completedTag, this.completedResult);
-      // Once, what is queued may wait for what these completions bring: all goes with one system call.
-      this.#postponed = !this.#postponed;
+      // Once, sockets may wait for what these completions bring: all goes with one system call.
+      this.#postponed = !this.#postponed && !this.#deviceQueued;
       if (this.#postponed) return count;
     }
+    this.#deviceQueued = false;
     const sq = this.#sq;
     const wait = count > 0 ? 0 : waitMs;
     if (wait !== 0 || sq.queued > 0 || sq.kernelWantsEnter()) sq.enter(wait);
@@ -258,6 +261,20 @@ export class UringRing implements IoRing {
   #address(buffer: number, bytes: number): number {
     assert(buffer >= 0 && buffer + bytes <= this.arena.length, "a transfer leaves the arena");
     return this.#arenaBase + buffer;
+  }
+
+  #pushDevice(
+    opcode: number,
+    device: DeviceIndex,
+    at: Sector,
+    address: number,
+    length: number,
+    flags: number,
+    tag: Tag,
+    kind: number,
+  ): void {
+    this.#deviceQueued = true;
+    this.#push(opcode | this.#fileFlag, device, bytesOf(at), address, length, flags, tag, kind);
   }
 
   #pushSocket(
