@@ -66,7 +66,7 @@ async function join(
     clusterName: before.array.bitmap.clusterName,
     maxMembers: before.array.bitmap.slots,
     listener: feed,
-    lease: (deadline) => shared.setLease(deadline),
+    lease: (writeUntil, readUntil) => shared.setLease(writeUntil, readUntil),
   });
   undo.push(() => lockspace.leave());
   // Whoever recovers our slot finishes first; nobody waits for us meanwhile, since we do not listen to messages yet.

@@ -5,7 +5,7 @@ import { type SlotNumber, slotNumber } from "../base/units.ts";
 import type { Timer } from "../env/clock.ts";
 import { EventInbox } from "./event-inbox.ts";
 import type { JoinOptions } from "./join-options.ts";
-import { type LeaseState, leaseState, renewEvery, stopAfter } from "./lease.ts";
+import { distrustAfter, type LeaseState, leaseState, renewEvery, stopAfter } from "./lease.ts";
 import type { LockEvent, LockReply } from "./lock-call.ts";
 import { lockFlag } from "./lock-flags.ts";
 import { LockHandle } from "./lock-handle.ts";
@@ -116,19 +116,17 @@ class LockspaceClient implements Lockspace {
     const flags = lockFlag.EXPEDITE | (options.lvb ? lockFlag.VALBLK : 0);
     const bast = options.onBast !== undefined;
     const call = { op: "lock", name: resource, mode: 0, flags, bast } as const;
-    const opened = deferred<LockHandle>();
+    // Registered before the events that come with the reply are handled.
     const register = ({ rc, value }: LockReply): void => {
-      if (rc !== lockStatus.OK) {
-        const why = lockStatusName(rc);
-        opened.reject(new MdError("E_VALUE", `cannot open lock ${JSON.stringify(resource)}: ${why}`));
-        return;
-      }
-      const handle = new LockHandle(resource, value, this.#session, options);
-      this.#locks.set(value, handle);
-      opened.resolve(handle);
+      if (rc === lockStatus.OK) this.#locks.set(value, new LockHandle(resource, value, this.#session, options));
     };
-    await this.#session.request(options.lvb ? { ...call, lvb: "" } : call, register);
-    return opened.promise;
+    const { rc, value } = await this.#session.request(options.lvb ? { ...call, lvb: "" } : call, register);
+    if (rc !== lockStatus.OK) {
+      throw new MdError("E_VALUE", `cannot open lock ${JSON.stringify(resource)}: ${lockStatusName(rc)}`);
+    }
+    const handle = this.#locks.get(value);
+    if (handle !== undefined) return handle.opened;
+    throw this.#end ?? new MdError("E_INTERNAL", `lock ${resource} was closed while it was opened`);
   }
 
   async dump(): Promise<LockspaceDump> {
@@ -143,7 +141,7 @@ class LockspaceClient implements Lockspace {
     if (this.#end !== null) return;
     const { env, lease, leaseSink } = this.#options;
     // From here on nothing may be written; renewals go on until the slot is given back.
-    leaseSink(0);
+    leaseSink(0, 0);
     this.#leaving = true;
     const asked = this.#session.request({ op: "leave" }).catch((error: unknown) => {
       if (!(error instanceof MdError)) throw error;
@@ -177,7 +175,7 @@ class LockspaceClient implements Lockspace {
     if (sentAt > this.#renewedAt) {
       this.#renewedAt = sentAt;
       this.#firstRenewal.resolve(true);
-      if (!this.#leaving) leaseSink(sentAt + stopAfter(lease));
+      if (!this.#leaving) leaseSink(sentAt + stopAfter(lease), sentAt + distrustAfter(lease));
     }
     this.#reportLease();
     const others = (reply.members ?? []).filter(({ incarnation }) => incarnation !== this.#joined.incarnation);
@@ -249,7 +247,7 @@ class LockspaceClient implements Lockspace {
   #stop(error: MdError): void {
     if (this.#end !== null) return;
     this.#end = error;
-    this.#options.leaseSink(0);
+    this.#options.leaseSink(0, 0);
     this.#timer?.cancel();
     this.#reconnected?.stop();
     this.#firstRenewal.resolve(true);

@@ -63,10 +63,12 @@ export interface LockspaceListener {
 }
 
 /**
- * Where the lease deadline goes: memory that the data plane reads before each write. Milliseconds of `Clock.now`.
- * No write may be issued at or past it. Called at each renewal with a later value; with 0 when fenced or left.
+ * Where the lease goes: memory that the data plane looks at. Milliseconds of `Clock.now`. No write may be issued at or
+ * past `writeUntilMs`. Nothing may be answered from a disk at or past `readUntilMs`: by then others may have gone on
+ * without us, and what we know of the mirrors may be wrong. Called at each renewal with later values; with 0 and 0 when
+ * fenced or left.
  */
-export type LeaseSink = (deadlineMs: number) => void;
+export type LeaseSink = (writeUntilMs: number, readUntilMs: number) => void;
 
 export interface Lockspace {
   readonly name: string;

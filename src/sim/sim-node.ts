@@ -140,9 +140,9 @@ export class SimNode {
           lease: { leaseMs: this.#options.leaseMs },
           env,
           listener: observeListener(listener, world, life),
-          leaseSink: (deadline) => {
+          leaseSink: (deadline, readUntil) => {
             process.leaseDeadline = deadline;
-            lease(deadline);
+            lease(deadline, readUntil);
           },
         });
         world.emit({ type: "joined", life, slot: lockspace.slot });

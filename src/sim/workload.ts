@@ -87,14 +87,16 @@ export class Workload {
     for (let sector = lo; data !== null && sector < hi; sector++) {
       stampSector(data.subarray((sector - lo) * SECTOR_SIZE, (sector - lo + 1) * SECTOR_SIZE), id, sector);
     }
+    // Of a node that is evicted already nothing may happen: neither a landing nor an acknowledgement.
     const evicted = this.#evicted.has(port.life);
     const begin = (): void => {
+      if (evicted) return;
       this.#reservations.set(id, { life: port.life, lo, hi });
       this.#model.beginWrite(id, port.life, lo, hi, zero ? 0 : id);
     };
     const finish = (errno: number): void => {
       this.#reservations.delete(id);
-      if (errno === 0 && evicted) this.#world.violation(`${port.life} acknowledges a write made after its eviction`);
+      if (errno === 0 && evicted) this.#world.violation(`${port.life} acknowledges a write begun after its eviction`);
       if (errno === 0) this.#model.endWrite(id, fua);
       else this.#model.abandonWrite(id);
       done(errno);
