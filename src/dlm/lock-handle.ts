@@ -28,6 +28,10 @@ export class LockHandle implements Lock {
   readonly #options: OpenOptions;
   #mode: LockMode = "NL";
   #pending: Deferred<Grant> | null = null;
+  /** What the conversion that waits asked for. */
+  #wanted: LockMode = "NL";
+  readonly #opened = deferred<LockHandle>();
+  #isOpen = false;
   #closing: Promise<void> | null = null;
   #ended: MdError | null = null;
   #onClosed: () => void = () => {};
@@ -37,6 +41,12 @@ export class LockHandle implements Lock {
     this.lkid = lkid;
     this.#session = session;
     this.#options = options;
+    this.#opened.promise.catch(() => {}); // whoever opens looks at it later
+  }
+
+  /** Resolves when the first completion, of the NL request, has come: the next one belongs to a conversion. */
+  get opened(): Promise<LockHandle> {
+    return this.#opened.promise;
   }
 
   get mode(): LockMode {
@@ -53,6 +63,7 @@ export class LockHandle implements Lock {
 
     const pending = deferred<Grant>();
     this.#pending = pending;
+    this.#wanted = mode;
     // A value is written only where one was given: to publish an old buffer would make an invalid value valid.
     const reads = lvbTransfer(numberOf(this.#mode), numberOf(mode)) === "R";
     const transfer = this.#options.lvb && (reads || lvb !== undefined);
@@ -104,9 +115,16 @@ export class LockHandle implements Lock {
       this.#onClosed();
       return this.#settle({ status: "ecancel", mode: "NL", lvb: null, lvbValid: true });
     }
+    if (!this.#isOpen) {
+      this.#isOpen = true;
+      this.#opened.resolve(this);
+      return Promise.resolve();
+    }
     this.#mode = lockModes[cast.mode] ?? "NL";
     const status = outcomes.get(cast.status);
     assert(status !== undefined, `${this.resource}: completion with ${lockStatusName(cast.status)}`);
+    const right = status !== "granted" || this.#pending === null || this.#mode === this.#wanted;
+    assert(right, `${this.resource}: ${this.#mode} was granted and ${this.#wanted} asked for`);
     return this.#settle({
       status,
       mode: this.#mode,
@@ -133,6 +151,7 @@ export class LockHandle implements Lock {
     this.#mode = "NL";
     this.#pending?.reject(error);
     this.#pending = null;
+    this.#opened.reject(error);
     this.#onClosed();
   }
 }

@@ -8,7 +8,7 @@ const { NOQUEUE, VALBLK, QUECVT, IVVALBLK, CONVDEADLK, NODLCKWT, EXPEDITE, NOQUE
 const { ALTPR, ALTCW } = lockFlag;
 const { DEMOTED, VALNOTVALID, ALTMODE } = statusFlag;
 
-export const NONE: ModeNumber = -1;
+const NONE: ModeNumber = -1;
 const NL = 0;
 const CW = 2;
 const PR = 3;

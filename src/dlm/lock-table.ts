@@ -32,7 +32,7 @@ import { checkConvert, checkRequest, checkUnlock, quecvtAllowed } from "./lock-v
 import type { TableMember } from "./table-member.ts";
 
 /** Answers kept per member for repeated calls. */
-export const REPLY_RING = 64;
+const REPLY_RING = 64;
 /** Above this many events unread they are dropped; the member finds a gap, and is not alive anyway. */
 const MAILBOX_LIMIT = 10_000;
 

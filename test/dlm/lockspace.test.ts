@@ -1,37 +1,10 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { MdError } from "../../src/base/md-error.ts";
-import type { LockCall, LockReply, LockspaceId } from "../../src/dlm/lock-call.ts";
+import type { LockMaster } from "../../src/dlm/lock-master.ts";
 import { LVB_SIZE } from "../../src/dlm/lockspace.ts";
 import { MemoryLockMaster } from "../../src/dlm/memory-lock-master.ts";
+import { Cable } from "../support/cable.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { envOf, joinRecorded, type RecordedNode } from "../support/lockspace-node.ts";
-
-/** Breaks the way to the server, before or after the call is executed. */
-class Cable extends MemoryLockMaster {
-  state: "up" | "no request" | "no reply" | "silent" = "up";
-  calls: LockCall[] = [];
-  server: MemoryLockMaster;
-
-  constructor(server: MemoryLockMaster) {
-    super();
-    this.server = server;
-  }
-
-  override async call(lockspace: LockspaceId, call: LockCall): Promise<LockReply> {
-    this.calls.push(call);
-    if (this.state === "silent") return new Promise(() => {});
-    if (this.state === "no request") throw new MdError("E_LOCK_SERVICE_LOST", "cut");
-    const reply = await this.server.call(lockspace, call);
-    if (this.state === "no reply") throw new MdError("E_LOCK_SERVICE_LOST", "cut");
-    return reply;
-  }
-
-  override watch(...args: Parameters<MemoryLockMaster["watch"]>) {
-    return this.server.watch(args[0], args[1], (events) => {
-      if (this.state === "up") args[2](events);
-    });
-  }
-}
 
 const block = (text: string): Uint8Array => {
   const lvb = new Uint8Array(LVB_SIZE);
@@ -51,7 +24,7 @@ describe("a lockspace", () => {
     server = new MemoryLockMaster();
   });
 
-  const join = async (node: string, more: Parameters<typeof joinRecorded>[3] = {}, master = server) => {
+  const join = async (node: string, more: Parameters<typeof joinRecorded>[3] = {}, master: LockMaster = server) => {
     let joined: RecordedNode | null = null;
     let failure: unknown = null;
     joinRecorded(master, envOf(clock, ++joins), node, more).then(
