@@ -15,7 +15,7 @@ export const exitTable: readonly (readonly [string, string])[] = [
 ];
 
 export const EXIT_PARTIAL = 8;
-const EXIT_BUG = 70;
+export const EXIT_BUG = 70;
 export const EXIT_INTERRUPTED = 130;
 
 const exitOf: Readonly<Record<MdErrorCode, number>> = {

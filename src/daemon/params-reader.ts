@@ -41,6 +41,13 @@ export class ParamsReader {
     return this.#count(name, this.#take(name), least, most);
   }
 
+  /** With fractions. */
+  quantity(name: string, least: number, most: number): number {
+    const value = this.#take(name);
+    if (typeof value === "number" && value >= least && value <= most) return value;
+    return this.#refuse(name, `a number from ${least} to ${most}`);
+  }
+
   countOrNull(name: string, least: number, most: number): number | null {
     const value = this.#take(name);
     return value === null || value === undefined ? null : this.#count(name, value, least, most);

@@ -81,6 +81,49 @@ export const serviceVerbs: readonly VerbSpec[] = [
     ],
   },
   {
+    name: "dashboard",
+    summary: "full-screen view of the cluster",
+    operands: "",
+    options: [
+      { name: "once", help: "one frame as plain text" },
+      { name: "size", value: "COLSxROWS", help: "of that frame (the terminal's, else 80x24)" },
+      { name: "refresh", value: "DUR", help: "how often it is drawn again (1s)" },
+    ],
+    examples: [
+      { command: "mdctl dashboard", text: "q quits" },
+      { command: "mdctl dashboard --once --size=120x40", text: "for a report" },
+    ],
+  },
+  {
+    name: "demo",
+    summary: "two nodes, one mirror, a killed node, on this host in a temporary directory",
+    operands: "",
+    options: [
+      { name: "lock-server", value: "URL", help: "use this Redis instead of a lock server of its own" },
+      { name: "no-dashboard", help: "tell the story only" },
+    ],
+    examples: [
+      { command: "mdctl demo", text: "needs no root and no disk" },
+      { command: "mdctl demo --lock-server=redis://127.0.0.1:6379", text: "with Redis" },
+    ],
+  },
+  {
+    name: "simulate",
+    summary: "the real cluster code in a simulated world, from a seed",
+    operands: "",
+    options: [
+      { name: "seed", value: "N", help: "same seed, same run (random)" },
+      { name: "nodes", value: "N", help: "1 to 4" },
+      { name: "steps", value: "N", help: "events to simulate" },
+      { name: "count", value: "N", help: "seeds, one after the other (1)" },
+      { name: "trace", value: "LINES", help: "of the trace to show after a failure" },
+    ],
+    examples: [
+      { command: "mdctl simulate --seed=1 --nodes=3", text: "one cluster" },
+      { command: "mdctl simulate --count=100", text: "a hundred" },
+    ],
+  },
+  {
     name: "help",
     summary: "this, or the help of a verb",
     operands: "[VERB]",

@@ -7,7 +7,7 @@ const SHORTEST = 100;
 
 /** Sends the status at once, and from then on whenever it is not what was sent last. */
 export const watch: Method<"watch"> = {
-  read: (reader) => ({ intervalSeconds: reader.count("intervalSeconds", 0, 3600) }),
+  read: (reader) => ({ intervalSeconds: reader.quantity("intervalSeconds", 0, 3600) }),
   run: async ({ intervalSeconds }, { daemon, emit, signal }) => {
     let last = "";
     while (!signal.aborted) {

@@ -1,0 +1,5 @@
+#!/usr/bin/env node
+import { entry } from "./entry.mjs";
+
+const { main } = await entry("daemon/main");
+await main(process.argv.slice(2));

@@ -1,0 +1,173 @@
+import { existsSync } from "node:fs";
+import { basename, resolve } from "node:path";
+import { assert } from "../../base/assert.ts";
+import { MdError } from "../../base/md-error.ts";
+import type { CreateParams, Finding } from "../../daemon/control-api.ts";
+import { isArrayDesignator, isPlainName, lastPart } from "../array-designator.ts";
+import type { Command, CommandContext } from "../command.ts";
+import type { Invocation } from "../invocation.ts";
+import { parseCount, parseSize } from "../parse-size.ts";
+import { sizeText } from "../render/size-text.ts";
+import { newMemberPath } from "./member-path.ts";
+
+/** Refuses what cannot be, asks the one question that may be needed, and has the daemon do it. */
+export const create: Command = async (invocation, context) => {
+  const params = readCreate(invocation, context);
+  const { data } = await withQuestion(context, (run) =>
+    context.request("create", { ...params, run: params.run || run }),
+  );
+  if (data.array === null) {
+    const lines = data.changes.map(({ target, what }) => `would write ${what} of ${target}`);
+    return { data, text: `${lines.join("\n")}\n` };
+  }
+  const { array } = data;
+  context.note(
+    `creating ${array.name}: raid1, ${array.members.length} members, clustered for ${array.nodesMax} nodes, cluster ${array.homeCluster}`,
+  );
+  for (const { path, sizeBytes } of array.members) {
+    if (path !== null && sizeBytes !== null) context.note(`  ${path}  ${sizeText(sizeBytes)}`);
+  }
+  const resync = array.sync.status === "none" ? "" : `, resync ${sizeText(array.sizeBytes)} running`;
+  context.note(`array ${array.path} started${resync}`);
+  if (array.mapping !== null) context.note(`exported on ${array.mapping.uri}`);
+  if (resync !== "") context.note(`  follow: mdctl wait ${array.name}   other nodes: mdctl assemble ${array.name}`);
+  return { data, text: "" };
+};
+
+/** Runs `attempt`; when it is refused for want of an answer, asks, and runs it once more with the answer. */
+export async function withQuestion<T>(context: CommandContext, attempt: (run: boolean) => Promise<T>): Promise<T> {
+  try {
+    return await attempt(false);
+  } catch (error) {
+    if (!(error instanceof MdError) || error.code !== "E_CONFIRM") throw error;
+    const findings = (error.details["findings"] ?? []) as readonly Finding[];
+    for (const { text } of findings) context.note(text);
+    const answer = await context.ask("Continue creating array");
+    if (answer === true) return attempt(true);
+    throw error;
+  }
+}
+
+export function readCreate(invocation: Invocation, context: CommandContext): CreateParams {
+  const { array, members } = arrayAndMembers(invocation, context.cwd);
+  checkLevel(invocation.value("level"));
+  checkKind(invocation);
+  const real = members.map((member) => (member === "missing" ? null : newMemberPath(member, context.cwd)));
+  checkCounts(invocation, real.length);
+  if (real.every((member) => member === null)) throw new MdError("E_USAGE", "at least one member must be real");
+  const number = (option: string, least: number, most: number): number | null => {
+    const text = invocation.value(option);
+    return text === null ? null : parseCount(option, text, least, most);
+  };
+  const size = (option: string): number | null => {
+    const text = invocation.value(option);
+    return text === null || text === "max" ? null : parseSize(option, text);
+  };
+  const nodes = number("nodes", 0, 1024);
+  if (nodes !== null && nodes < 2)
+    throw new MdError("E_VALUE", `a clustered array needs at least 2 nodes, got ${nodes}`);
+  return {
+    name: invocation.value("name") ?? array,
+    level: 1,
+    members: real,
+    nodes,
+    homeCluster: invocation.value("home-cluster") ?? invocation.value("cluster"),
+    homehost: invocation.value("homehost"),
+    bitmapChunkBytes: size("bitmap-chunk"),
+    flushSeconds: number("delay", 1, 65_535),
+    sizeBytes: size("size"),
+    dataOffsetBytes: size("data-offset"),
+    uuid: invocation.value("uuid"),
+    assumeClean: invocation.has("assume-clean"),
+    run: invocation.has("run"),
+    force: invocation.has("force"),
+    readOnly: invocation.has("readonly"),
+    fileMembers: invocation.has("file-members"),
+    map: !invocation.has("no-map"),
+    dryRun: invocation.has("dry-run"),
+  };
+}
+
+function arrayAndMembers(invocation: Invocation, cwd: string): { array: string | null; members: readonly string[] } {
+  const { operands, spelling } = invocation;
+  const [first] = operands;
+  if (first === undefined) throw new MdError("E_USAGE", "no members are given", { hint: "mdctl create --help" });
+  const isArray = spelling === "option" || isArrayName(first, cwd);
+  const array = isArray ? lastPart(first) : null;
+  const members = isArray ? operands.slice(1) : operands;
+  assert(members.length + (isArray ? 1 : 0) === operands.length, "every operand is the array or a member");
+  if (members.length === 0) throw new MdError("E_USAGE", `no members are given for ${basename(first)}`);
+  return { array, members };
+}
+
+/** In the verb spelling ARRAY may be left out: what is there already, or is a path, is a member. */
+function isArrayName(word: string, cwd: string): boolean {
+  if (word === "missing" || existsSync(resolve(cwd, word))) return false;
+  return isArrayDesignator(word) || isPlainName(word);
+}
+
+function checkLevel(level: string | null): void {
+  if (level === null) throw new MdError("E_USAGE", "a RAID level is needed to create an array", { hint: "--level=1" });
+  if (["1", "raid1", "mirror"].includes(level)) return;
+  const name = /^\d+$/.test(level) ? `raid${level}` : level;
+  if (name === "raid10") {
+    throw new MdError("E_LEVEL_UNSUPPORTED", "level raid10 is not available in this version; raid1 is");
+  }
+  throw new MdError("E_LEVEL_UNSUPPORTED", `level ${name} is not supported; mdctl does raid1 and raid10`);
+}
+
+/** What only other kinds of arrays have. */
+function checkKind(invocation: Invocation): void {
+  const bitmap = invocation.value("bitmap");
+  if (bitmap !== null && bitmap !== "clustered") {
+    throw new MdError("E_CLUSTER_ONLY", `bitmap ${bitmap} is not possible: only clustered arrays are made`, {
+      hint: "--bitmap=clustered",
+    });
+  }
+  if (bitmap === null && !invocation.has("cluster") && !invocation.has("home-cluster")) {
+    throw new MdError("E_CLUSTER_ONLY", "only clustered arrays are made", {
+      why: "arrays of a single host are the business of mdadm",
+      hint: "add --cluster",
+    });
+  }
+  const metadata = invocation.value("metadata");
+  if (metadata !== null && metadata !== "1.2") {
+    throw new MdError("E_METADATA_UNSUPPORTED", `metadata ${metadata} is not possible: clustered arrays have 1.2`);
+  }
+  if (invocation.has("write-mostly")) {
+    throw new MdError("E_USAGE", "write-mostly is not possible with a clustered bitmap");
+  }
+  for (const option of ["chunk", "layout"]) {
+    if (invocation.value(option) !== null) throw new MdError("E_USAGE", `--${option} is for raid10`);
+  }
+  const frontend = invocation.value("frontend") ?? "auto";
+  if (!["auto", "nbd"].includes(frontend)) {
+    throw new MdError("E_VALUE", `frontend: ${frontend} is not available; nbd is`);
+  }
+  const cluster = invocation.value("cluster");
+  const home = invocation.value("home-cluster");
+  if (cluster !== null && home !== null && cluster !== home) {
+    throw new MdError("E_USAGE", `--cluster=${cluster} and --home-cluster=${home} contradict each other`);
+  }
+}
+
+function checkCounts(invocation: Invocation, members: number): void {
+  const spares = Number(invocation.value("spare-devices") ?? 0);
+  if (spares !== 0)
+    throw new MdError("E_VALUE", "spares are added after the creation", { hint: "mdctl add ARRAY DEVICE" });
+  const text = invocation.value("raid-devices");
+  if (text === null) return;
+  const disks = parseCount("raid-devices", text, 1, 1920);
+  const were = members === 1 ? "member was" : "members were";
+  if (disks > members) {
+    throw new MdError(
+      "E_USAGE",
+      `raid-devices is ${disks} but ${members} ${were} given; add a member or the word 'missing'`,
+    );
+  }
+  if (disks < members) {
+    throw new MdError("E_USAGE", `raid-devices is ${disks} and spare-devices 0 but ${members} ${were} given`, {
+      hint: `-n${members}`,
+    });
+  }
+}

@@ -1,0 +1,15 @@
+import { resolve } from "node:path";
+import { MdError } from "../../base/md-error.ts";
+import { parseDuration } from "../../daemon/parse-duration.ts";
+import { runLockd } from "../../daemon/run-lockd.ts";
+import type { Command } from "../command.ts";
+
+const DEFAULT_LOCKD_SOCKET = "/run/mdctl/lockd.sock";
+
+export const lockd: Command = async (invocation, { cwd }) => {
+  const socketPath = resolve(cwd, invocation.value("socket") ?? DEFAULT_LOCKD_SOCKET);
+  const linger = invocation.value("linger");
+  const served = await runLockd({ socketPath, lingerMs: linger === null ? null : parseDuration("linger", linger) });
+  if (!served) throw new MdError("E_DAEMON", `another lock server listens on ${socketPath}`);
+  return { data: null, text: "", streamed: true };
+};

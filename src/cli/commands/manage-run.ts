@@ -1,0 +1,66 @@
+import { assert } from "../../base/assert.ts";
+import { MdError } from "../../base/md-error.ts";
+import type { ManageData, ManageOpName } from "../../daemon/control-api.ts";
+import { errorOf } from "../../daemon/control-client.ts";
+import type { CommandContext, CommandResult } from "../command.ts";
+import type { Invocation } from "../invocation.ts";
+import type { ManageStep, ManageSteps } from "../manage-operations.ts";
+import { memberPath, newMemberPath } from "./member-path.ts";
+
+const words: Record<ManageOpName, string> = { add: "added", fail: "set faulty", remove: "hot removed" };
+const EXIT_UNCHANGED = 2;
+
+/** Has the daemon carry the steps out, and tells of each as mdadm does. */
+export async function runSteps(
+  read: ManageSteps,
+  invocation: Invocation,
+  context: CommandContext,
+): Promise<CommandResult> {
+  const { array, steps } = await resolved(read, context);
+  assert(
+    steps.length + (array === null ? 0 : 1) === invocation.operands.length,
+    "every operand is the array or a member",
+  );
+  const ops = steps.map((step) => ({ op: operationOf(step), member: pathOf(step, context.cwd) }));
+  const { data } = await context.request("manage", { array, ops });
+  for (const { op, member, result } of data.ops) {
+    if (result === "done")
+      context.note(`${words[op]} ${member} ${op === "fail" ? "in" : op === "add" ? "to" : "from"} ${data.array}`);
+  }
+  const failed = data.ops.find(({ result }) => result === "failed");
+  if (failed?.error != null) throw failure(data, errorOf(failed.error));
+  const unchanged = data.changes.length === 0;
+  return { data, text: "", exitCode: invocation.has("test") && unchanged ? EXIT_UNCHANGED : 0 };
+}
+
+/** A plain word in front of the members is the array if the daemon knows one of that name. */
+async function resolved(read: ManageSteps, context: CommandContext): Promise<ManageSteps> {
+  if (read.ambiguous === null) return read;
+  const { data } = await context.request("status", {});
+  if (!data.arrays.some(({ name }) => name === read.ambiguous)) return read;
+  return { array: read.ambiguous, ambiguous: null, steps: read.steps.slice(1) };
+}
+
+function operationOf({ op, flags, member }: ManageStep): ManageOpName {
+  if (flags.includes("write-mostly") || flags.includes("failfast")) {
+    throw new MdError("E_USAGE", `${flags.join(", ")} is not possible with a clustered bitmap: ${member}`);
+  }
+  if (op === "add" || op === "fail" || op === "remove") return op;
+  if (op === "re-add") throw new MdError("E_USAGE", "re-add is not available in this version", { hint: "--add" });
+  throw new MdError("E_USAGE", `${op} is not available in this version`);
+}
+
+const pathOf = ({ op, member }: ManageStep, cwd: string): string =>
+  op === "add" ? newMemberPath(member, cwd) : memberPath(member, cwd);
+
+/** Code 8 when something was done before; the error itself when nothing was. */
+function failure(data: ManageData, error: MdError): MdError {
+  const { code, message, why, hint, details } = error;
+  const done = data.ops.filter(({ result }) => result === "done").length;
+  const options = { ...(why === null ? {} : { why }), ...(hint === null ? {} : { hint }) };
+  if (done === 0) return new MdError(code, message, { ...options, details: { ...details, data } });
+  return new MdError("E_PARTIAL", `${message} (${done} of ${data.ops.length} operations were done before)`, {
+    ...options,
+    details: { ...details, data },
+  });
+}

@@ -1,0 +1,141 @@
+import { humanSize, timeText } from "../../array/mdadm-text.ts";
+import type { ArrayInfo, BitmapSlot, Member, NodeInfo, Sync } from "../../daemon/control-api.ts";
+import { durationText } from "./duration-text.ts";
+import { safeText } from "./safe-text.ts";
+import { etaText, percentText } from "./sync-text.ts";
+
+interface DetailOptions {
+  readonly devices: boolean;
+  /** Seconds to add to UTC at that moment. */
+  readonly utcOffset: (seconds: number) => number;
+}
+
+const LABEL = 18;
+const field = (label: string, value: string | number): string => `${label.padStart(LABEL)} : ${value}`;
+
+/** `mdctl detail`: mdadm's fields in mdadm's order, and what a cluster adds. */
+export function detailText(array: ArrayInfo, { devices, utcOffset }: DetailOptions): readonly string[] {
+  const time = (text: string): string => {
+    const seconds = Date.parse(text) / 1000;
+    return timeText(Math.floor(seconds) + utcOffset(seconds));
+  };
+  const kib = (bytes: number): string => `${Math.floor(bytes / 1024)}${humanSize(BigInt(bytes))}`;
+  return [
+    `${safeText(array.path)}:`,
+    field("Version", array.metadata),
+    field("Creation Time", time(array.createdAt)),
+    field("Raid Level", array.level),
+    field("Array Size", kib(array.sizeBytes)),
+    field("Used Dev Size", kib(array.usedDevBytes)),
+    field("Raid Devices", array.raidDevices),
+    field("Total Devices", array.totalDevices),
+    field("Persistence", "Superblock is persistent"),
+    "",
+    field("Intent Bitmap", "Internal(Clustered)"),
+    "",
+    field("Update Time", time(array.updatedAt)),
+    field("State", stateText(array)),
+    field("Active Devices", array.activeDevices),
+    field("Working Devices", array.workingDevices),
+    field("Failed Devices", array.failedDevices),
+    field("Spare Devices", array.spareDevices),
+    "",
+    field("Consistency Policy", array.consistency),
+    ...syncLines(array.sync),
+    "",
+    field("Name", safeText(`${array.homehost ?? "any"}:${array.name}`)),
+    field("Cluster Name", safeText(array.homeCluster ?? "")),
+    field("UUID", array.uuid),
+    field("Events", array.events),
+    field("Node Slot", `${array.slot} of ${array.nodesMax} (${safeText(array.node)})`),
+    field("IO Ring", safeText(ringText(array))),
+    ...(array.mapping === null ? [] : [field("Exported", safeText(array.mapping.uri))]),
+    ...(devices ? ["", ...memberLines(array.members)] : []),
+    "",
+    ...slotLines(array),
+  ];
+}
+
+const ringText = ({ ring: { kind, about } }: ArrayInfo): string => (about === "" ? kind : `${kind} (${about})`);
+
+function stateText({ state, health, sync }: ArrayInfo): string {
+  const words: string[] = [state];
+  if (health === "degraded") words.push("degraded");
+  if (health === "failed") words.push("FAILED");
+  const doing = sync.action === "recover" ? "recovering" : sync.action === "resync" ? "resyncing" : null;
+  if (doing !== null && sync.status !== "none") {
+    words.push(sync.status === "running" ? doing : `${doing} (${sync.status.toUpperCase()})`);
+  }
+  return words.join(", ");
+}
+
+function syncLines(sync: Sync): readonly string[] {
+  if (sync.status !== "running" || sync.percent === null) return [];
+  const label = sync.action === "recover" ? "Rebuild Status" : "Resync Status";
+  const parts = [
+    `${percentText(sync.percent)} complete`,
+    etaText(sync),
+    sync.node === null ? "" : `on ${safeText(sync.node)}`,
+  ];
+  return ["", field(label, parts.filter((part) => part !== "").join(", "))];
+}
+
+function memberLines(members: readonly Member[]): readonly string[] {
+  const cell = (value: string | number): string => String(value).padStart(5);
+  const rows = [...members].sort(bySlot).map((member) => {
+    const number = member.number < 0 ? "-" : member.number;
+    const slot = member.slot ?? "-";
+    const numbers = `   ${cell(number)}   ${cell(member.major ?? 0)}    ${cell(member.minor ?? 0)}    ${cell(slot)}     `;
+    return `${numbers} ${memberState(member)}${member.path === null ? "" : `   ${safeText(member.path)}`}`;
+  });
+  return ["    Number   Major   Minor   RaidDevice State", ...rows];
+}
+
+const bySlot = (a: Member, b: Member): number => (a.slot ?? 1e9) - (b.slot ?? 1e9) || a.number - b.number;
+
+function memberState({ role, inSync, flags }: Member): string {
+  switch (role) {
+    case "active":
+      return inSync ? "active sync" : "spare rebuilding";
+    case "faulty":
+      return flags.includes("blocked") ? "faulty blocked" : "faulty";
+    case "missing":
+    case "removed":
+      return "removed";
+    case "spare":
+    case "replacement":
+      return role;
+    default:
+      return role satisfies never;
+  }
+}
+
+function slotLines({ bitmap, nodes, suspended }: ArrayInfo): readonly string[] {
+  if (bitmap === null) return [];
+  const rows = bitmap.slots.map((slot) => {
+    const node = nodes.find(({ name }) => name === slot.node);
+    const range = suspended.find(({ byNode }) => byNode !== null && byNode === slot.node);
+    const gib = (bytes: number): string => (bytes / 1024 ** 3).toFixed(2);
+    const window = range === undefined ? "-" : `${gib(range.loBytes)}-${gib(range.hiBytes)} GiB (${range.reason})`;
+    const cells = [safeText(slot.node ?? "-").padEnd(9), nodeState(slot, node).padEnd(10), dirtyText(slot).padEnd(18)];
+    return `    ${String(slot.slot).padStart(6)}   ${cells.join(" ")} ${lockText(slot).padEnd(13)} ${window}`;
+  });
+  return ["      Slot   Node      State      Bitmap             Lock          Suspended", ...rows];
+}
+
+const nodeState = ({ node }: BitmapSlot, info: NodeInfo | undefined): string => {
+  if (node === null) return "free";
+  if (info?.state === "down")
+    return `down ${info.lastSeenSeconds === null ? "" : durationText(info.lastSeenSeconds)}`.trim();
+  return info?.state ?? "up";
+};
+
+const dirtyText = ({ dirty, bits, state }: BitmapSlot): string =>
+  state === "ok" ? `${dirty ?? "?"} dirty of ${bits}` : `${state}: all of ${bits}`;
+
+const lockText = ({ slot, lock }: BitmapSlot): string =>
+  lock.mode === null ? "free" : `bitmap${String(slot).padStart(4, "0")} ${lock.mode}`;
+
+/** The line that describes the array in a configuration file. */
+export const scanLine = ({ path, uuid, metadata, name, homehost }: ArrayInfo): string =>
+  `ARRAY ${safeText(path)} metadata=${metadata} UUID=${uuid} name=${safeText(`${homehost ?? "any"}:${name}`)}`;

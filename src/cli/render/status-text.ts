@@ -1,0 +1,59 @@
+import { basename } from "node:path";
+import type { ArrayInfo, Member, NodeInfo, StatusData, Sync } from "../../daemon/control-api.ts";
+import { durationText } from "./duration-text.ts";
+import { safeText } from "./safe-text.ts";
+import { sizeText } from "./size-text.ts";
+import { memberLetters, syncText } from "./sync-text.ts";
+
+/** `mdctl status`: is anything wrong, what is going on, what should I do, in this order. */
+export function statusText(data: StatusData): string {
+  const { cluster, arrays, nodes, advice } = data;
+  const count = arrays.length === 1 ? "1 array" : `${arrays.length} arrays`;
+  const first = `${cluster.name ?? "no cluster"}: ${data.verdict.toUpperCase()}, ${cluster.nodesUp} of ${cluster.nodesTotal} nodes, ${count}, lock service ${cluster.lockService}`;
+  const [next] = advice;
+  const last =
+    next === undefined ? "nothing to do" : `next: ${next.text}${next.command === null ? "" : `; then ${next.command}`}`;
+  const name = Math.max(5, ...arrays.map((array) => safeText(array.name).length));
+  const lines = [first, ...arrays.flatMap((array) => arrayLines(array, name)), ...nodes.flatMap(nodeLines), last];
+  return `${lines.map(safeText).join("\n")}\n`;
+}
+
+function arrayLines(array: ArrayInfo, width: number): readonly string[] {
+  const { name, level, sizeBytes, health, state, sync, nodes, members, suspended } = array;
+  const words = [
+    state,
+    ...(health === "optimal" ? [] : [health]),
+    ...(sync.status === "none" ? [] : [syncWords(sync)]),
+  ];
+  const who = nodes.filter((node) => node.state === "up").map((node) => node.name);
+  const line = `${name.padEnd(width)} ${level}   ${sizeText(sizeBytes)}  ${memberLetters(array)}  ${words.join(", ")}    ${who.join(" ")}`;
+  const indent = " ".repeat(width + 1);
+  return [
+    line,
+    ...(sync.status === "running" ? [`${indent}${syncText(sync)}`] : []),
+    ...members.filter(({ role }) => role === "faulty").map((member) => `${indent}${faultyText(member)}`),
+    ...suspended.map(
+      ({ loBytes, hiBytes, byNode }) =>
+        `${indent}${sizeText(loBytes)} to ${sizeText(hiBytes)} suspended${byNode === null ? "" : ` by ${byNode}`}`,
+    ),
+  ];
+}
+
+function syncWords({ action, status, node, waitingFor }: Sync): string {
+  const doing = action === "recover" ? "recovering" : "resyncing";
+  if (status === "running" || status === "remote") return node === null ? doing : `${doing} on ${node}`;
+  return waitingFor === null ? `${action} ${status}` : `${action} ${status} (${waitingFor})`;
+}
+
+function faultyText({ path, serial, number, errors }: Member): string {
+  const name = path === null ? `member ${number}` : basename(path);
+  const disk = serial === null ? "" : ` (serial ${serial})`;
+  return `${name}${disk} is faulty: ${errors.write} write and ${errors.read} read errors here`;
+}
+
+function nodeLines({ name, slot, state, lastSeenSeconds, frozenWhy }: NodeInfo): readonly string[] {
+  const where = slot === null ? "" : `, slot ${slot}`;
+  if (frozenWhy !== null) return [`${name}  frozen${where}: ${frozenWhy}`];
+  if (state === "up") return [];
+  return [`${name}  ${state}${lastSeenSeconds === null ? "" : ` ${durationText(lastSeenSeconds)}`}${where}`];
+}
