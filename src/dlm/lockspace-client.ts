@@ -19,6 +19,8 @@ import { MemberSession } from "./member-session.ts";
 import { MemberWatch } from "./member-watch.ts";
 import { withTimeout } from "./with-timeout.ts";
 
+type Cast = Extract<LockEvent, { readonly type: "cast" }>;
+
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 
 /**
@@ -50,6 +52,8 @@ class LockspaceClient implements Lockspace {
   readonly #session: MemberSession;
   readonly #watch: MemberWatch;
   readonly #locks = new Map<number, LockHandle>();
+  /** By lock id: grants that overtook the reply to the call that asked for them. */
+  readonly #unclaimed = new Map<number, Cast>();
   #members: readonly LockspaceMember[] = [];
   #generation: number;
   #counter = 0;
@@ -116,9 +120,14 @@ class LockspaceClient implements Lockspace {
     const flags = lockFlag.EXPEDITE | (options.lvb ? lockFlag.VALBLK : 0);
     const bast = options.onBast !== undefined;
     const call = { op: "lock", name: resource, mode: 0, flags, bast } as const;
-    // Registered before the events that come with the reply are handled.
+    // Registered before the events that come with the reply are handled. The grant may have come before the reply.
     const register = ({ rc, value }: LockReply): void => {
-      if (rc === lockStatus.OK) this.#locks.set(value, new LockHandle(resource, value, this.#session, options));
+      if (rc !== lockStatus.OK) return;
+      const handle = new LockHandle(resource, value, this.#session, options);
+      this.#locks.set(value, handle);
+      const grant = this.#unclaimed.get(value);
+      this.#unclaimed.delete(value);
+      if (grant !== undefined) void handle.onCast(grant);
     };
     const { rc, value } = await this.#session.request(options.lvb ? { ...call, lvb: "" } : call, register);
     if (rc !== lockStatus.OK) {
@@ -206,7 +215,8 @@ class LockspaceClient implements Lockspace {
       case "cast": {
         const lock = this.#locks.get(event.lkid);
         if (event.status === lockStatus.EUNLOCK) this.#locks.delete(event.lkid);
-        await lock?.onCast(event);
+        if (lock === undefined) this.#unclaimed.set(event.lkid, event);
+        else await lock.onCast(event);
         break;
       }
       case "bast": {

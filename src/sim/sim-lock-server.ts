@@ -17,6 +17,7 @@ export class SimLockServer {
   readonly #world: World;
   #master = new MemoryLockMaster();
   #restarts = 0;
+  #lockspace: LockspaceId | null = null;
   readonly #watches = new Set<Watch>();
   /** Which life has joined as which incarnation. */
   readonly #lives = new Map<string, string>();
@@ -35,6 +36,7 @@ export class SimLockServer {
   async execute(life: string, lockspace: LockspaceId, call: LockCall): Promise<LockReply> {
     if (call.op === "join") this.#lives.set(call.incarnation, life);
     const master = this.#master;
+    this.#lockspace = lockspace;
     const reply = await master.call(lockspace, call);
     if (call.op === "join" || call.op === "evict" || call.op === "leave") {
       const { members = [] } = await master.call(lockspace, { op: "hello" });
@@ -47,6 +49,16 @@ export class SimLockServer {
       }
     }
     return reply;
+  }
+
+  /** Every lock, for people: a line a resource. */
+  async describe(): Promise<readonly string[]> {
+    if (this.#lockspace === null) return [];
+    const { resources = [] } = await this.#master.call(this.#lockspace, { op: "dump" });
+    return resources.map(({ name, locks }) => {
+      const all = locks.map(({ slot, queue, gr, rq }) => `slot ${slot - 1} ${queue} ${gr}${rq < 0 ? "" : `->${rq}`}`);
+      return `${name}: ${all.join(", ")}`;
+    });
   }
 
   watch(lockspace: LockspaceId, member: WatchedMember, deliver: (events: readonly LockEvent[]) => void): Subscription {

@@ -241,6 +241,7 @@ export class Simulation {
       const { sync, state, readBalance, slots } = node?.status() ?? {};
       return `${name}: ${JSON.stringify({ up: process !== null, state, readBalance, sync, slots })}`;
     });
+    states.push(...(await this.server.describe()));
     this.world.violation(`within ${withinMs} ms it does not happen that ${what}\n  ${states.join("\n  ")}`);
   }
 
