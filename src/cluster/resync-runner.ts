@@ -127,6 +127,8 @@ export class ResyncRunner {
       const outcome = await this.#guardedPass(plan);
       if (outcome === "failed") await sleep(this.#context.env.clock, RETRY_MS, this.#stop.signal);
       if (outcome === "finished" && plan.type === "recover") await this.#finishRecovery(plan.numbers);
+      // What is equal now need not stay marked until the lazy clearing comes to it.
+      if (outcome === "finished") await this.#context.engine.send({ type: "flushBitmap" });
       this.#report(plan, outcome);
     }
   }
