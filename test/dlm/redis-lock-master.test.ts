@@ -68,6 +68,22 @@ describe("Redis as lock server", () => {
     await expect(connect(replica.url)).rejects.toMatchObject({ code: "E_VALUE" });
   });
 
+  it("needs few rights once the library is loaded, and says which are missing before", async () => {
+    const server = await start();
+    const rights =
+      "on >pw ~mdlm:* resetchannels -@all +fcall +hget +hset +hdel +hmget +hgetall +hkeys +xadd +xread +xrange +xtrim " +
+      "+xlen +del +info +ping +auth +client|setname +client|no-evict +function|list";
+    await admin(server).call("ACL", "SETUSER", "mdlm", "reset", ...rights.split(" "));
+    const url = `redis://mdlm:pw@127.0.0.1:${server.port}`;
+    await expect(connect(url)).rejects.toMatchObject({ code: "E_PERMISSION" });
+    await connect(server.url); // somebody who may load it
+    const one = await joinRecorded(await connect(url), env, "n1");
+    const lock = await one.lockspace.open("message", { lvb: true });
+    await lock.convert("EX");
+    await lock.convert("CW", { lvb: new Uint8Array(64).fill(1) });
+    await one.lockspace.leave();
+  });
+
   it("loads its library again when somebody has flushed it", async () => {
     const server = await start();
     const master = await connect(server.url);
