@@ -2,11 +2,12 @@ import type { ModeNumber } from "./lock-call.ts";
 import { lockFlag, statusFlag } from "./lock-flags.ts";
 import { lockModes, modesCompatible } from "./lock-mode.ts";
 import { lockStatus } from "./lock-status.ts";
-import { lvbTransfer } from "./lvb-transfer.ts";
+import { lvbOnGrant, lvbOnUnlock } from "./resource-lvb.ts";
+import type { Emit, LockResource, ResourceLock } from "./resource-state.ts";
 
-const { NOQUEUE, VALBLK, QUECVT, IVVALBLK, CONVDEADLK, NODLCKWT, EXPEDITE, NOQUEUEBAST, HEADQUE, NOORDER } = lockFlag;
+const { NOQUEUE, VALBLK, QUECVT, CONVDEADLK, NODLCKWT, EXPEDITE, NOQUEUEBAST, HEADQUE, NOORDER } = lockFlag;
 const { ALTPR, ALTCW } = lockFlag;
-const { DEMOTED, VALNOTVALID, ALTMODE } = statusFlag;
+const { DEMOTED, ALTMODE } = statusFlag;
 
 const NONE: ModeNumber = -1;
 const NL = 0;
@@ -14,62 +15,6 @@ const CW = 2;
 const PR = 3;
 const PW = 4;
 const EX = 5;
-
-/** A lock on one of the three queues of its resource. */
-export interface ResourceLock {
-  readonly lkid: number;
-  readonly slot: number;
-  /** Granted mode, -1 while it waits for its first grant. */
-  gr: ModeNumber;
-  /** Requested mode, -1 when nothing is asked for. */
-  rq: ModeNumber;
-  /** Flags of the last operation. */
-  ex: number;
-  /** Status flags of the last operation. */
-  sb: number;
-  /** Highest mode announced to the holder since its last grant. */
-  hi: ModeNumber;
-  readonly bast: boolean;
-  lvbSeq: number;
-}
-
-/** A resource exists while there is a lock on it. Its value block is opaque text here. */
-export interface LockResource {
-  readonly name: string;
-  granted: ResourceLock[];
-  convert: ResourceLock[];
-  wait: ResourceLock[];
-  lvb: string | null;
-  lvbSeq: number;
-  lvbInvalid: boolean;
-  /** Locks of a dead member were just removed: conversions are granted without order. */
-  recovering: boolean;
-}
-
-export type Notice =
-  | {
-      readonly type: "cast";
-      readonly lock: ResourceLock;
-      readonly status: number;
-      readonly mode: ModeNumber;
-      readonly lvb: string | null;
-    }
-  | { readonly type: "bast"; readonly lock: ResourceLock; readonly mode: ModeNumber };
-
-type Emit = (notice: Notice) => void;
-
-export const emptyResource = (name: string): LockResource => ({
-  name,
-  granted: [],
-  convert: [],
-  wait: [],
-  lvb: null,
-  lvbSeq: 0,
-  lvbInvalid: false,
-  recovering: false,
-});
-
-export const isUnused = (r: LockResource): boolean => r.granted.length + r.convert.length + r.wait.length === 0;
 
 const modes = [NL, 1, CW, PR, PW, EX];
 /** [granted + 1][requested + 1]; no mode is compatible with everything. */
@@ -132,40 +77,6 @@ function grantable(r: LockResource, l: ResourceLock, now: boolean, recover: bool
     l.rq = asked;
   }
   return "no";
-}
-
-/** What the caller reads, or null. */
-function lvbOnGrant(r: LockResource, l: ResourceLock, input: string | null): string | null {
-  const direction = lvbTransfer(l.gr, l.rq);
-  let read: string | null = null;
-  if (direction === "R") {
-    if (!(l.ex & VALBLK) || r.lvb === null) return null;
-    read = r.lvb;
-    l.lvbSeq = r.lvbSeq;
-  } else if (direction === "W") {
-    if (l.ex & IVVALBLK) {
-      r.lvbInvalid = true;
-      return null;
-    }
-    if (!(l.ex & VALBLK)) return null;
-    write(r, l, input);
-  }
-  if (r.lvbInvalid) l.sb |= VALNOTVALID;
-  return read;
-}
-
-function write(r: LockResource, l: ResourceLock, input: string | null): void {
-  if (input === null) return;
-  r.lvb = input;
-  r.lvbSeq += 1;
-  r.lvbInvalid = false;
-  l.lvbSeq = r.lvbSeq;
-}
-
-function lvbOnUnlock(r: LockResource, l: ResourceLock, input: string | null): void {
-  if (l.gr < PW) return;
-  if (l.ex & IVVALBLK) r.lvbInvalid = true;
-  else if (l.ex & VALBLK) write(r, l, input);
 }
 
 function detach(r: LockResource, l: ResourceLock): void {

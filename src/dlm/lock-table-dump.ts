@@ -1,5 +1,5 @@
 import type { LockRecord, MailboxRecord, ResourceRecord } from "./lock-call.ts";
-import type { LockResource, ResourceLock } from "./lock-resource.ts";
+import type { LockResource, ResourceLock } from "./resource-state.ts";
 import type { TableMember } from "./table-member.ts";
 
 export function dumpResource(r: LockResource): ResourceRecord {

@@ -14,29 +14,15 @@ import type {
   UnlockCall,
 } from "./lock-call.ts";
 import { lockFlag } from "./lock-flags.ts";
-import {
-  cancelLock,
-  convertLock,
-  emptyResource,
-  isUnused,
-  type LockResource,
-  type Notice,
-  type ResourceLock,
-  removeLocksOf,
-  requestLock,
-  unlockLock,
-} from "./lock-resource.ts";
+import { cancelLock, convertLock, removeLocksOf, requestLock, unlockLock } from "./lock-resource.ts";
 import { lockStatus } from "./lock-status.ts";
 import { dumpMailbox, dumpResource } from "./lock-table-dump.ts";
 import { checkConvert, checkRequest, checkUnlock, quecvtAllowed } from "./lock-validation.ts";
-import type { TableMember } from "./table-member.ts";
+import { emptyResource, isUnused, type LockResource, type Notice, type ResourceLock } from "./resource-state.ts";
+import { type EventBody, newMember, post, type TableMember, trim } from "./table-member.ts";
 
 /** Answers kept per member for repeated calls. */
 const REPLY_RING = 64;
-/** Above this many events unread they are dropped; the member finds a gap, and is not alive anyway. */
-const MAILBOX_LIMIT = 10_000;
-
-type EventBody = LockEvent extends infer E ? (E extends LockEvent ? Omit<E, "n" | "seq"> : never) : never;
 
 interface Outcome {
   readonly rc: number;
@@ -166,18 +152,7 @@ export class LockTable {
     this.#generation += 1;
     this.#tellAll({ type: "prep" }, touched);
     this.#tellAll({ type: "joined", slot, node: call.node }, touched);
-    this.#members.set(slot, {
-      slot,
-      node: call.node,
-      incarnation: call.incarnation,
-      process: call.process,
-      counter: 0,
-      lastRid: 0,
-      ring: new Map(),
-      sent: 0,
-      acked: 0,
-      events: [],
-    });
+    this.#members.set(slot, newMember(slot, call));
     this.#tellDone(touched);
     return outcome(lockStatus.OK, slot);
   }
@@ -291,9 +266,7 @@ export class LockTable {
     const member = this.#members.get(slot);
     if (member === undefined) return;
     this.#seq += 1;
-    member.sent += 1;
-    if (member.events.length >= MAILBOX_LIMIT) member.events = [];
-    member.events.push({ n: member.sent, seq: this.#seq, ...body });
+    post(member, this.#seq, body);
     touched.add(slot);
   }
 
@@ -342,12 +315,6 @@ export class LockTable {
       events: length === 0 ? [] : [...(member?.events ?? [])],
     };
   }
-}
-
-function trim(member: TableMember, ack: number): void {
-  if (ack <= member.acked) return;
-  member.acked = ack;
-  member.events = member.events.filter(({ n }) => n > ack);
 }
 
 function findLock(resource: LockResource, slot: DlmSlot, lkid: number): ResourceLock | undefined {

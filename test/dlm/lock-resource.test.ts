@@ -1,15 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { lockModes, modesCompatible } from "../../src/dlm/lock-mode.ts";
-import {
-  cancelLock,
-  convertLock,
-  emptyResource,
-  grantPending,
-  type LockResource,
-  type ResourceLock,
-  requestLock,
-  unlockLock,
-} from "../../src/dlm/lock-resource.ts";
+import { cancelLock, convertLock, grantPending, requestLock, unlockLock } from "../../src/dlm/lock-resource.ts";
+import { emptyResource, type LockResource, type ResourceLock } from "../../src/dlm/resource-state.ts";
 
 const ignore = (): void => {};
 const modes = [0, 1, 2, 3, 4, 5];

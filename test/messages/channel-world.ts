@@ -1,16 +1,8 @@
 import { slotNumber } from "../../src/base/units.ts";
 import { lockFlag, statusFlag } from "../../src/dlm/lock-flags.ts";
 import { type LockMode, lockModes } from "../../src/dlm/lock-mode.ts";
-import {
-  cancelLock,
-  convertLock,
-  emptyResource,
-  type LockResource,
-  type Notice,
-  type ResourceLock,
-  removeLocksOf,
-  requestLock,
-} from "../../src/dlm/lock-resource.ts";
+import { cancelLock, convertLock, removeLocksOf, requestLock } from "../../src/dlm/lock-resource.ts";
+import { emptyResource, type LockResource, type Notice, type ResourceLock } from "../../src/dlm/resource-state.ts";
 import {
   type ChannelEffect,
   type ChannelEvent,
