@@ -30,7 +30,11 @@ export async function applyMetadata(
   return () => {
     // If the sender died instead, some node may have missed the message: whoever takes over announces it once more.
     const died = context.node.recovering.some((target) => target.slot === from && target.why === "died");
-    if (!died) void context.members.settle(context.array);
+    if (died) return;
+    context.members.settle(context.array).catch((error: unknown) => {
+      // The data plane is gone, and with it everything that it could do to the member.
+      if (!(error instanceof MdError)) throw error;
+    });
   };
 }
 

@@ -24,6 +24,7 @@ export type JoinLockspace = (request: JoinRequest) => Promise<Lockspace>;
 export type StartEngine = (config: EngineConfig, shared: SharedBlock) => Promise<Engine>;
 
 export interface ClusterNodeOptions {
+  /** All exports are read-only. The node itself still takes over, resyncs and votes. */
   readonly readOnly: boolean;
   /** Start although members are gone that nobody has recorded as gone (and nobody else has the array): `--run`. */
   readonly run: boolean;

@@ -35,6 +35,11 @@ export interface SlotBitmap {
 
 const IDLE_POLL_MS = 50;
 
+/** For commands to a data plane that may have ended already. */
+function ignoreExpected(error: unknown): void {
+  if (!(error instanceof MdError)) throw error;
+}
+
 /**
  * A node's life in one clustered array: what md-cluster is to md. Joins, takes over dead nodes' slots, keeps
  * superblocks and members equal on all nodes, resyncs. The one class that a daemon and a simulator wire up.
@@ -61,7 +66,12 @@ export class ClusterNode {
       await node.#enter();
     } catch (error) {
       await node.stop();
-      throw error;
+      const end = node.#end;
+      if (end === null || end.type === "stopped") throw error;
+      throw new MdError("E_NOT_JOINED", "this node could not become part of the array", {
+        cause: error,
+        why: end.reason,
+      });
     }
     return node;
   }
@@ -135,7 +145,9 @@ export class ClusterNode {
 
   /** Serves the array over NBD; the port for TCP (0 otherwise). */
   async attach(frontEnd: NbdExport): Promise<number> {
-    return (await this.#shell.context.engine.send({ type: "attach", frontEnd })).port;
+    const { engine, deps } = this.#shell.context;
+    const readOnly = frontEnd.readOnly || deps.options.readOnly;
+    return (await engine.send({ type: "attach", frontEnd: { ...frontEnd, readOnly } })).port;
   }
 
   async detach(): Promise<void> {
@@ -189,14 +201,14 @@ export class ClusterNode {
     if (how === "failed") {
       this.#history.add("error", "FAILED", `this node leaves the array: ${reason}`);
       // What it knows is not enough to serve anything.
-      context.engine.send({ type: "quiesce" }).catch(() => {});
+      context.engine.send({ type: "quiesce" }).catch(ignoreExpected);
       void this.#leave({ type: "failed", reason });
       return;
     }
     // Nothing may be written any more, not even to leave in order; the lease has ended in the data plane already.
     context.bus.break(new MdError("E_NOT_JOINED", `this node was declared dead: ${reason}`));
     void this.#shell.runner.stop();
-    context.engine.send({ type: "stop" }).catch(() => {});
+    context.engine.send({ type: "stop" }).catch(ignoreExpected);
     this.#finish({ type: "fenced", reason });
   }
 
@@ -204,7 +216,7 @@ export class ClusterNode {
     if (this.#leaving === null) {
       const { context, runner } = this.#shell;
       context.dispatch({ type: "leave" });
-      this.#leaving = leaveArray(context, runner).then(() => this.#finish(end));
+      this.#leaving = leaveArray(context, runner, end.type === "stopped").then(() => this.#finish(end));
     }
     return this.#leaving;
   }

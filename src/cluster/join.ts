@@ -133,7 +133,8 @@ async function engineConfig(
       bits: own.bits,
       events: array.events,
     },
-    readOnly: options.readOnly,
+    // Read-only is a matter of the exports: takeovers and resyncs write all the same.
+    readOnly: false,
     ring: options.ring,
     queueDepth: options.queueDepth,
     arenaBytes: options.arenaBytes,

@@ -10,14 +10,14 @@ const STEP_MS = 10_000;
 /**
  * A clean end (md-cluster, 11): no more IO, what can be cleared is cleared, and what is left is handed over before our
  * slot is free. Goes on after every failure: a slot that was not handed over is recovered like a dead node's, or by
- * whoever assembles next.
+ * whoever assembles next. Not `orderly`: nothing that is waiting is finished, clients see errors.
  */
-export async function leaveArray(context: NodeContext, runner: ResyncRunner): Promise<void> {
+export async function leaveArray(context: NodeContext, runner: ResyncRunner, orderly: boolean): Promise<void> {
   const { engine, bus, slotLocks, lockspace, noNewDev, resyncLock } = context;
   const step = (what: string, run: () => Promise<unknown>): Promise<void> => attempt(context, what, run);
-  await step("detach", () => engine.send({ type: "detach" }));
+  if (orderly) await step("detach", () => engine.send({ type: "detach" }));
   await step("resync", () => runner.stop());
-  await step("flush", () => engine.send({ type: "flushBitmap" }));
+  if (orderly) await step("flush", () => engine.send({ type: "flushBitmap" }));
   await step("hand-over", () => handOver(context));
   await step("engine", () => engine.send({ type: "stop" }));
   await step("channel", () => bus.close());
