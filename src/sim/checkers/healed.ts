@@ -18,7 +18,7 @@ export function judgeHealed(
     const lost = content.judge(sector, expected);
     if (lost !== null) wrong.push(`${first.path}: ${lost}`);
     for (const leg of legs) {
-      if (leg.versions.current(at).some((byte, i) => byte !== expected[i])) {
+      if (!first.versions.equals(leg.versions, at)) {
         wrong.push(`sector ${sector} differs between ${first.path} and ${leg.path}`);
       }
     }

@@ -82,11 +82,7 @@ export class WriteIntentChecker implements Checker {
     const [first, ...others] = this.#legs;
     if (first === undefined || others.length === 0) return false;
     if (this.#legs.some((disk) => !disk.versions.isSafe(at))) return true;
-    const content = first.versions.current(at);
-    return others.some((disk) => {
-      const copy = disk.versions.current(at);
-      return copy.some((byte, i) => byte !== content[i]);
-    });
+    return others.some((disk) => !first.versions.equals(disk.versions, at));
   }
 
   #isMarked(chunk: number): boolean {
