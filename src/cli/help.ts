@@ -30,13 +30,14 @@ export const exitHelp = (): string => `${exitTable.map(([code, text]) => `${code
 /** `mdctl VERB --help`: examples first, then the options, laid out by yargs from the table that the parser reads. */
 export async function verbHelp(verb: VerbSpec): Promise<string> {
   const { default: yargs } = await import("yargs");
-  const usage = [
+  const heading = [
     `mdctl ${verb.name} ${verb.operands}`.trim(),
-    verb.summary,
+    `  ${verb.summary}`,
     "",
     ...verb.examples.flatMap(({ command, text }) => [`  ${command}`, `      ${text}`]),
-  ].join("\n");
-  const parser = yargs([]).usage(usage).version(false).help(false).wrap(WIDTH).exitProcess(false);
+    "",
+  ];
+  const parser = yargs([]).version(false).help(false).wrap(WIDTH).exitProcess(false);
   const own = new Set(verb.options);
   for (const spec of tableOf(verb.options)) {
     parser.option(spec.name, {
@@ -47,7 +48,7 @@ export async function verbHelp(verb: VerbSpec): Promise<string> {
       skipValidation: true,
     });
   }
-  return `${await parser.getHelp()}\n`;
+  return `${heading.join("\n")}\n${await parser.getHelp()}\n`;
 }
 
 function description({ value, optional, help }: OptionSpec): string {

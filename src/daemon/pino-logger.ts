@@ -77,7 +77,9 @@ class PinoLogger implements Logger {
 /** Strings without credentials, errors as one line. */
 function cleaned(fields: LogFields): Record<string, unknown> {
   const clean: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(fields)) {
+  for (const [name, value] of Object.entries(fields)) {
+    // `node` is who writes the log; whom an event is about is a peer.
+    const key = name === "node" ? "peer" : name;
     if (typeof value === "string") clean[key] = redact(value);
     else if (value instanceof MdError) clean[key] = redact(`${value.code}: ${value.message}`);
     else if (value instanceof Error) clean[key] = redact(value.stack ?? value.message);

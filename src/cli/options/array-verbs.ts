@@ -36,6 +36,7 @@ const create: VerbSpec = {
     fileMembers,
     noMap,
     { name: "frontend", value: "auto|nbd", help: "how to export it (auto)" },
+    { name: "dry-run", help: "show what would be written, write nothing" },
   ],
   examples: [
     { command: "mdctl create --level=1 --cluster /dev/disk/by-id/A /dev/disk/by-id/B", text: "the lowest free mdN" },

@@ -56,7 +56,8 @@ export function detailText(array: ArrayInfo, { devices, utcOffset }: DetailOptio
   ];
 }
 
-const ringText = ({ ring: { kind, about } }: ArrayInfo): string => (about === "" ? kind : `${kind} (${about})`);
+const ringText = ({ ring: { kind, about } }: ArrayInfo): string =>
+  about.startsWith(kind) ? about : `${kind} (${about})`;
 
 function stateText({ state, health, sync }: ArrayInfo): string {
   const words: string[] = [state];

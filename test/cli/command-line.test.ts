@@ -1,0 +1,358 @@
+import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { MdError, type MdErrorCode, mdErrorCodes } from "../../src/base/md-error.ts";
+import { exitStatus } from "../../src/cli/exit-status.ts";
+import { generalHelp, verbHelp } from "../../src/cli/help.ts";
+import { verbs } from "../../src/cli/options/verbs.ts";
+import { runCommandLine } from "../../src/cli/run-command-line.ts";
+import type { CreateParams } from "../../src/daemon/control-api.ts";
+import { arrayInfo, resyncing, statusData } from "../support/array-info.ts";
+import { FakeWorld, type FakeWorldOptions } from "../support/fake-world.ts";
+import { tempDir } from "../support/temp-dir.ts";
+
+async function run(line: string, options: FakeWorldOptions = {}) {
+  const world = new FakeWorld(options);
+  const exitCode = await runCommandLine(
+    line.split(" ").filter((word) => word !== ""),
+    world,
+  );
+  return { exitCode, out: world.out, err: world.err, requests: world.requests, json: () => JSON.parse(world.out) };
+}
+
+const refusing = (code: MdErrorCode, message: string, details = {}): never => {
+  throw new MdError(code, message, { details });
+};
+
+describe("errors of create: the exact first line and the exit status", () => {
+  it.each([
+    ["create --cluster a b", "a RAID level is needed to create an array", 2],
+    ["create --cluster --level=5 a b", "level raid5 is not supported; mdctl does raid1 and raid10", 2],
+    ["create --cluster -l linear a b", "level linear is not supported; mdctl does raid1 and raid10", 2],
+    ["create --cluster -l10 a b", "level raid10 is not available in this version; raid1 is", 2],
+    [
+      "create md0 --cluster -l1 -n3 ./a ./b",
+      "raid-devices is 3 but 2 members were given; add a member or the word 'missing'",
+      2,
+    ],
+    ["create md0 --cluster -l1 -n2 ./a ./b ./c", "raid-devices is 2 and spare-devices 0 but 3 members were given", 2],
+    ["create md0 --cluster -l1 missing missing", "at least one member must be real", 2],
+    ["create md0 --cluster -l1 --nodes=1 ./a ./b", "a clustered array needs at least 2 nodes, got 1", 2],
+    ["create md0 -l1 ./a ./b", "only clustered arrays are made", 2],
+    ["create md0 -l1 -b internal ./a ./b", "bitmap internal is not possible: only clustered arrays are made", 2],
+    ["create md0 -l1 --cluster -e 1.0 ./a ./b", "metadata 1.0 is not possible: clustered arrays have 1.2", 2],
+    ["create md0 -l1 --cluster -W ./a ./b", "write-mostly is not possible with a clustered bitmap", 2],
+    ["create md0 -l1 --cluster --bitmap-chunk=0 ./a ./b", 'bitmap-chunk: "0" is not a size', 2],
+    ["create md0 -l1 --cluster -d zero ./a ./b", 'delay: "zero" is not a whole number from 1 to 65535', 2],
+    ["create md0 -l1 --cluster", "no members are given for md0", 2],
+    ["create", "no members are given", 2],
+  ])("%s", async (line, message, code) => {
+    const { exitCode, out, err } = await run(line);
+    expect(err.split("\n")[0]).toBe(`mdctl: ${message}`);
+    expect(exitCode).toBe(code);
+    expect(out).toBe("");
+  });
+});
+
+describe("other command lines that cannot be", () => {
+  it.each([
+    ["crate", 'unknown verb "crate"'],
+    ["status --frob", "unknown option --frob"],
+    ["stop", "stop needs the name of an array, or --scan"],
+    ["unmap", "unmap needs an array or what map printed"],
+    ["detail md0 md1", 'detail does not take "md1"'],
+    ["assemble", "assemble needs an array, members or --scan"],
+    ["examine", "no devices are given"],
+    ["md0 --re-add sdb", "re-add is not available in this version"],
+    ["md0 --add --write-mostly /dev/sdc", "write-mostly is not possible with a clustered bitmap: /dev/sdc"],
+    ["map md0 --frontend=ublk", "frontend: ublk is not available; nbd is"],
+    ["status --timeout=soon", 'timeout: "soon" is not a duration'],
+  ])("%s", async (line, message) => {
+    const { exitCode, out, err, requests } = await run(line, { daemon: {} });
+    expect(err.split("\n")[0]).toBe(`mdctl: ${message}`);
+    expect([exitCode, out, requests]).toEqual([2, "", []]);
+  });
+});
+
+describe("the user's own lines", () => {
+  const create = (params: CreateParams) => ({
+    array: arrayInfo(params.name ?? "md0", { sync: resyncing }),
+    op: null,
+    changes: [],
+  });
+
+  it("mdctl create --level=1 --cluster A B", async () => {
+    const { exitCode, out, err, requests } = await run(
+      "create --level=1 --cluster /dev/disk/by-id/A /dev/disk/by-id/B",
+      { daemon: { create } },
+    );
+    expect(requests).toEqual([
+      {
+        method: "create",
+        params: expect.objectContaining({
+          name: null,
+          members: ["/dev/disk/by-id/A", "/dev/disk/by-id/B"],
+          homeCluster: null,
+          run: false,
+          map: true,
+        }),
+      },
+    ]);
+    expect([exitCode, out]).toEqual([0, ""]);
+    expect(err).toBe(
+      [
+        "mdctl: creating md0: raid1, 2 members, clustered for 4 nodes, cluster alpha",
+        "mdctl:   /dev/sda  100.00 GiB",
+        "mdctl:   /dev/sdb  100.00 GiB",
+        "mdctl: array /dev/mdctl/md0 started, resync 100.00 GiB running",
+        "mdctl:   follow: mdctl wait md0   other nodes: mdctl assemble md0",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  it("mdctl --add /dev/sdX", async () => {
+    const ops = [{ op: "add" as const, member: "/dev/sdX", error: null, number: 2, perNode: [], as: "spare" as const }];
+    const { exitCode, err, requests } = await run("--add /dev/sdX", {
+      daemon: {
+        manage: () => ({
+          array: "md0",
+          ops: ops.map((op) => ({ ...op, result: "done" as const })),
+          changes: [{ what: "add", target: "/dev/sdX", before: null, after: 2 }],
+        }),
+      },
+    });
+    expect(requests).toEqual([{ method: "manage", params: { array: null, ops: [{ op: "add", member: "/dev/sdX" }] } }]);
+    expect([exitCode, err]).toEqual([0, "mdctl: added /dev/sdX to md0\n"]);
+  });
+
+  it("both spellings of create ask the daemon for the same thing", async () => {
+    const verb = await run("create data --level=raid1 --cluster --nodes=8 /dev/x /dev/y", { daemon: { create } });
+    const option = await run("-C /dev/md/data -l1 -n2 -b clustered --nodes 8 /dev/x /dev/y", { daemon: { create } });
+    expect(option.requests).toEqual(verb.requests);
+  });
+});
+
+describe("the one question", () => {
+  const findings = [{ path: "/dev/x", text: '/dev/x contains an ext2/3/4 filesystem "data"' }];
+  const create = ({ run: go }: CreateParams) =>
+    go
+      ? { array: arrayInfo("md0"), op: null, changes: [] }
+      : refusing("E_CONFIRM", '/dev/x contains an ext2/3/4 filesystem "data"', { findings });
+  const daemon = { create };
+  const line = "create md0 -l1 --cluster /dev/x /dev/y";
+
+  it("is not asked without a terminal: exit 3, and nothing is changed", async () => {
+    const { exitCode, err, requests } = await run(line, { daemon });
+    expect(exitCode).toBe(3);
+    expect(err).toContain('mdctl: /dev/x contains an ext2/3/4 filesystem "data"\n');
+    expect(requests).toHaveLength(1);
+  });
+
+  it.each([
+    ["y", 0],
+    ["yes", 0],
+    ["n", 3],
+    ["", 3],
+  ])("at a terminal the answer %j gives exit %i", async (answer, code) => {
+    const { exitCode, err } = await run(line, { daemon, terminal: true, typed: [answer] });
+    expect(exitCode).toBe(code);
+    expect(err).toContain("Continue creating array [y/N]? ");
+    expect(err.includes("assuming no.")).toBe(code === 3);
+  });
+
+  it("is answered by --yes, by --run, by y on a pipe in the option spelling; never asked with --no-input", async () => {
+    expect((await run(`${line} --yes`, { daemon })).exitCode).toBe(0);
+    expect((await run(`${line} --run`, { daemon })).exitCode).toBe(0);
+    const option = "--create md0 -l1 -b clustered -n2 /dev/x /dev/y";
+    expect((await run(option, { daemon, typed: ["y"] })).exitCode).toBe(0);
+    expect((await run(option, { daemon })).exitCode).toBe(3);
+    expect((await run(`${line} --no-input`, { daemon, terminal: true, typed: ["y"] })).exitCode).toBe(3);
+    expect((await run(line, { daemon, terminal: true, typed: ["y"], env: { MDCTL_NO_INPUT: "1" } })).exitCode).toBe(3);
+  });
+});
+
+describe("--json", () => {
+  it("prints one document for success", async () => {
+    const { exitCode, out, err, json } = await run("status --json", {
+      daemon: { status: () => statusData([arrayInfo("md0")]) },
+    });
+    expect([exitCode, err]).toEqual([0, ""]);
+    expect(out.endsWith("}\n") && out.trimEnd().includes("\n")).toBe(false);
+    expect(json()).toMatchObject({
+      schema: "mdctl/1",
+      command: "status",
+      ok: true,
+      exitCode: 0,
+      time: "2026-11-20T10:03:20.000Z",
+      node: "n1",
+      cluster: "alpha",
+      warnings: [],
+      error: null,
+      data: { verdict: "ok" },
+    });
+  });
+
+  it("prints one document for a failure, too, with the exit status that the process has", async () => {
+    const { exitCode, err, json } = await run("--detail md7 --json", {
+      daemon: { detail: () => refusing("E_ARRAY_NOT_ACTIVE", "md7 is not assembled on this node") },
+    });
+    expect([exitCode, err]).toEqual([4, ""]);
+    expect(json()).toMatchObject({
+      command: "detail",
+      ok: false,
+      exitCode: 4,
+      data: null,
+      error: { code: "E_ARRAY_NOT_ACTIVE", message: "md7 is not assembled on this node", hint: null },
+    });
+  });
+
+  it("prints one document when the command line itself cannot be read", async () => {
+    const { exitCode, json } = await run("create --json --lefel=1 a b");
+    expect(exitCode).toBe(2);
+    expect(json()).toMatchObject({
+      command: "create",
+      exitCode: 2,
+      error: { code: "E_UNKNOWN_OPTION", hint: "--level" },
+    });
+    expect((await run("frob --json=pretty")).json()).toMatchObject({ ok: false, error: { code: "E_USAGE" } });
+    expect((await run("frob", { env: { MDCTL_FORMAT: "json" } })).json()).toMatchObject({ ok: false });
+  });
+
+  it("prints a stream as one document a line", async () => {
+    const { out } = await run("events --json", { daemon: { events: () => ({ events: [] }) } });
+    expect(out.trim().split("\n")).toHaveLength(1);
+  });
+
+  it("says the same name for both spellings", async () => {
+    const daemon = { detail: () => ({ array: arrayInfo("md0") }) };
+    expect((await run("detail md0 --json", { daemon })).json()).toEqual(
+      (await run("-D md0 --json", { daemon })).json(),
+    );
+  });
+});
+
+describe("exit status", () => {
+  it("is known for every code", () => {
+    for (const code of mdErrorCodes) expect(exitStatus(code), code).toBeGreaterThan(0);
+  });
+
+  it.each([
+    [{}, 0],
+    [{ health: "degraded" as const, degradedBy: 1 }, 1],
+    [{ health: "failed" as const, degradedBy: 2 }, 2],
+    [{ health: "unknown" as const }, 4],
+    // Slots count, not the members that happen to be listed as failed.
+    [{ health: "optimal" as const, degradedBy: 1 }, 1],
+  ])("detail --test of %j is %i", async (overrides, code) => {
+    const daemon = { detail: () => ({ array: arrayInfo("md0", overrides) }) };
+    expect((await run("detail --test", { daemon })).exitCode).toBe(code);
+  });
+
+  it("is that of the worst array for status --test", async () => {
+    const arrays = [arrayInfo("md0"), arrayInfo("md1", { health: "degraded", degradedBy: 1 })];
+    const daemon = { status: () => statusData(arrays) };
+    expect((await run("status --test", { daemon })).exitCode).toBe(1);
+    expect((await run("status", { daemon })).exitCode).toBe(0);
+  });
+
+  it("of wait with nothing to wait for is 1 in the option spelling, as with mdadm, and 0 in the verb spelling", async () => {
+    const daemon = { wait: () => ({ arrays: ["md0"], waited: false }) };
+    expect((await run("--wait md0", { daemon })).exitCode).toBe(1);
+    expect((await run("wait md0", { daemon })).exitCode).toBe(0);
+  });
+
+  it("is 8 when some operations were done before one failed, and that of the error when none was", async () => {
+    const op = { op: "fail" as const, member: "sdb", as: null, number: 1, perNode: [] };
+    const error = {
+      code: "E_LAST_COPY" as const,
+      message: "sda is the last good copy",
+      hint: null,
+      details: {},
+      causes: [],
+    };
+    const failed = { ...op, member: "sda", result: "failed" as const, error };
+    const done = { ...op, result: "done" as const, error: null };
+    const manage = (ops: (typeof failed | typeof done)[]) => () => ({ array: "md0", ops, changes: [] });
+    const partial = await run("md0 --fail sdb sda --json", { daemon: { manage: manage([done, failed]) } });
+    expect(partial.exitCode).toBe(8);
+    expect(partial.json()).toMatchObject({ error: { code: "E_PARTIAL" }, data: { ops: [{ result: "done" }, {}] } });
+    const none = await run("md0 --fail sda", { daemon: { manage: manage([failed]) } });
+    expect([none.exitCode, none.err]).toEqual([3, "mdctl: sda is the last good copy\n"]);
+  });
+
+  it("of a defect is 70, in one line", async () => {
+    const { exitCode, err } = await run("ping", {
+      daemon: {
+        ping: () => {
+          throw new TypeError("cannot read properties of undefined");
+        },
+      },
+    });
+    expect(exitCode).toBe(70);
+    expect(err.split("\n")[0]).toBe("mdctl: internal error: cannot read properties of undefined");
+    expect(err.trimEnd().split("\n")).toHaveLength(2);
+  });
+});
+
+describe("names from elsewhere", () => {
+  it("never act on a terminal", async () => {
+    const name = "evil\x1b]0;owned\x07\n\u202e";
+    const daemon = { status: () => statusData([arrayInfo(name)]), detail: () => ({ array: arrayInfo(name) }) };
+    for (const line of ["status", "detail", "mdstat", "detail --brief", "detail --export"]) {
+      const { out } = await run(line, { daemon });
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: they must not be there
+      expect(out, line).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f\u202e]/);
+      expect(out, line).toContain("evil");
+    }
+  });
+});
+
+describe("help", () => {
+  it("has at least two examples for every verb, before the options", async () => {
+    for (const verb of verbs) {
+      expect(verb.examples.length, verb.name).toBeGreaterThanOrEqual(2);
+      const text = await verbHelp(verb);
+      const [first] = verb.examples;
+      expect(text.indexOf(first?.command ?? "?"), verb.name).toBeLessThan(text.search(/Options:|Everywhere:/));
+      for (const { name } of verb.options) expect(text, verb.name).toContain(`--${name}`);
+    }
+  });
+
+  it("lists every verb, and shows one with `help VERB`, `VERB --help` and `--help VERB` alike", async () => {
+    for (const { name } of verbs) expect(generalHelp()).toContain(`  ${name} `);
+    const [a, b, c] = await Promise.all([run("help create"), run("create --help"), run("--help create")]);
+    expect([b.out, c.out]).toEqual([a.out, a.out]);
+    expect(a.out).toContain("mdctl create --level=1 --cluster");
+  });
+
+  it("prints the table of exit status", async () => {
+    const { out, exitCode } = await run("--help-exit");
+    expect(exitCode).toBe(0);
+    expect(out).toContain("refused: needs an answer");
+  });
+});
+
+describe("examine needs no daemon", () => {
+  let folder: ReturnType<typeof tempDir>;
+  beforeAll(() => {
+    folder = tempDir("cli");
+  });
+  afterAll(() => folder.remove());
+
+  it("says that a blank file is no member, and leaves it as it is", async () => {
+    const path = join(folder.path, "blank.img");
+    closeSync(openSync(path, "w"));
+    writeFileSync(path, Buffer.alloc(1 << 20, 7));
+    const { exitCode, err } = await run("examine blank.img", { cwd: folder.path });
+    expect(exitCode).toBe(1);
+    expect(err).toMatch(/^mdctl: .*blank\.img.*\n/);
+    expect(readFileSync(path).every((byte) => byte === 7)).toBe(true);
+  });
+
+  it("says that a device does not exist: exit 4", async () => {
+    const { exitCode, json } = await run("-E /nowhere/at/all --json");
+    expect(exitCode).toBe(4);
+    expect(json()).toMatchObject({ command: "examine", error: { code: "E_NO_DEVICE" } });
+  });
+});
