@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { NbdClient } from "../../blockdev/nbd/nbd-client.ts";
 import type { ArrayInfo, HistoryEvent, Mapping } from "../../daemon/control-api.ts";
+import { sleep } from "../../env/clock.ts";
 import { realClock, realRandom } from "../../env/real-env.ts";
 import { firstDifference } from "./compare-members.ts";
 import type { DemoHost } from "./demo-host.ts";
@@ -16,6 +17,11 @@ export const MEMBER_BYTES = 256 * MIB;
 /** The filesystem takes the front of the array, the workload the rest. */
 const IMAGE_BYTES = 96 * MIB;
 const CHUNK_BYTES = MIB;
+/** A bit is cleared two to three of these after its last write (mdadm's default is 5). */
+const FLUSH_SECONDS = 1;
+/** The part of the array that n1 writes when it is killed: what must be copied afterwards, and no more. */
+const WRITTEN_BYTES = 24 * MIB;
+const CLEAN_LIMIT_MS = 20_000;
 const TAKEOVER_LIMIT_MS = 20_000;
 const RESYNC_LIMIT_MS = 30_000;
 const LEASE = "2s";
@@ -39,7 +45,8 @@ export class StepFailed extends Error {
 export async function runDemo(host: DemoHost, tell: Narrator): Promise<DemoFacts> {
   const array = await buildCluster(host, tell);
   const image = await copyFilesystem(host, tell, array.sizeBytes);
-  const { writer, killedAt } = await killUnderLoad(host, tell, array.sizeBytes);
+  await untilClean(host, tell);
+  const { writer, killedAt } = await killUnderLoad(host, tell);
   const takeover = await watchTakeover(host, tell, killedAt);
   await verifyThroughSurvivor(host, tell, image, writer);
   await compareMirrors(host, tell);
@@ -60,6 +67,7 @@ async function buildCluster(host: DemoHost, tell: Narrator): Promise<ArrayInfo> 
       "--level=1",
       "--cluster",
       `--bitmap-chunk=${CHUNK_BYTES / 1024}K`,
+      `--delay=${FLUSH_SECONDS}`,
       "--run",
       "--file-members",
       "--no-map",
@@ -81,7 +89,7 @@ async function buildCluster(host: DemoHost, tell: Narrator): Promise<ArrayInfo> 
 
 async function copyFilesystem(host: DemoHost, tell: Narrator, arrayBytes: number): Promise<Buffer> {
   tell.step("filesystem", "an ext4 image with this project's own sources in it is copied in through n1 over NBD");
-  if (arrayBytes < IMAGE_BYTES * 2) throw new StepFailed(`the array has only ${arrayBytes} bytes`);
+  if (arrayBytes < IMAGE_BYTES + WRITTEN_BYTES) throw new StepFailed(`the array has only ${arrayBytes} bytes`);
   const image = join(host.folder, "filesystem.img");
   const sources = fileURLToPath(new URL("../../../src", import.meta.url));
   await host.run("/sbin/mkfs.ext4", ["-q", "-L", "mdctl-demo", "-d", sources, image, `${IMAGE_BYTES / MIB}M`]);
@@ -94,10 +102,27 @@ async function copyFilesystem(host: DemoHost, tell: Narrator, arrayBytes: number
   return bytes;
 }
 
-async function killUnderLoad(host: DemoHost, tell: Narrator, arrayBytes: number) {
+/** Waits until n1's bits of the copy are cleared, so that those of the killed workload are seen alone. */
+async function untilClean(host: DemoHost, tell: Narrator): Promise<void> {
+  tell.step(
+    "bitmap",
+    "n1's write-intent bits are cleared some seconds after the last write, when all members have flushed",
+  );
+  const deadline = realClock.now() + CLEAN_LIMIT_MS;
+  for (;;) {
+    const { array } = await host.mdctl<{ array: ArrayInfo }>("n1", "detail", "md0");
+    const dirty = array.bitmap?.slots.find(({ slot }) => slot === array.slot)?.dirty ?? null;
+    tell.detail(`${dirty} of ${array.bitmap?.slots[0]?.bits} chunks dirty`);
+    if (dirty === 0) return;
+    if (realClock.now() > deadline) throw new StepFailed("the bits are not cleared");
+    await sleep(realClock, 500);
+  }
+}
+
+async function killUnderLoad(host: DemoHost, tell: Narrator) {
   tell.step("kill", `n1 writes random blocks, ${DEPTH} at a time; then SIGKILL, in the middle of it`);
-  const firstBlock = IMAGE_BYTES / BLOCK_BYTES;
-  const writer = new VerifyingWriter({ firstBlock, blocks: arrayBytes / BLOCK_BYTES - firstBlock }, realRandom);
+  const region = { firstBlock: IMAGE_BYTES / BLOCK_BYTES, blocks: WRITTEN_BYTES / BLOCK_BYTES };
+  const writer = new VerifyingWriter(region, realRandom);
   const stop = new AbortController();
   const client = await connect(host, "n1");
   const load = writer.run(client, DEPTH, stop.signal);
