@@ -1,6 +1,8 @@
 import { assert } from "../../base/assert.ts";
 
 const PAGE = 4096;
+/** A buffer of so many pages is small however small the pool is. */
+const SMALL_PAGES = 16;
 
 /**
  * Transfer buffers out of one region of the arena, in whole pages, with the page before the data for a reply's header:
@@ -41,7 +43,7 @@ export class BufferPool {
   take(bytes: number): number {
     const pages = BufferPool.pagesFor(bytes);
     if (pages > this.#freePages) return -1;
-    return pages * 64 > this.pages ? this.#takeHigh(pages) : this.#takeLow(pages);
+    return pages > Math.max(SMALL_PAGES, this.pages / 64) ? this.#takeHigh(pages) : this.#takeLow(pages);
   }
 
   /** `offset` as `take` gave it. */
@@ -50,6 +52,9 @@ export class BufferPool {
     let pages = this.#run[start] ?? 0;
     assert(pages > 0, "a buffer is released that is not taken");
     this.#freePages += pages;
+    // Within a free run no mark may remain that looks like a buffer's.
+    this.#run[start] = 0;
+    this.#run[start + pages - 1] = 0;
     const after = this.#run[start + pages] ?? 0;
     if (after < 0) pages -= after;
     const before = start > 0 ? (this.#run[start - 1] ?? 0) : 0;
