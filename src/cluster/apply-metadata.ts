@@ -3,7 +3,7 @@ import type { MessageOf } from "../messages/message.ts";
 import type { AfterAll } from "../messages/message-bus.ts";
 import { closeRemoved } from "./metadata-update.ts";
 import { type NodeContext, recordChanges } from "./node-context.ts";
-import { readPeerUpdate } from "./peer-update.ts";
+import { decideCandidates, readPeerUpdate } from "./peer-update.ts";
 
 /**
  * A peer has written superblocks (METADATA_UPDATED; md-cluster, 16): read them, make our state the same. When the sender
@@ -13,14 +13,8 @@ export async function applyMetadata(
   context: NodeContext,
   { from, number }: MessageOf<"metadata_updated">,
 ): Promise<AfterAll> {
-  // Whatever we had confirmed is in the superblocks now, or never will be.
-  if (context.noNewDev.mode === "NL") await context.noNewDev.convert("CR");
   const found = await readOrFail(context, number);
-  for (const [accepted, { device }] of found.accepted) context.devices.set(accepted, device);
-  for (const [candidate, { device }] of context.candidates) {
-    if (!found.accepted.has(candidate)) await device.close();
-  }
-  context.candidates.clear();
+  await decideCandidates(context, found.accepted);
   await context.members.begin(found.array, found.changes);
   context.array = found.array;
   await closeRemoved(context, found.changes);

@@ -2,7 +2,7 @@ import type { Sector, SectorRange, SlotNumber } from "../base/units.ts";
 import type { MessageStatistics } from "../messages/message-statistics.ts";
 
 /** What a member is to the array. `spare` has no raidDisk; `blocked`: failed here, not yet known as faulty everywhere. */
-export type MemberStatusState = "in_sync" | "rebuilding" | "spare" | "blocked" | "faulty" | "missing";
+type MemberStatusState = "in_sync" | "rebuilding" | "spare" | "blocked" | "faulty" | "missing";
 
 export interface MemberStatus {
   /** Descriptor number (index into dev_roles), -1 for a raid_disk without a device. */
@@ -51,7 +51,7 @@ export interface SlotStatus {
   readonly needsResync: boolean;
 }
 
-export interface BitmapStatus {
+interface BitmapStatus {
   readonly chunkSectors: number;
   readonly chunks: number;
   /** Of our own slot: chunks with a bit, and those of them that need a resync. */

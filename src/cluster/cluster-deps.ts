@@ -5,7 +5,7 @@ import type { EngineConfig } from "../engine/engine-protocol.ts";
 import type { SharedBlock } from "../engine/shared-block.ts";
 import type { Env } from "../env/env.ts";
 
-export interface JoinRequest {
+interface JoinRequest {
   /** The array's UUID in its 36-character form. */
   readonly name: string;
   /** As the bitmap superblock names it. */
@@ -18,10 +18,10 @@ export interface JoinRequest {
 }
 
 /** Becomes a member of the array's lockspace; no callback before it resolves. Rejects with E_LOCK_SERVICE_LOST when there is no server to ask. */
-export type JoinLockspace = (request: JoinRequest) => Promise<Lockspace>;
+type JoinLockspace = (request: JoinRequest) => Promise<Lockspace>;
 
 /** Starts a data plane over `shared`, in which the control plane keeps the lease. Rejects with the MdError of a member. */
-export type StartEngine = (config: EngineConfig, shared: SharedBlock) => Promise<Engine>;
+type StartEngine = (config: EngineConfig, shared: SharedBlock) => Promise<Engine>;
 
 export interface ClusterNodeOptions {
   /** All exports are read-only. The node itself still takes over, resyncs and votes. */

@@ -5,7 +5,7 @@ import { writeSuperblocks } from "../array/superblock-store.ts";
 import { MdError } from "../base/md-error.ts";
 import type { Send } from "../messages/message-bus.ts";
 import { countError, mdTime, memberText, type NodeContext, recordChanges } from "./node-context.ts";
-import { readPeerUpdate } from "./peer-update.ts";
+import { decideCandidates, readPeerUpdate } from "./peer-update.ts";
 
 /** What to make of the array as it is once the token is held. Throws an MdError to leave everything as it is. */
 export type Change = (array: MdArray) => Transition;
@@ -19,7 +19,7 @@ export function updateMetadata(context: NodeContext, change: Change, signal?: Ab
   return context.bus.withToken((send) => updateUnderToken(context, send, change), signal);
 }
 
-export async function updateUnderToken(context: NodeContext, send: Send, change: Change): Promise<void> {
+async function updateUnderToken(context: NodeContext, send: Send, change: Change): Promise<void> {
   await adoptUnannounced(context, send);
   const transition = change(context.array);
   if (transition.changes.length > 0) await writeAndAnnounce(context, send, transition);
@@ -39,12 +39,9 @@ export function rewriteMetadata(context: NodeContext): Promise<void> {
  */
 export async function adoptUnannounced(context: NodeContext, send: Send): Promise<boolean> {
   const found = await readPeerUpdate(context, null);
+  await decideCandidates(context, found.accepted);
   const isNews = found.changes.length > 0 || found.torn || found.array.events > context.array.events;
   if (!isNews && !context.members.hasUnsettled) return false;
-  for (const [number, { device }] of found.accepted) {
-    context.candidates.delete(number);
-    context.devices.set(number, device);
-  }
   await writeAndAnnounce(context, send, found);
   return true;
 }

@@ -23,7 +23,7 @@ export interface CandidateDevice {
 }
 
 /** Another node's resync, as its messages tell. */
-export interface RemoteSync {
+interface RemoteSync {
   readonly since: number;
 }
 

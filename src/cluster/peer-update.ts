@@ -27,9 +27,10 @@ export async function readPeerUpdate(context: NodeContext, announced: number | n
   let base: Transition = { array: context.array, changes: [] };
   for (const [number, candidate] of context.candidates) {
     const superblock = await readIfAny(context, candidate.device);
-    // Its superblock went through the same update as all others, or it is not part of the array.
+    // Its superblock went through the newest update like all others, or it is not part of the array.
     const isMember =
       superblock !== null &&
+      newest.events > context.array.events &&
       superblock.events === newest.events &&
       superblock.devNumber === number &&
       sameUuid(superblock.deviceUuid, candidate.deviceUuid);
@@ -41,11 +42,25 @@ export async function readPeerUpdate(context: NodeContext, announced: number | n
     superblocks.set(number, superblock);
   }
   const found = applyPeerUpdate(base.array, newest, superblocks);
-  checkVisible(found.array, newest);
+  // What it said before is what we have assembled from, with `--run` perhaps without a member that it lists.
+  if (newest.events > context.array.events) checkVisible(found.array, newest);
   const torn = [...superblocks].some(
     ([number, superblock]) => superblock.events < newest.events && isActiveRole(roleOf(newest, number)),
   );
   return { array: found.array, changes: [...base.changes, ...found.changes], accepted, torn };
+}
+
+/**
+ * Takes the accepted ones among our devices and lets go of the others: the update that they waited for has come, or its
+ * initiator is gone. From now on another vote may be held.
+ */
+export async function decideCandidates(context: NodeContext, accepted: FoundUpdate["accepted"]): Promise<void> {
+  if (context.noNewDev.mode === "NL") await context.noNewDev.convert("CR");
+  for (const [number, { device }] of context.candidates) {
+    if (accepted.has(number)) context.devices.set(number, device);
+    else await device.close();
+  }
+  context.candidates.clear();
 }
 
 async function readAll(context: NodeContext): Promise<Map<number, Superblock>> {

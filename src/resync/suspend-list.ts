@@ -2,7 +2,7 @@ import { assert } from "../base/assert.ts";
 import { type SectorRange, type SlotNumber, sectorRange } from "../base/units.ts";
 
 /** Bitmap slots of an array, at most (the recovery map of md-cluster has 64 bits). */
-export const MAX_SLOTS = 64;
+const MAX_SLOTS = 64;
 
 /**
  * The ranges in which other nodes resync, one a slot: our writes wait there and our reads are not balanced. Keyed by

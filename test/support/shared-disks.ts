@@ -1,3 +1,4 @@
+import { deferred } from "../../src/base/deferred.ts";
 import { MdError } from "../../src/base/md-error.ts";
 import { bytesOf, type Sector } from "../../src/base/units.ts";
 import type { BlockDevice } from "../../src/blockdev/block-device.ts";
@@ -9,6 +10,7 @@ export class SharedDisks {
   readonly #failing = new Set<string>();
   /** `host path` of every device that a host may not see. */
   readonly #hidden = new Set<string>();
+  readonly #held = new Map<string, Promise<void>>();
 
   add(path: string, sectors: number): void {
     this.#bytes.set(path, new Uint8Array(sectors * 512));
@@ -45,6 +47,16 @@ export class SharedDisks {
     return this.#failing.has(`* ${path}`) || this.#failing.has(`${host} ${path}`);
   }
 
+  /** The control plane's reads of `host` take until the returned function is called. */
+  holdReads(host: string): () => void {
+    const { promise, resolve } = deferred<void>();
+    this.#held.set(host, promise);
+    return () => {
+      this.#held.delete(host);
+      resolve();
+    };
+  }
+
   open(path: string, host: string): BlockDevice {
     const bytes = this.#bytes.get(path);
     if (bytes === undefined || this.#hidden.has(`${host} ${path}`)) {
@@ -58,7 +70,10 @@ export class SharedDisks {
       path,
       size: device.size,
       logicalBlockSize: device.logicalBlockSize,
-      read: (at, into) => device.read(at, into),
+      read: async (at, into) => {
+        await this.#held.get(host);
+        await device.read(at, into);
+      },
       async write(at, from) {
         check(at);
         await device.write(at, from);
