@@ -1,6 +1,7 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, rmSync, truncateSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, truncateSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -54,12 +55,12 @@ export class DemoHost {
     if (this.#lockServer !== null) return;
     const socket = join(this.folder, "lockd.sock");
     this.#lockd = this.#start(["lockd", `--socket=${socket}`], "lockd.log");
-    await appears(socket, this.#lockd);
+    await answers(socket, this.#lockd);
   }
 
   async startNode(node: string, lease: string): Promise<void> {
     const stateDir = join(this.folder, node);
-    mkdirSync(stateDir, { mode: 0o700 });
+    mkdirSync(stateDir, { mode: 0o700, recursive: true });
     const options = [
       `--node=${node}`,
       "--cluster=demo",
@@ -71,7 +72,7 @@ export class DemoHost {
     ];
     const child = this.#start(["daemon", ...options], `${node}.log`);
     this.#nodes.set(node, { socket: this.socketOf(node), process: child });
-    await appears(this.socketOf(node), child);
+    await answers(this.socketOf(node), child);
   }
 
   #start(args: readonly string[], log: string): ChildProcess {
@@ -130,15 +131,28 @@ export class DemoHost {
 const START_MS = 15_000;
 const STOP_MS = 10_000;
 
-/** Resolves when the socket is there; rejects when its process ended first or takes too long. */
-async function appears(socket: string, child: ChildProcess): Promise<void> {
+/** Resolves when somebody listens on the socket; rejects when its process ended first or takes too long. */
+async function answers(socket: string, child: ChildProcess): Promise<void> {
   const deadline = Date.now() + START_MS;
-  while (!existsSync(socket)) {
-    if (child.exitCode !== null || child.signalCode !== null)
-      throw new CommandFailed(`it ended before ${socket} appeared`);
-    if (Date.now() > deadline) throw new CommandFailed(`${socket} did not appear within ${START_MS / 1000} s`);
+  while (!(await isListening(socket))) {
+    if (child.exitCode !== null || child.signalCode !== null) {
+      throw new CommandFailed(`it ended before it listened on ${socket}`);
+    }
+    if (Date.now() > deadline) throw new CommandFailed(`nobody listens on ${socket} after ${START_MS / 1000} s`);
     await pause(20);
   }
+}
+
+/** The file alone proves nothing: a killed process leaves its socket behind. */
+function isListening(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
 }
 
 async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
