@@ -239,6 +239,7 @@ export class CopyPath {
 
   #writeTargets(unit: number): void {
     this.units.state[unit] = UnitState.writing;
+    this.units.pieceFailed[unit] = 0;
     let legs = 0;
     for (let leg = unit * this.#width; leg < (unit + 1) * this.#width; leg++) {
       // The source's own leg is ok.
@@ -274,12 +275,12 @@ export class CopyPath {
     }
     this.units.legState[leg] = done === left ? LegState.ok : LegState.failed;
     if (done === TRANSFER_FAILED) {
-      this.units.failed[unit] = 1;
+      this.units.pieceFailed[unit] = 1;
       this.#failures.fail(this.units.legDisk[leg] ?? 0, "copy", errnoOf(result), this.units.at[unit] ?? 0);
     }
     const pending = (this.units.legsPending[unit] ?? 0) - 1;
     this.units.legsPending[unit] = pending;
-    if (pending === 0) this.#pieceDone(unit, this.units.failed[unit] === 1);
+    if (pending === 0) this.#pieceDone(unit, this.units.pieceFailed[unit] === 1);
   }
 
   #pieceDone(unit: number, failed: boolean): void {

@@ -14,7 +14,10 @@ export class CopyUnits {
   /** Sectors that a piece may have: all, until a source could not be read. */
   readonly limit: Float64Array;
   readonly state: Uint8Array;
+  /** Some piece could not be copied. */
   readonly failed: Uint8Array;
+  /** A target of the piece at work did not take it. */
+  readonly pieceFailed: Uint8Array;
   readonly legsPending: Int32Array;
   readonly legDisk: Int32Array;
   readonly legAt: Float64Array;
@@ -39,6 +42,7 @@ export class CopyUnits {
     this.limit = new Float64Array(count);
     this.state = new Uint8Array(count);
     this.failed = new Uint8Array(count);
+    this.pieceFailed = new Uint8Array(count);
     this.legsPending = new Int32Array(count);
     this.legDisk = new Int32Array(count * width);
     this.legAt = new Float64Array(count * width);

@@ -143,7 +143,8 @@ export class EngineCommands {
     // Until its failure is settled nothing else decides about it.
     if (members.state[raidDisk] === MemberState.blocked) return atOnce(none);
     if (member.state === "faulty") {
-      if (members.state[raidDisk] === MemberState.inSync && members.inSync === 1) {
+      // One that is blocked may yet turn out to be the last copy: then this comes first.
+      if (members.state[raidDisk] === MemberState.inSync && members.inSync === 1 && members.blocked === 0) {
         throw new MdError("E_LAST_COPY", `${member.path} is the last copy of ${config.name}`);
       }
       members.setState(raidDisk, "faulty", member.recoveredTo);

@@ -26,6 +26,8 @@ export interface EngineCore {
   /** Everything is refused. */
   closed: boolean;
   readonly notify: (notice: EngineNotice) => void;
+  /** The request starts anew, as soon as requests are admitted. */
+  readonly startLater: (request: number) => void;
   /** The request is answered (0 or an errno) and forgotten. */
   readonly finish: (request: number, errno: number) => void;
 }

@@ -101,6 +101,7 @@ export class EngineLoop {
       stopping: false,
       closed: false,
       notify: (notice) => this.#post({ type: "notice", notice }),
+      startLater: (request) => this.#incoming.push(request),
       finish: (request, errno) => this.#finish(request, errno),
     };
     const { staging, zeros, copies, units, unitBytes } = this.#arena;
@@ -162,7 +163,8 @@ export class EngineLoop {
     if (this.#ended) return false;
     const { members, suspended } = this.#core;
     const begun = members.begun;
-    const completions = this.ring.submitAndReap(this.#waitMs());
+    const waited = this.#waitMs();
+    const completions = this.ring.submitAndReap(waited);
     // After the completions: what they brought was read before this instant.
     this.#core.mayAnswerReads = this.shared.mayAnswerReads(this.#now());
     this.#reads.retryHeld();
@@ -183,7 +185,11 @@ export class EngineLoop {
     this.#commands.poll(this.#leaseHeld);
     if (this.#finished > 0) this.#endFrontEndTurn();
     this.#publish();
-    return !this.#ended && (completions > 0 || commands > 0 || members.begun !== begun || this.#waitMs() === 0);
+    if (this.#ended) return false;
+    const wait = this.#waitMs();
+    // A ring that cannot block has been told when to come back: too late, if something waits for less by now.
+    const tooLate = wait >= 0 && (waited <= 0 || wait < waited);
+    return completions > 0 || commands > 0 || members.begun !== begun || tooLate;
   }
 
   /** The lease is looked at, and in the same breath everything that it allows goes out. */
@@ -200,14 +206,14 @@ export class EngineLoop {
 
   #waitMs(): number {
     const { quiesced, config } = this.#core;
-    if (this.#commands.waiting > 0 || this.#copies.isRunnable || (this.#incoming.length > 0 && !quiesced)) return 0;
+    if (this.#commands.waiting > 0 || this.#copies.isRunnable || (this.#incoming.length > 0 && this.#admits)) return 0;
     if (config.readOnly) return this.#reads.held > 0 ? LEASE_POLL_MS : -1;
-    const writes = this.#writes.waitingAgain > 0 || (!quiesced && this.#writes.waitingToIssue > 0);
+    const writes = this.#writes.waitingAgain > 0 || (this.#writes.mayIssue && this.#writes.waitingToIssue > 0);
     const wantsToWrite = writes || this.#bitmap.wantsToWrite || (!quiesced && this.#copies.waitsToWrite);
     if (this.#leaseHeld && wantsToWrite) return 0;
     const untilRound = this.#bitmap.untilRound(this.#now());
-    const waits = wantsToWrite || this.#reads.held > 0 || untilRound < LEASE_POLL_MS;
-    if (!this.#leaseHeld && waits) return LEASE_POLL_MS;
+    const waits = wantsToWrite || untilRound < LEASE_POLL_MS;
+    if (this.#reads.held > 0 || (!this.#leaseHeld && waits)) return LEASE_POLL_MS;
     return untilRound === Number.POSITIVE_INFINITY ? -1 : Math.ceil(untilRound);
   }
 
@@ -270,8 +276,13 @@ export class EngineLoop {
     };
   }
 
+  get #admits(): boolean {
+    const { quiesced, closed, members } = this.#core;
+    return closed || !(quiesced || members.isUndecided);
+  }
+
   #admit(): void {
-    if (this.#core.quiesced) return;
+    if (!this.#admits) return;
     for (let request = this.#incoming.shift(); request !== -1; request = this.#incoming.shift()) {
       this.#start(request);
     }

@@ -64,6 +64,11 @@ export class MemberTable {
     return this.#blocked;
   }
 
+  /** Which copy is left is being decided: nothing can be read or written until a failure is settled. */
+  get isUndecided(): boolean {
+    return this.#inSync === 0 && this.#blocked > 0;
+  }
+
   /** Some raid_disk has no in-sync member. */
   get isDegraded(): boolean {
     return this.#inSync < this.raidDisks;

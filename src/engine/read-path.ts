@@ -98,12 +98,13 @@ export class ReadPath {
   }
 
   #tryNext(request: number): void {
-    const { table, personality, finish } = this.#core;
+    const { table, personality, members, finish } = this.#core;
     const at = (table.at[request] ?? 0) + (table.done[request] ?? 0);
     personality.map(sector(at), this.#disk, this.#sector);
     const copy = this.#choose(request, at);
     if (copy === -1) {
-      finish(request, Errno.EIO);
+      if (members.isUndecided) this.#core.startLater(request);
+      else finish(request, Errno.EIO);
       return;
     }
     const leg = request * table.width + copy;

@@ -135,10 +135,15 @@ export class WritePath {
     return this.#again.length;
   }
 
+  /** May new legs go out, as far as it is not a matter of the lease? */
+  get mayIssue(): boolean {
+    return !this.#core.quiesced && !this.#core.members.isUndecided;
+  }
+
   /** The lease holds. */
   issue(): void {
     for (let left = this.#again.length; left > 0; left--) this.#issueAgain(this.#again.shift());
-    if (this.#core.quiesced) return;
+    if (!this.mayIssue) return;
     for (let left = this.#ready.length; left > 0; left--) this.#issuePart(this.#ready.shift());
   }
 

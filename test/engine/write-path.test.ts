@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { slotNumber } from "../../src/base/units.ts";
 import { REQUEST_FUA, RequestOp } from "../../src/blockdev/front-end.ts";
-import { DATA_AT, EngineBench, isBitmap, isData, isWrite, on, range } from "../support/engine-bench.ts";
+import { DATA_AT, EngineBench, isBitmap, isData, isRead, isWrite, on, range } from "../support/engine-bench.ts";
 import type { FakeOp } from "../support/fake-ring.ts";
 
 /** What was asked of the members since the engine came to rest after its start. */
@@ -265,7 +265,7 @@ describe("without the lease", () => {
     bench.write(0, 8, 1);
     bench.run();
     const log = since(bench);
-    bench.shared.setLease(bench.now);
+    bench.shared.setLease(bench.now, bench.now + 1);
     const known = bench.write(8, 8, 2);
     const fresh = bench.write(128, 8, 3);
     const read = bench.read(0, 8);
@@ -277,6 +277,23 @@ describe("without the lease", () => {
     bench.shared.setLease(bench.now + 1);
     bench.run();
     expect([known.errno, fresh.errno]).toEqual([0, 0]);
+  });
+
+  it("a read is answered only while what we know of the mirrors is surely true, and is read anew after that", () => {
+    const bench = new EngineBench();
+    bench.ring.hold(isRead);
+    const read = bench.read(0, 8);
+    bench.run();
+    bench.shared.setLease(bench.now, bench.now);
+    bench.ring.release();
+    bench.run();
+    expect(read.errno).toBe(null);
+    expect(bench.ring.lastWaitMs).toBeGreaterThan(0);
+    const log = since(bench);
+    bench.shared.setLease(bench.now + 1, bench.now + 1);
+    bench.run();
+    expect(log().map(({ type }) => type)).toEqual(["read"]);
+    expect(read.errno).toBe(0);
   });
 
   it("a write whose page was on its way waits", () => {
