@@ -206,9 +206,11 @@ export class ClusterNode {
       return;
     }
     // Nothing may be written any more, not even to leave in order; the lease has ended in the data plane already.
-    context.bus.break(new MdError("E_NOT_JOINED", `this node was declared dead: ${reason}`));
+    const error = new MdError("E_NOT_JOINED", `this node was declared dead: ${reason}`);
+    context.bus.break(error);
     void this.#shell.runner.stop();
     context.engine.send({ type: "stop" }).catch(ignoreExpected);
+    context.engine.end(error);
     this.#finish({ type: "fenced", reason });
   }
 

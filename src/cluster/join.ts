@@ -6,13 +6,13 @@ import { type SlotNumber, slotNumber } from "../base/units.ts";
 import { encodeBitmapSuper } from "../bitmap/bitmap-super.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
 import type { Lockspace } from "../dlm/lockspace.ts";
-import type { Engine } from "../engine/engine.ts";
 import type { EngineConfig } from "../engine/engine-protocol.ts";
 import { SharedBlock } from "../engine/shared-block.ts";
 import { MessageBus, type MessageHandler } from "../messages/message-bus.ts";
 import { uuidText } from "../superblock/uuid.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
 import { engineMember } from "./engine-members.ts";
+import { GuardedEngine } from "./guarded-engine.ts";
 import { GuardedLock } from "./guarded-lock.ts";
 import { MembershipFeed } from "./membership-feed.ts";
 import { assembleOpened, closeAll, openMembers } from "./open-members.ts";
@@ -29,7 +29,7 @@ export interface JoinedNode {
   readonly resyncLock: GuardedLock;
   readonly array: MdArray;
   readonly devices: Map<number, BlockDevice>;
-  readonly engine: Engine;
+  readonly engine: GuardedEngine;
   readonly shared: SharedBlock;
 }
 
@@ -82,7 +82,8 @@ async function join(
     await noNewDev.convert("CR");
     return readMembers(opened, lockspace, options);
   });
-  const engine = await deps.startEngine(await engineConfig(deps, array, devices, lockspace.slot), shared);
+  const config = await engineConfig(deps, array, devices, lockspace.slot);
+  const engine = new GuardedEngine(await deps.startEngine(config, shared));
   undo.push(() => engine.send({ type: "stop" }));
   await engine.send({ type: "setBalance", balance: "first" });
   return { feed, lockspace, bus, slotLocks, noNewDev, resyncLock, array, devices, engine, shared };

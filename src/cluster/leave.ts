@@ -20,6 +20,7 @@ export async function leaveArray(context: NodeContext, runner: ResyncRunner, ord
   if (orderly) await step("flush", () => engine.send({ type: "flushBitmap" }));
   await step("hand-over", () => handOver(context));
   await step("engine", () => engine.send({ type: "stop" }));
+  engine.end(new MdError("E_NOT_JOINED", "this node has left the array"));
   await step("channel", () => bus.close());
   await step("locks", () => Promise.all([noNewDev.close(), resyncLock.close()]));
   await step("slot", () => slotLocks.release(lockspace.slot));

@@ -50,6 +50,8 @@ export class MessageBus {
   readonly #sections: Section[] = [];
   #state: ChannelState;
   #current: Section | null = null;
+  /** Does `#current` have the token? */
+  #running = false;
   #publishing: (Waiter & { readonly message: ClusterMessage; readonly since: number }) | null = null;
   #tokenWait: { readonly signal: AbortSignal; readonly forget: () => void } | null = null;
   #broken: MdError | null = null;
@@ -128,7 +130,8 @@ export class MessageBus {
     this.#publishing?.reject(error);
     this.#publishing = null;
     for (const section of this.#sections.splice(0)) section.refuse(error);
-    if (this.#state.sending === "awaiting_token" || this.#state.sending === "joining") this.#current?.refuse(error);
+    // A section that runs finds out by itself, when it wants to say something.
+    if (!this.#running) this.#current?.refuse(error);
   }
 
   /** Gives the locks up: other nodes no longer wait for us. */
@@ -248,7 +251,9 @@ export class MessageBus {
   }
 
   async #runSection(): Promise<void> {
+    this.#running = true;
     await this.#current?.run();
+    this.#running = false;
     this.#dispatch({ type: "release" });
   }
 

@@ -1,0 +1,41 @@
+import type { MdError } from "../base/md-error.ts";
+import type { AnswerOf, Engine } from "../engine/engine.ts";
+import type { EngineCommand, EngineNotice } from "../engine/engine-protocol.ts";
+import type { SharedBlock } from "../engine/shared-block.ts";
+
+/**
+ * The data plane as the control plane uses it: when the node's life ends, whatever still waits for an answer (a write
+ * that no lease allows any more, perhaps) ends too, with an error.
+ */
+export class GuardedEngine implements Engine {
+  readonly shared: SharedBlock;
+  readonly #engine: Engine;
+  readonly #waiting = new Set<(error: MdError) => void>();
+  #ended: MdError | null = null;
+
+  constructor(engine: Engine) {
+    this.shared = engine.shared;
+    this.#engine = engine;
+  }
+
+  send<C extends EngineCommand>(command: C): Promise<AnswerOf<C["type"]>> {
+    if (this.#ended !== null) return Promise.reject(this.#ended);
+    return new Promise((resolve, reject) => {
+      this.#waiting.add(reject);
+      this.#engine
+        .send(command)
+        .then(resolve, reject)
+        .finally(() => this.#waiting.delete(reject));
+    });
+  }
+
+  onNotice(listener: (notice: EngineNotice) => void): void {
+    this.#engine.onNotice(listener);
+  }
+
+  end(error: MdError): void {
+    this.#ended ??= error;
+    for (const reject of this.#waiting) reject(error);
+    this.#waiting.clear();
+  }
+}
