@@ -189,8 +189,9 @@ export class SimDisk {
         return op.target.byteLength;
       }
       case "write": {
-        if (flight.failed) return fail(op.at);
+        // What landed before the error is as good as any other write.
         flight.completed = ++this.#completions;
+        if (flight.failed) return fail(op.at);
         const hi = op.at + op.source.byteLength / SECTOR_SIZE;
         if (op.durable) this.versions.makeDurable(op.at, hi, flight);
         return op.source.byteLength;

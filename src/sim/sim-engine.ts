@@ -15,6 +15,7 @@ import { SimFrontEnd } from "./sim-front-end.ts";
 import type { SimProcess } from "./sim-process.ts";
 import { SimRing } from "./sim-ring.ts";
 import type { World } from "./world.ts";
+import type { Wrappers } from "./wrappers.ts";
 
 export interface SimEngineOptions {
   readonly world: World;
@@ -24,6 +25,7 @@ export interface SimEngineOptions {
   readonly longest: number;
   readonly shortTransfers: number;
   readonly zeroes: boolean;
+  readonly wrappers: Wrappers;
 }
 
 /** Milliseconds that a command or an answer takes from one thread to the other, at most. */
@@ -69,7 +71,7 @@ class SimEngine implements Engine {
     });
     this.#loop = new EngineLoop({
       config,
-      ring: this.#ring,
+      ring: options.wrappers.ring?.(this.#ring) ?? this.#ring,
       shared,
       now: () => process.clock.now(),
       openFrontEnd: () => {
@@ -144,5 +146,5 @@ export async function startSimEngine(
   options: SimEngineOptions,
 ): Promise<{ readonly engine: Engine; readonly frontEnd: SimFrontEnd }> {
   const engine = new SimEngine(config, shared, options);
-  return { engine, frontEnd: engine.frontEnd };
+  return { engine: options.wrappers.engine?.(engine) ?? engine, frontEnd: engine.frontEnd };
 }

@@ -14,6 +14,7 @@ import type { LinkTiming } from "./sim-lock-master.ts";
 import type { SimLockServer } from "./sim-lock-server.ts";
 import { SimProcess } from "./sim-process.ts";
 import type { World } from "./world.ts";
+import type { Wrappers } from "./wrappers.ts";
 
 export interface SimNodeOptions {
   readonly leaseMs: number;
@@ -23,6 +24,7 @@ export interface SimNodeOptions {
   readonly longest: number;
   readonly shortTransfers: number;
   readonly zeroes: boolean;
+  readonly wrappers: Wrappers;
 }
 
 /** One host: lives of the real node code, one after another, over simulated parts. */
@@ -125,12 +127,14 @@ export class SimNode {
   #deps(process: SimProcess): ClusterNodeDeps {
     const world = this.#world;
     const { life, env, link } = process;
+    const { wrappers } = this.#options;
     const { disks, geometry } = this.#array;
     return {
       env,
       nodeName: this.name,
       memberPaths: disks.map(({ path }) => path),
       joinLockspace: async ({ name, clusterName, maxMembers, listener, lease }) => {
+        const sink = wrappers.lease?.(lease) ?? lease;
         const lockspace = await joinLockspace({
           master: link,
           name,
@@ -142,11 +146,12 @@ export class SimNode {
           listener: observeListener(listener, world, life),
           leaseSink: (deadline, readUntil) => {
             process.leaseDeadline = deadline;
-            lease(deadline, readUntil);
+            sink(deadline, readUntil);
           },
         });
         world.emit({ type: "joined", life, slot: lockspace.slot });
-        return observeLockspace(lockspace, world, life);
+        const observed = observeLockspace(lockspace, world, life);
+        return wrappers.lockspace?.(observed) ?? observed;
       },
       startEngine: async (config, shared) => {
         const { engine, frontEnd } = await startSimEngine(config, shared, {
@@ -156,6 +161,7 @@ export class SimNode {
           longest: this.#options.longest,
           shortTransfers: this.#options.shortTransfers,
           zeroes: this.#options.zeroes,
+          wrappers,
         });
         this.#frontEnd = frontEnd;
         return engine;

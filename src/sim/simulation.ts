@@ -16,6 +16,7 @@ import { SimLockServer } from "./sim-lock-server.ts";
 import { SimNode } from "./sim-node.ts";
 import { Workload } from "./workload.ts";
 import { World } from "./world.ts";
+import type { Wrappers } from "./wrappers.ts";
 
 export interface SimulationOptions {
   readonly seed: number;
@@ -23,6 +24,7 @@ export interface SimulationOptions {
   /** Events while things break. */
   readonly steps?: number;
   readonly scenario?: Partial<Scenario>;
+  readonly wrappers?: Wrappers;
 }
 
 export interface Verdict {
@@ -60,14 +62,14 @@ export class Simulation {
   /** Nodes that are down are started again. */
   #keepingUp = false;
 
-  static async create(seed: number, fixed: Partial<Scenario> = {}): Promise<Simulation> {
+  static async create(seed: number, fixed: Partial<Scenario> = {}, wrappers: Wrappers = {}): Promise<Simulation> {
     const world = new World(seed);
     const scenario = drawScenario(world, fixed);
     const array = await createSimArray(world, { ...scenario, slots: Math.max(4, scenario.nodes) });
-    return new Simulation(world, scenario, array);
+    return new Simulation(world, scenario, array, wrappers);
   }
 
-  private constructor(world: World, scenario: Scenario, array: SimArray) {
+  private constructor(world: World, scenario: Scenario, array: SimArray, wrappers: Wrappers) {
     this.world = world;
     this.scenario = scenario;
     this.array = array;
@@ -75,7 +77,7 @@ export class Simulation {
     const { leaseMs, longest, shortTransfers, zeroing, drift } = scenario;
     this.nodes = Array.from({ length: scenario.nodes }, (_, i) => {
       const clock = { rate: 1 + world.random.between(-drift, drift), offset: world.random.between(0, 1e6) };
-      const options = { leaseMs, clock, longest, shortTransfers, zeroes: zeroing };
+      const options = { leaseMs, clock, longest, shortTransfers, zeroes: zeroing, wrappers };
       return new SimNode(world, `n${i + 1}`, this.server, array, options);
     });
     this.content = new ContentModel(array.geometry.size);
@@ -179,16 +181,26 @@ export class Simulation {
     );
   }
 
-  /** Takes the failed member at `path` out, if it still has a place, and adds it again. */
+  /** Takes the failed member at `path` out, if it still has a place, and adds it again; as often as it takes. */
   async addBack(path: string): Promise<void> {
+    let outcome = "nobody was there to do it";
+    for (let attempt = 0; attempt < 20 && outcome !== "done" && !this.failed; attempt++) {
+      if (attempt > 0) await this.world.run(this.world.now + this.scenario.leaseMs / 2);
+      outcome = (await this.#tryAddBack(path)) ?? outcome;
+    }
+    if (outcome !== "done" && !this.failed) this.world.violation(`${path} cannot be added again: ${outcome}`);
+  }
+
+  /** "done", or why not; null if no node could be asked or the one that was is gone. */
+  async #tryAddBack(path: string): Promise<string | null> {
     const up = this.nodes.find(({ node }) => node !== null);
     const { node, process } = up ?? { node: null, process: null };
-    if (node == null || process == null) return;
+    if (node == null || process == null) return null;
     let outcome: string | null = null;
     const bring = async (): Promise<void> => {
-      const faulty = node.status().members.find((member) => member.path === path);
-      if (faulty?.state === "in_sync" || faulty?.state === "rebuilding") return;
-      if (faulty?.state === "faulty") await node.removeMember(faulty.number);
+      const member = node.status().members.find((one) => one.path === path);
+      if (member?.state === "in_sync" || member?.state === "rebuilding" || member?.state === "spare") return;
+      if (member?.state === "faulty") await node.removeMember(member.number);
       await node.addMember(path);
     };
     this.world.schedule(0, process.control, () => {
@@ -201,8 +213,8 @@ export class Simulation {
         },
       );
     });
-    await this.#expect(`${path} is added again`, REST_WITHIN, () => outcome !== null);
-    if (outcome !== "done") this.world.violation(`${path} cannot be added again: ${outcome}`);
+    await this.#expect(`${path} is added again`, REST_WITHIN, () => outcome !== null || process.ended);
+    return outcome;
   }
 
   async #readEverything(): Promise<void> {
@@ -290,6 +302,7 @@ export async function withSimulation(
   seed: number,
   fixed: Partial<Scenario>,
   use: (simulation: Simulation) => Promise<void>,
+  wrappers: Wrappers = {},
 ): Promise<Verdict> {
   const early: unknown[] = [];
   let simulation: Simulation | null = null;
@@ -299,7 +312,7 @@ export async function withSimulation(
     else simulation.world.violation(`nobody handled: ${text(error)}`);
   });
   try {
-    simulation = await Simulation.create(seed, fixed);
+    simulation = await Simulation.create(seed, fixed, wrappers);
     for (const error of early) simulation.world.violation(`nobody handled: ${text(error)}`);
     try {
       await use(simulation);
@@ -319,9 +332,10 @@ export function runSimulation({
   nodes,
   steps = DEFAULT_STEPS,
   scenario = {},
+  wrappers = {},
 }: SimulationOptions): Promise<Verdict> {
   const fixed = nodes === undefined ? scenario : { ...scenario, nodes };
-  return withSimulation(seed, fixed, async (simulation) => {
+  const use = async (simulation: Simulation): Promise<void> => {
     const { world } = simulation;
     simulation.begin();
     await simulation.untilAllServe();
@@ -330,5 +344,6 @@ export function runSimulation({
     const end = world.steps + steps;
     await world.run(world.now + 120_000, () => world.steps >= end);
     if (!simulation.failed) await simulation.healAndJudge();
-  });
+  };
+  return withSimulation(seed, fixed, use, wrappers);
 }
