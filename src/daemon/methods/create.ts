@@ -16,6 +16,8 @@ import { type Candidate, lookAtCandidates, sizeFindings } from "../member-prefli
 import type { Method } from "./method.ts";
 
 const DEFAULT_NODES = 4;
+/** What a lockspace has room for. */
+const MOST_NODES = 64;
 const DEFAULT_FLUSH_SECONDS = 5;
 
 /**
@@ -65,6 +67,10 @@ function checkRequest(params: CreateParams, daemon: Daemon): void {
     });
   }
   if (real.some((path) => !path.startsWith("/"))) throw new MdError("E_VALUE", "members must be absolute paths");
+  const { nodes } = params;
+  if (nodes !== null && nodes > MOST_NODES) {
+    throw new MdError("E_VALUE", `${nodes} nodes are not possible: the maximum number of nodes is ${MOST_NODES}`);
+  }
   const cluster = params.homeCluster ?? daemon.config.cluster;
   if (cluster === daemon.config.cluster) return;
   throw new MdError("E_NOT_JOINED", `this node is in cluster "${daemon.config.cluster}", not in "${cluster}"`, {

@@ -1,0 +1,187 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, openSync, readFileSync, truncateSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import type { Envelope } from "../../src/cli/envelope.ts";
+import type { HistoryEvent } from "../../src/daemon/control-api.ts";
+import { ControlClient } from "../../src/daemon/control-client.ts";
+import { tempDir } from "./temp-dir.ts";
+
+const program = fileURLToPath(new URL("../../bin/mdctl.mjs", import.meta.url));
+
+export interface CommandOutcome {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface HostOptions {
+  /** redis://...; absent: a lock server of the host's own, started by the first daemon. */
+  readonly lockServer?: string;
+  /** Default 2s. */
+  readonly lease?: string;
+  /** For all daemons, e.g. --log-level=debug. */
+  readonly daemonOptions?: readonly string[];
+}
+
+interface NodeProcess {
+  readonly child: ChildProcess;
+  readonly log: string[];
+}
+
+/** A host in a temporary folder: member files, and as many daemons as a test wants. `close` leaves nothing of it. */
+export class Host {
+  readonly folder = tempDir("host");
+  readonly #options: HostOptions;
+  readonly #nodes = new Map<string, NodeProcess>();
+
+  constructor(options: HostOptions = {}) {
+    this.#options = options;
+  }
+
+  path(name: string): string {
+    return join(this.folder.path, name);
+  }
+
+  /** A sparse file. */
+  memberFile(name: string, bytes: number): string {
+    const path = this.path(name);
+    closeSync(openSync(path, "w", 0o600));
+    truncateSync(path, bytes);
+    return path;
+  }
+
+  socketOf(node: string): string {
+    return this.path(`${node}.sock`);
+  }
+
+  get lockServer(): string {
+    return this.#options.lockServer ?? `unix:${this.path("lockd.sock")}`;
+  }
+
+  /** Starts a daemon and waits until it says that it listens. */
+  async start(node: string): Promise<void> {
+    const args = [
+      ...[program, "daemon", `--node=${node}`, "--cluster=test", `--lock-server=${this.lockServer}`],
+      ...[
+        `--socket=${this.socketOf(node)}`,
+        `--state-dir=${this.path(node)}`,
+        `--lease=${this.#options.lease ?? "2s"}`,
+      ],
+      ...["--file-members", "--log-format=json", ...(this.#options.daemonOptions ?? [])],
+    ];
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+    const log: string[] = [];
+    this.#nodes.set(node, { child, log });
+    const ready = new Promise<void>((resolve, reject) => {
+      createInterface({ input: child.stderr }).on("line", (line) => {
+        log.push(line);
+        if (line.includes('"evt":"ready"')) resolve();
+      });
+      child.once("exit", (code) => reject(new Error(`${node} ended with ${code}:\n${log.join("\n")}`)));
+    });
+    await ready;
+  }
+
+  /** What the daemon has logged so far. */
+  logOf(node: string): string {
+    return this.#nodes.get(node)?.log.join("\n") ?? "";
+  }
+
+  pidOf(node: string): number {
+    return this.#nodes.get(node)?.child.pid ?? 0;
+  }
+
+  /** Sends the signal and waits for the end; the exit status, or null when the signal ended it. */
+  async end(node: string, signal: NodeJS.Signals): Promise<number | null> {
+    const running = this.#nodes.get(node);
+    this.#nodes.delete(node);
+    if (running === undefined) return null;
+    return endOf(running.child, signal);
+  }
+
+  /** Runs `mdctl` against a node's daemon, as a process. */
+  run(node: string, ...args: readonly string[]): Promise<CommandOutcome> {
+    return runProgram(process.execPath, [program, `--socket=${this.socketOf(node)}`, ...args]);
+  }
+
+  /** The envelope that `mdctl ... --json` printed. */
+  async json<T>(node: string, ...args: readonly string[]): Promise<Envelope<T>> {
+    const { stdout } = await this.run(node, ...args, "--json");
+    return JSON.parse(stdout) as Envelope<T>;
+  }
+
+  /** The data of a command that must succeed. */
+  async data<T>(node: string, ...args: readonly string[]): Promise<T> {
+    const { ok, data, error } = await this.json<T>(node, ...args);
+    if (!ok || data === null) throw new Error(`mdctl ${args.join(" ")}: ${JSON.stringify(error)}`);
+    return data;
+  }
+
+  client(node: string): Promise<ControlClient> {
+    return ControlClient.open(this.socketOf(node));
+  }
+
+  /** The first event of the journal that fits, from its beginning on; waits for it to happen. */
+  async event(node: string, fits: (event: HistoryEvent) => boolean): Promise<HistoryEvent> {
+    const client = await this.client(node);
+    const enough = new AbortController();
+    try {
+      return await new Promise<HistoryEvent>((resolve, reject) => {
+        const onEvent = (event: HistoryEvent): void => {
+          if (fits(event)) resolve(event);
+        };
+        client
+          .request("events", { array: null, since: 0, follow: true }, { onEvent, signal: enough.signal })
+          .catch(reject);
+      });
+    } finally {
+      enough.abort();
+      client.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#nodes.keys()].map((node) => this.end(node, "SIGTERM")));
+    this.#endLockServer();
+    this.folder.remove();
+  }
+
+  /** The lock server is nobody's child: its own daemons started it. It is known by the socket in this folder. */
+  #endLockServer(): void {
+    if (this.#options.lockServer !== undefined) return;
+    try {
+      const [line = ""] = readFileSync(`${this.path("lockd.sock")}.log`, "utf8")
+        .split("\n")
+        .filter((text) => text.includes('"evt":"ready"'));
+      if (line !== "") process.kill((JSON.parse(line) as { pid: number }).pid, "SIGTERM");
+    } catch {
+      // It was never started, or has ended.
+    }
+  }
+}
+
+const STOP_MS = 15_000;
+
+async function endOf(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
+  if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
+  const exited = once(child, "exit");
+  child.kill(signal);
+  const killer = setTimeout(() => child.kill("SIGKILL"), STOP_MS);
+  const [code] = (await exited) as [number | null];
+  clearTimeout(killer);
+  return code;
+}
+
+/** Runs a program to its end; never rejects for how it ended. */
+export function runProgram(command: string, args: readonly string[], input = ""): Promise<CommandOutcome> {
+  return new Promise((resolve) => {
+    const child = execFile(command, args, { maxBuffer: 64 << 20, encoding: "utf8" }, (error, stdout, stderr) => {
+      const exitCode = error === null ? 0 : typeof error.code === "number" ? error.code : -1;
+      resolve({ exitCode, stdout, stderr });
+    });
+    child.stdin?.end(input);
+  });
+}
