@@ -42,13 +42,14 @@ export function readConfig(settings: DaemonSettings, env: Environment): DaemonCo
     return typeof given === "string" ? given : (variable && env[variable]) || null;
   };
   const socketPath = resolve(value("socket", "MDCTL_SOCKET") ?? DEFAULT_SOCKET);
-  const stateDir = resolve(value("state-dir") ?? dirname(socketPath));
+  const node = checkName("node", value("node", "MDCTL_NODE") ?? shortHostname());
+  const stateDir = resolve(value("state-dir") ?? join(dirname(socketPath), node));
   const leaseMs = parseDuration("lease", value("lease") ?? `${defaultLease.leaseMs}ms`);
   if (leaseMs < SHORTEST_LEASE_MS || leaseMs > 600_000) {
     throw new MdError("E_VALUE", `lease: ${leaseMs} ms is not between ${SHORTEST_LEASE_MS} ms and 10 minutes`);
   }
   return {
-    node: checkName("node", value("node", "MDCTL_NODE") ?? shortHostname()),
+    node,
     cluster: checkName("cluster", value("cluster", "MDCTL_CLUSTER") ?? "mdctl"),
     lockServer: readLockServer(
       settings,

@@ -42,8 +42,11 @@ function blockedOn(resource: ResourceDump, nodeOf: (slot: number) => string): Lo
   });
 }
 
-function lockValue({ name, lvb, lvbValid }: ResourceDump, nodeOf: (slot: number) => string): LockResource["value"] {
+function lockValue(resource: ResourceDump, nodeOf: (slot: number) => string): LockResource["value"] {
+  const { name, lvb, lvbValid, granted } = resource;
   if (lvb === null || lvb.every((byte) => byte === 0)) return null;
+  // What its last owner left behind says nothing about a slot that nobody owns.
+  if (name.startsWith("bitmap") && !granted.some(({ mode }) => mode === "PW")) return null;
   const hex = Buffer.from(lvb).toString("hex");
   if (!lvbValid) return { hex, decoded: "not valid: its writer died" };
   return { hex, decoded: decoded(name, lvb, nodeOf) };
@@ -54,8 +57,11 @@ function decoded(name: string, lvb: Uint8Array, nodeOf: (slot: number) => string
     const frame = decodeFrame(lvb);
     if (frame === null) return "unreadable";
     const { message } = frame;
-    const range =
-      "range" in message && message.range !== null ? ` ${gib(message.range.lo)}-${gib(message.range.hi)}G` : "";
+    const range = !("range" in message)
+      ? ""
+      : message.range === null
+        ? " (over)"
+        : ` ${gib(message.range.lo)}-${gib(message.range.hi)}G`;
     return `${message.type.toUpperCase()} ${nodeOf(message.from)}${range}`;
   }
   if (name.startsWith("bitmap")) {

@@ -11,6 +11,7 @@ import type { ScannedMember } from "../device-scan.ts";
 import { checkDeviceUse } from "../device-use.ts";
 import { errorInfo } from "../error-info.ts";
 import { nameOf, uuidOf } from "../find-array.ts";
+import { exportAssembled } from "./export-assembled.ts";
 import type { Method } from "./method.ts";
 
 type Assembled = AssembleData["arrays"][number];
@@ -125,7 +126,7 @@ async function assembleOne(
       await session.node.stop();
       return { ...nothing, why: "it is degraded, and --no-degraded was given", error: null };
     }
-    if (params.map) await session.map(daemon.config.stateDir, { listen: null, readOnly: params.readOnly });
+    await exportAssembled(daemon, session, params);
     return { ...nothing, array: await describeArray(daemon, session, true), started: true, why: null, error: null };
   } catch (error) {
     if (!params.scan) throw error;

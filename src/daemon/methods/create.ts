@@ -13,6 +13,7 @@ import type { Change, CreateData, CreateParams, Finding } from "../control-api.t
 import { arrayUuid, type Daemon } from "../daemon.ts";
 import { describeArray } from "../describe.ts";
 import { type Candidate, lookAtCandidates, sizeFindings } from "../member-preflight.ts";
+import { exportAssembled } from "./export-assembled.ts";
 import type { Method } from "./method.ts";
 
 const DEFAULT_NODES = 4;
@@ -160,9 +161,10 @@ async function createAndStart(daemon: Daemon, params: CreateParams): Promise<Omi
       force: false,
     });
     daemon.tell("info", "CREATED", session.name, `${session.name} was created with ${memberPaths.length} members`);
-    if (params.map) await session.map(daemon.config.stateDir, { listen: null, readOnly: params.readOnly });
+    await exportAssembled(daemon, session, params);
     return { array: await describeArray(daemon, session, true), changes };
   } catch (error) {
+    if (error instanceof MdError && error.code === "E_PARTIAL") throw error;
     throw new MdError("E_PARTIAL", `the array ${plan.name} was created, but not started`, {
       why: error instanceof Error ? error.message : String(error),
       hint: `mdctl assemble uuid=${uuid}`,
