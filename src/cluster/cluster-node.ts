@@ -207,6 +207,7 @@ export class ClusterNode {
     }
     // Nothing may be written any more, not even to leave in order; the lease has ended in the data plane already.
     const error = new MdError("E_NOT_JOINED", `this node was declared dead: ${reason}`);
+    context.writeLease.end();
     context.bus.break(error);
     void this.#shell.runner.stop();
     context.engine.send({ type: "stop" }).catch(ignoreExpected);

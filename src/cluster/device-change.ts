@@ -39,7 +39,7 @@ export interface AddedMember {
  * E_DEVICE_IN_ARRAY, E_DEVICE_SMALL, E_NODE_CANNOT_SEE_DEVICE.
  */
 export async function addByCommand(context: NodeContext, path: string): Promise<AddedMember> {
-  const device = await context.deps.openDevice(path, { readOnly: false });
+  const device = await context.open(path, { readOnly: false });
   let kept = false;
   try {
     await checkFree(context, device);

@@ -23,7 +23,7 @@ export async function voteOnDevice(context: NodeContext, { uuid, number }: Messa
     history.add("warn", "NEWDISK", `device ${uuidText(uuid)} is to be added, but cannot be seen here`, { number });
     return;
   }
-  const device = await deps.openDevice(path, { readOnly: false });
+  const device = await context.open(path, { readOnly: false });
   try {
     const superblock = await readSuperblock(device);
     if (!sameUuid(superblock.deviceUuid, uuid) || superblock.devNumber !== number) throw new Error("another device");

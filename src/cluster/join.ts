@@ -4,7 +4,7 @@ import type { MemberDevices } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
 import { type SlotNumber, slotNumber } from "../base/units.ts";
 import { encodeBitmapSuper } from "../bitmap/bitmap-super.ts";
-import type { BlockDevice } from "../blockdev/block-device.ts";
+import type { BlockDevice, OpenBlockDevice } from "../blockdev/block-device.ts";
 import type { Lockspace } from "../dlm/lockspace.ts";
 import type { EngineConfig } from "../engine/engine-protocol.ts";
 import { SharedBlock } from "../engine/shared-block.ts";
@@ -14,6 +14,7 @@ import type { ClusterNodeDeps } from "./cluster-deps.ts";
 import { engineMember } from "./engine-members.ts";
 import { GuardedEngine } from "./guarded-engine.ts";
 import { GuardedLock } from "./guarded-lock.ts";
+import { LeasedDevice, WriteLease } from "./leased-device.ts";
 import { MembershipFeed } from "./membership-feed.ts";
 import { assembleOpened, closeAll, openMembers } from "./open-members.ts";
 import { readSlotBits } from "./slot-bits.ts";
@@ -31,6 +32,9 @@ export interface JoinedNode {
   readonly devices: Map<number, BlockDevice>;
   readonly engine: GuardedEngine;
   readonly shared: SharedBlock;
+  readonly writeLease: WriteLease;
+  /** Opens a device that is written under our lease only. */
+  readonly open: OpenBlockDevice;
 }
 
 /**
@@ -54,13 +58,16 @@ async function join(
   undo: (() => Promise<unknown>)[],
 ): Promise<JoinedNode> {
   const { env, options } = deps;
-  const opened = await openMembers(deps.openDevice, deps.memberPaths);
+  const shared = new SharedBlock();
+  const writeLease = new WriteLease(shared, env.clock);
+  undo.push(async () => writeLease.end());
+  const open: OpenBlockDevice = async (path, how) => new LeasedDevice(await deps.openDevice(path, how), writeLease);
+  const opened = await openMembers(open, deps.memberPaths);
   undo.push(() => closeAll(opened));
   // Only to learn whose lockspace to join: what it says of the members may be old by the time that we are in it.
   const before = await assembleArray(opened, { run: true, force: options.force });
 
   const feed = new MembershipFeed();
-  const shared = new SharedBlock();
   const lockspace = await deps.joinLockspace({
     name: uuidText(before.array.uuid),
     clusterName: before.array.bitmap.clusterName,
@@ -86,7 +93,7 @@ async function join(
   const engine = new GuardedEngine(await deps.startEngine(config, shared));
   undo.push(() => engine.send({ type: "stop" }));
   await engine.send({ type: "setBalance", balance: "first" });
-  return { feed, lockspace, bus, slotLocks, noNewDev, resyncLock, array, devices, engine, shared };
+  return { feed, lockspace, bus, slotLocks, noNewDev, resyncLock, array, devices, open, engine, shared, writeLease };
 }
 
 async function readMembers(

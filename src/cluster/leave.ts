@@ -26,6 +26,7 @@ export async function leaveArray(context: NodeContext, runner: ResyncRunner, ord
   await step("slot", () => slotLocks.release(lockspace.slot));
   await step("slots", () => slotLocks.close());
   await step("lockspace", () => lockspace.leave());
+  context.writeLease.end();
   await step("devices", () => closeAll([...context.devices.values(), ...candidateDevices(context)]));
 }
 

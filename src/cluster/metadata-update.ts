@@ -71,6 +71,8 @@ async function write(context: NodeContext, transition: Transition): Promise<Tran
     const failures = await writeSuperblocks(array, context.devices);
     if (failures.length === 0) return { array, changes };
     for (const { number, error } of failures) {
+      // Not the device's fault: we may not write at all any more.
+      if (error.code === "E_NOT_JOINED") throw error;
       countError(context, number, "write");
       const failed = failOrThrow(context, array, number, error);
       array = failed.array;

@@ -1,7 +1,7 @@
 import type { ArrayChange } from "../array/array-state.ts";
 import type { MdArray } from "../array/md-array.ts";
 import type { SlotNumber } from "../base/units.ts";
-import type { BlockDevice } from "../blockdev/block-device.ts";
+import type { BlockDevice, OpenBlockDevice } from "../blockdev/block-device.ts";
 import type { Lockspace } from "../dlm/lockspace.ts";
 import type { SharedBlock } from "../engine/shared-block.ts";
 import type { Env } from "../env/env.ts";
@@ -12,6 +12,7 @@ import type { EngineMembers } from "./engine-members.ts";
 import type { GuardedEngine } from "./guarded-engine.ts";
 import type { GuardedLock } from "./guarded-lock.ts";
 import type { History } from "./history.ts";
+import type { WriteLease } from "./leased-device.ts";
 import type { NodeEvent, NodeState } from "./node-machine.ts";
 import type { OwnWindow } from "./own-window.ts";
 import type { SlotLocks } from "./slot-locks.ts";
@@ -39,6 +40,9 @@ export interface NodeContext {
   readonly bus: MessageBus;
   readonly engine: GuardedEngine;
   readonly shared: SharedBlock;
+  readonly writeLease: WriteLease;
+  /** Opens a device that is written under our lease only. */
+  readonly open: OpenBlockDevice;
   readonly slotLocks: SlotLocks;
   readonly noNewDev: GuardedLock;
   readonly resyncLock: GuardedLock;

@@ -221,6 +221,29 @@ describe("the superblocks", () => {
   });
 });
 
+describe("a node without a lease", () => {
+  it("writes no superblock, though it still believes that it holds the token", async () => {
+    const { world, a, b, c } = await threeNodes();
+    const release = world.disks.holdReads("a");
+    const failing = a.node.failMember(1);
+    failing.catch(() => {});
+    await world.clock.advance(50);
+    expect(a.node.status().events).toBe(b.node.status().events);
+    a.link.cut = true;
+    await world.until(() => codes(b).includes("TAKEOVER") && codes(c).includes("TAKEOVER"));
+    await world.idle(b, c);
+    const before = world.disks.bytes("/dev/d0").slice(0, 16 * 512);
+    release();
+    await world.clock.advance(500);
+    expect(Buffer.compare(world.disks.bytes("/dev/d0").subarray(0, 16 * 512), before)).toBe(0);
+    a.link.cut = false;
+    await world.wait(a.node.ended);
+    await expect(world.wait(failing)).rejects.toMatchObject({ code: "E_NOT_JOINED" });
+    expect(Buffer.compare(world.disks.bytes("/dev/d0").subarray(0, 16 * 512), before)).toBe(0);
+    expect(b.node.status().health).toBe("UU");
+  });
+});
+
 describe("adding a device", () => {
   it("that nobody sees in time is refused within the limit", async () => {
     const world = await ClusterWorld.create();
