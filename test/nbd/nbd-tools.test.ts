@@ -39,13 +39,13 @@ const noise = (bytes: number): Buffer => {
 };
 
 describe.each([
-  ["io_uring", "unix"],
-  ["threads", "tcp"],
-] as const)("the tools of others, over %s and %s", (ring, transport) => {
+  ["io_uring", "unix", 512],
+  ["threads", "tcp", 4096],
+] as const)("the tools of others, over %s and %s, blocks of %i bytes", (ring, transport, blockSize) => {
   let host: NbdHost;
   let folder: ReturnType<typeof tempDir>;
   const open = (options: Partial<NbdHostOptions> = {}): NbdHost => {
-    host = new NbdHost({ ring, transport, sizeBytes: 64 * MIB, ...options });
+    host = new NbdHost({ ring, transport, blockSize, sizeBytes: 64 * MIB, ...options });
     return host;
   };
   beforeEach(() => {
@@ -58,7 +58,7 @@ describe.each([
   });
 
   it("nbdinfo sees size, flags and block sizes", async () => {
-    const { uri } = open({ blockSize: 4096 });
+    const { uri } = open();
     const [about] = (JSON.parse(await must("nbdinfo", "--json", uri)) as { exports: unknown[] }).exports;
     expect(about).toMatchObject({
       "export-name": "disk",
@@ -72,7 +72,7 @@ describe.each([
       can_multi_conn: true,
       can_cache: false,
       can_fast_zero: false,
-      block_size_minimum: 4096,
+      block_size_minimum: blockSize,
       block_size_preferred: 4096,
       block_size_maximum: 32 * MIB,
     });
@@ -139,9 +139,36 @@ describe.each([
     expect((await run("qemu-img", "compare", "-f", "raw", "-F", "raw", image, uri)).status).toBe(1);
   });
 
+  it("qemu-io is told of errors, and goes on", async () => {
+    const { uri } = open();
+    host.sink.errno = 28;
+    expect((await run("qemu-io", "-f", "raw", "-c", "write 0 4k", uri)).out).toContain("No space left on device");
+    host.sink.errno = 5;
+    const { out } = await run("qemu-io", "-f", "raw", "-c", "read 0 4k", "-c", "read 0 64k", uri);
+    expect(out.match(/Input\/output error/g)).toHaveLength(2);
+    host.sink.errno = 0;
+    await must("qemu-io", "-f", "raw", "-c", "read -P 0 0 4k", uri);
+  });
+
+  it("loses nothing when fio is killed in the middle", async () => {
+    const { uri } = open();
+    host.sink.logging = true;
+    const fio = spawn("fio", [
+      "--name=load",
+      "--ioengine=nbd",
+      `--uri=${uri}`,
+      // One process, so that it dies as a whole.
+      ...["--thread", "--rw=randrw", "--bsrange=4k-512k", "--iodepth=32", "--size=64M", "--time_based", "--runtime=60"],
+    ]);
+    await host.until(() => host.sink.log.length > 500, "fio is at work");
+    const gone = new Promise((resolve) => fio.once("exit", resolve));
+    fio.kill("SIGKILL");
+    await gone;
+  });
+
   it.each([
     ["small blocks, deep", ["--rw=randwrite", "--bs=4k", "--iodepth=32"]],
-    ["all sizes", ["--rw=randwrite", "--bsrange=512-1m", "--blockalign=512", "--iodepth=16"]],
+    ["all sizes", ["--rw=randwrite", `--bsrange=${blockSize}-1m`, `--blockalign=${blockSize}`, "--iodepth=16"]],
   ])("fio verifies what it wrote: %s", async (_, options) => {
     const { uri } = open();
     await must(
