@@ -1,4 +1,4 @@
-import type { Sector, SectorRange } from "../base/units.ts";
+import type { Sector } from "../base/units.ts";
 
 /**
  * What RAID1 and RAID10 are to the engine: pure arithmetic from array sectors to member sectors. It knows nothing of
@@ -16,15 +16,3 @@ export interface Personality {
   survives(alive: Uint8Array): boolean;
   readonly size: Sector;
 }
-
-/** Sizes as md computes them. */
-export interface Geometry {
-  readonly level: "raid1" | "raid10";
-  readonly raidDisks: number;
-  /** Sectors used on each member. */
-  readonly memberSize: Sector;
-  readonly chunkSectors: number;
-  readonly layout: number;
-}
-
-export type RangeOnMember = SectorRange & { readonly raidDisk: number };
