@@ -53,13 +53,25 @@ export class ArrayGeometry {
 }
 
 /** The superblock that a power cut would leave on `disk` for sure, or null. */
-export function durableSuperblock(disk: SimDisk, geometry: ArrayGeometry): Superblock | null {
+export const durableSuperblock = (disk: SimDisk, geometry: ArrayGeometry): Superblock | null =>
+  superblockOf(disk, geometry, (at) => disk.versions.durable(at));
+
+/** What a scan of devices finds there now: null without a whole superblock, or if it cannot be read. */
+export function visibleSuperblock(disk: SimDisk, geometry: ArrayGeometry): Superblock | null {
+  const { superblockAt } = geometry;
+  if (disk.fails("read", superblockAt, superblockAt + SUPERBLOCK_SECTORS)) return null;
+  return superblockOf(disk, geometry, (at) => disk.versions.current(at));
+}
+
+function superblockOf(
+  disk: SimDisk,
+  { superblockAt }: ArrayGeometry,
+  contentOf: (sector: number) => Uint8Array,
+): Superblock | null {
   const found = new Uint8Array(SUPERBLOCK_SECTORS * SECTOR_SIZE);
-  for (let i = 0; i < SUPERBLOCK_SECTORS; i++) {
-    found.set(disk.versions.durable(geometry.superblockAt + i), i * SECTOR_SIZE);
-  }
+  for (let i = 0; i < SUPERBLOCK_SECTORS; i++) found.set(contentOf(superblockAt + i), i * SECTOR_SIZE);
   try {
-    const place = { path: disk.path, minor: 2, at: sector(geometry.superblockAt), deviceSize: sector(disk.sectors) };
+    const place = { path: disk.path, at: sector(superblockAt), deviceSize: sector(disk.sectors) };
     return decodeSuperblock(found, { ...place, minor: 2 });
   } catch {
     return null;

@@ -204,6 +204,11 @@ export class SimDisk {
     }
   }
 
+  /** Would any of it fail? */
+  fails(op: "read" | "write", lo: number, hi: number): boolean {
+    return this.#firstBad(lo, hi, op) !== null;
+  }
+
   #firstBad(lo: number, hi: number, op: "read" | "write"): number | null {
     if (this.dead) return lo;
     let first: number | null = null;

@@ -3,7 +3,7 @@ import { MdError } from "../base/md-error.ts";
 import { type ClusterNodeDeps, defaultClusterNodeOptions } from "../cluster/cluster-deps.ts";
 import { ClusterNode } from "../cluster/cluster-node.ts";
 import { joinLockspace } from "../dlm/lockspace-client.ts";
-import { durableSuperblock } from "./array-view.ts";
+import { visibleSuperblock } from "./array-view.ts";
 import { observeListener, observeLockspace } from "./observed-lockspace.ts";
 import type { SimArray } from "./sim-array.ts";
 import { SimBlockDevice } from "./sim-block-device.ts";
@@ -132,7 +132,7 @@ export class SimNode {
     return {
       env,
       nodeName: this.name,
-      memberPaths: disks.map(({ path }) => path),
+      memberPaths: disks.filter((disk) => visibleSuperblock(disk, geometry) !== null).map(({ path }) => path),
       joinLockspace: async ({ name, clusterName, maxMembers, listener, lease }) => {
         const sink = wrappers.lease?.(lease) ?? lease;
         const lockspace = await joinLockspace({
@@ -173,7 +173,7 @@ export class SimNode {
       },
       findDevice: (deviceUuid) => {
         const found = disks.find((disk) => {
-          const superblock = disk.dead ? null : durableSuperblock(disk, geometry);
+          const superblock = visibleSuperblock(disk, geometry);
           return superblock?.deviceUuid.every((byte, i) => byte === deviceUuid[i]) ?? false;
         });
         return Promise.resolve(found?.path ?? null);

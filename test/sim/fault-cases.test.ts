@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { ClusterNode } from "../../src/cluster/cluster-node.ts";
 import { durableSuperblock, inSyncDisks } from "../../src/sim/array-view.ts";
 import { dirtyChunks } from "../../src/sim/checkers/healed.ts";
 import type { Scenario } from "../../src/sim/scenario.ts";
@@ -213,6 +214,32 @@ describe("F11: a write error on one mirror", () => {
   });
 });
 
+describe("a node that loses a mirror and dies before anybody hears of it", () => {
+  it.each([
+    [0, 2],
+    [1, 2],
+    [0, 3],
+    [2, 3],
+  ])("leaves bits on the others only: they are found (mirror %i of %i fails)", async (broken, members) => {
+    await check(6, { nodes: 2, members, reads: 0.3 }, async (simulation) => {
+      const writer = nodeAt(simulation, 0);
+      const bad = diskAt(simulation, broken);
+      writer.cutLink();
+      bad.bad = [{ lo: 0, hi: bad.sectors, read: false, write: true }];
+      for (let i = 0; i < 12; i++) {
+        const lo = simulation.world.random.integer(0, simulation.array.geometry.size - 9);
+        if (writer.port !== null) simulation.workload.write(writer.port, lo, lo + 8, { fua: false });
+        await wait(simulation, 5);
+      }
+      writer.kill("killed");
+      bad.bad = [];
+      simulation.resumeAsking();
+      await wait(simulation, LEASE_MS * 3);
+      await simulation.healAndJudge();
+    });
+  });
+});
+
 describe("F13: a mirror dies, writes go on, it comes back with old data, and everything restarts", () => {
   it("is never read and never a source; adding it again brings it up to date", async () => {
     await check(8, { nodes: 2 }, async (simulation) => {
@@ -229,6 +256,71 @@ describe("F13: a mirror dies, writes go on, it comes back with old data, and eve
       await simulation.healAndJudge();
       expect(inSyncDisks(simulation.array.disks, simulation.array.geometry)).toContain(bad);
     });
+  });
+});
+
+describe("F22: power cut at every single write of metadata", () => {
+  /** What an operator does with one member, and the nodes around it. Ends early when the power is gone. */
+  const script = async (simulation: Simulation): Promise<readonly string[]> => {
+    const outcomes: string[] = [];
+    const { world, workload } = simulation;
+    const on = async (act: (node: ClusterNode) => Promise<unknown>): Promise<void> => {
+      const { node, process } = nodeAt(simulation, 0);
+      if (node === null || process === null) return;
+      let over = false;
+      world.schedule(0, process.control, () => {
+        void act(node)
+          .then(
+            () => outcomes.push("done"),
+            (error: unknown) => outcomes.push(String(error)),
+          )
+          .then(() => {
+            over = true;
+          });
+      });
+      await world.run(world.now + 3000, () => over || process.ended);
+    };
+    const { port } = nodeAt(simulation, 0);
+    if (port !== null) workload.write(port, 10, 30, { fua: true });
+    await wait(simulation, 10);
+    await on((node) => node.failMember(1));
+    if (port !== null) workload.write(port, 100, 120, { fua: false });
+    await wait(simulation, 10);
+    await on((node) => node.removeMember(1));
+    await on((node) => node.addMember(diskAt(simulation, 1).path));
+    await wait(simulation, 300);
+    nodeAt(simulation, 0).stop();
+    await wait(simulation, 200);
+    return outcomes;
+  };
+
+  /** Cuts the power at the `at`th landing of metadata after the beginning; how many landings there were. */
+  const run = async (nodes: number, at: number): Promise<number> => {
+    let landings = 0;
+    const small: Partial<Scenario> = { ...calm, nodes, size: 200, chunkSectors: 64, longest: 24 };
+    const verdict = await withSimulation(77, small, async (simulation) => {
+      const { world } = simulation;
+      world.observe((event) => {
+        if (event.type !== "write_landed" || event.area === "data") return;
+        landings++;
+        if (landings === at) world.schedule(0, null, () => simulation.faults.powerCut());
+      });
+      simulation.begin();
+      simulation.stopAsking();
+      await simulation.untilAllServe();
+      const outcomes = await script(simulation);
+      if (at < 0) expect(outcomes).toEqual(["done", "done", "done"]);
+      await simulation.healAndJudge();
+    });
+    expectOk(verdict);
+    return landings;
+  };
+
+  it.each([1, 2])("of a script of %i nodes: assemble, write, fail, remove, add, stop", async (nodes) => {
+    const landings = await run(nodes, -1);
+    expect(landings).toBeGreaterThan(30);
+    // The tail is the healing, which every run has.
+    for (let at = 1; at <= landings; at++) await run(nodes, at);
   });
 });
 
