@@ -491,6 +491,8 @@ export interface ControlMethods {
     data: { readonly events: readonly HistoryEvent[] };
     event: HistoryEvent;
   };
+  /** Prometheus' text format. */
+  metrics: { params: Record<string, never>; data: { readonly text: string }; event: never };
   opList: { params: Record<string, never>; data: { readonly operations: readonly Operation[] }; event: never };
   opShow: { params: { readonly id: string }; data: { readonly operation: Operation }; event: never };
 }

@@ -12,7 +12,7 @@ export const daemonOptions: readonly DaemonOption[] = [
   { name: "lock-server", value: "URL", help: "redis://..., rediss://... or unix:PATH (a lock server of this host)" },
   { name: "lock-server-password-file", value: "FILE", help: "password for Redis; nobody else may read the file" },
   { name: "socket", value: "PATH", help: "control socket (/run/mdctl/mdctld.sock)" },
-  { name: "state-dir", value: "DIR", help: "where export sockets live (the folder of the control socket)" },
+  { name: "state-dir", value: "DIR", help: "where export sockets live (NODE beside the control socket)" },
   { name: "lease", value: "DUR", help: "the same on all nodes (10s)" },
   { name: "file-members", help: "regular files may be members (laboratories and tests)" },
   { name: "ring", value: "auto|io_uring|threads", help: "how members are read and written (auto)" },

@@ -75,10 +75,10 @@ describe("settings", () => {
     readConfig(new Map(Object.entries(settings)), env);
 
   it("have defaults: the lock server is beside the control socket", () => {
-    expect(config({ socket: "/run/x/d.sock" })).toMatchObject({
+    expect(config({ socket: "/run/x/d.sock", node: "n1" })).toMatchObject({
       cluster: "mdctl",
       lockServer: { type: "socket", path: "/run/x/lockd.sock" },
-      stateDir: "/run/x",
+      stateDir: "/run/x/n1",
       leaseMs: 10_000,
       fileMembers: false,
       ring: "auto",

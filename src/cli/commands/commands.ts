@@ -24,6 +24,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   status: async () => (await import("./status.ts")).status,
   mdstat: async () => (await import("./mdstat.ts")).mdstat,
   events: async () => (await import("./events.ts")).events,
+  metrics: async () => (await import("./metrics.ts")).metrics,
   op: async () => (await import("./op.ts")).op,
   ping: async () => (await import("./ping.ts")).ping,
   daemon: async () => (await import("./daemon.ts")).daemon,

@@ -51,6 +51,16 @@ export const serviceVerbs: readonly VerbSpec[] = [
     ],
   },
   {
+    name: "metrics",
+    summary: "Prometheus text of this node",
+    operands: "",
+    options: [],
+    examples: [
+      { command: "mdctl metrics", text: "once" },
+      { command: "mdctl metrics > /var/lib/node_exporter/mdctl.prom", text: "for a textfile collector" },
+    ],
+  },
+  {
     name: "ping",
     summary: "does the daemon answer, and who is it",
     operands: "",

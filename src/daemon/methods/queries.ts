@@ -1,8 +1,10 @@
 import { MdError } from "../../base/md-error.ts";
+import { prometheusText } from "../../metrics/prometheus-text.ts";
 import { CONTROL_API_VERSION, type HistoryEvent } from "../control-api.ts";
 import { describeArray, describeCluster, describeNodes, describeStatus } from "../describe.ts";
 import { findArray } from "../find-array.ts";
 import { locksData } from "../locks-data.ts";
+import { nodeMetrics } from "../node-metrics.ts";
 import { programVersion } from "../version.ts";
 import { type Method, noParams } from "./method.ts";
 
@@ -90,6 +92,13 @@ export const events: Method<"events"> = {
     stop();
     return { events: [] };
   },
+};
+
+export const metrics: Method<"metrics"> = {
+  read: noParams,
+  run: async (_params, { daemon }) => ({
+    text: prometheusText(nodeMetrics(await describeStatus(daemon), programVersion())),
+  }),
 };
 
 export const opList: Method<"opList"> = {
