@@ -34,10 +34,16 @@ export class EngineCommands {
   #quiesced = false;
   /** Members that wait for everything in flight to end before they come in. */
   #entering = 0;
+  #draining = 0;
 
   constructor(options: EngineParts) {
     this.#options = options;
     this.#core = options.core;
+  }
+
+  /** Front ends are being drained, which has time limits of its own. */
+  get isDraining(): boolean {
+    return this.#draining > 0;
   }
 
   /** Not begun yet. */
@@ -121,7 +127,12 @@ export class EngineCommands {
       case "attach":
         return atOnce({ type: "attached", port: attach(command.frontEnd) });
       case "detach":
-        return () => (detach() ? none : null);
+        this.#draining++;
+        return () => {
+          if (!detach()) return null;
+          this.#draining--;
+          return none;
+        };
       case "flushBitmap":
         bitmap.forceRounds();
         return () => (bitmap.isSettled ? none : null);
@@ -249,6 +260,7 @@ export class EngineCommands {
 
   #stop(): Progress {
     const shutdown = new Shutdown(this.#options);
+    this.#draining++;
     return (leaseHeld) => {
       if (!shutdown.advance(leaseHeld)) return null;
       this.#options.end();

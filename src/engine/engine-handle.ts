@@ -96,7 +96,8 @@ class WorkerEngine implements EngineHandle {
   }
 
   #receive(message: WorkerMessage): void {
-    if (message.type === "ready" || message.type === "failed") return;
+    // What was on its way when the engine was given up has no one waiting for it.
+    if (!this.#open || message.type === "ready" || message.type === "failed") return;
     this.#answers.receive(message);
     if (message.type === "done" && message.id === this.#stopId) {
       this.#close(new MdError("E_ARRAY_NOT_ACTIVE", "the data plane has stopped"));

@@ -29,6 +29,8 @@ const EROFS = 30;
 const ESHUTDOWN = 108;
 /** Milliseconds: a lease that comes back is noticed so soon; nobody wakes the loop for it. */
 const LEASE_POLL_MS = 10;
+/** Milliseconds: so often a front end that is being drained is asked how far it is. */
+const DRAIN_POLL_MS = 20;
 /** Counters of writes a chunk end below 2^14, tags of legs below 2^24. */
 const MAX_QUEUE_DEPTH = 8192;
 
@@ -72,7 +74,7 @@ export class EngineLoop {
   readonly #incoming: RequestQueue;
   #frontEnd: FrontEnd | null = null;
   #post: (message: WorkerToEngine) => void = () => {};
-  #leaseHeld = false;
+  #leaseHeld: boolean;
   /** Requests that were answered since the front end last ended a turn. */
   #finished = 0;
   #ended = false;
@@ -83,6 +85,7 @@ export class EngineLoop {
     this.ring = ring;
     this.shared = shared;
     this.#now = now;
+    this.#leaseHeld = shared.leaseHolds(now());
     this.#openFrontEnd = openFrontEnd;
     this.#arena = planArena(ring.arena.length, WriteIntent.pagesOf(config.bitmap.chunks));
     const members = openMembers(ring, config);
@@ -205,16 +208,27 @@ export class EngineLoop {
   }
 
   #waitMs(): number {
+    if (this.#mayGoOn) return 0;
+    const untilRound = this.#core.config.readOnly ? Number.POSITIVE_INFINITY : this.#bitmap.untilRound(this.#now());
+    const onLease = this.#reads.held > 0 || (!this.#leaseHeld && (this.#wantsToWrite || untilRound < LEASE_POLL_MS));
+    const polled = onLease ? LEASE_POLL_MS : this.#commands.isDraining ? DRAIN_POLL_MS : Number.POSITIVE_INFINITY;
+    const wait = onLease ? polled : Math.min(polled, untilRound);
+    return wait === Number.POSITIVE_INFINITY ? -1 : Math.ceil(wait);
+  }
+
+  /** Is there something to do that waits for nothing? */
+  get #mayGoOn(): boolean {
+    if (this.#commands.waiting > 0 || this.#copies.isRunnable) return true;
+    if (this.#incoming.length > 0 && this.#admits) return true;
+    return this.#leaseHeld && this.#wantsToWrite;
+  }
+
+  get #wantsToWrite(): boolean {
     const { quiesced, config } = this.#core;
-    if (this.#commands.waiting > 0 || this.#copies.isRunnable || (this.#incoming.length > 0 && this.#admits)) return 0;
-    if (config.readOnly) return this.#reads.held > 0 ? LEASE_POLL_MS : -1;
-    const writes = this.#writes.waitingAgain > 0 || (this.#writes.mayIssue && this.#writes.waitingToIssue > 0);
-    const wantsToWrite = writes || this.#bitmap.wantsToWrite || (!quiesced && this.#copies.waitsToWrite);
-    if (this.#leaseHeld && wantsToWrite) return 0;
-    const untilRound = this.#bitmap.untilRound(this.#now());
-    const waits = wantsToWrite || untilRound < LEASE_POLL_MS;
-    if (this.#reads.held > 0 || (!this.#leaseHeld && waits)) return LEASE_POLL_MS;
-    return untilRound === Number.POSITIVE_INFINITY ? -1 : Math.ceil(untilRound);
+    if (config.readOnly) return false;
+    if (this.#writes.waitingAgain > 0 || this.#bitmap.wantsToWrite) return true;
+    if (this.#writes.mayIssue && this.#writes.waitingToIssue > 0) return true;
+    return !quiesced && this.#copies.waitsToWrite;
   }
 
   #route(tag: number, result: number): void {
