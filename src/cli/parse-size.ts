@@ -14,14 +14,6 @@ export function parseSize(option: string, text: string): number {
   return bytes;
 }
 
-/** A size with its unit, as options of ours have it (`200M`, `512B`). Bytes. E_VALUE. */
-export function parseSizeWithUnit(option: string, text: string): number {
-  if (/^\d+B$/i.test(text)) return Number.parseInt(text, 10);
-  if (!/[KMGT]$/i.test(text))
-    throw new MdError("E_VALUE", `${option}: "${text}" needs a unit`, { hint: `--${option}=200M` });
-  return parseSize(option, text);
-}
-
 /** An integer from `least` to `most`. E_VALUE. */
 export function parseCount(option: string, text: string, least: number, most: number): number {
   const value = Number(text);

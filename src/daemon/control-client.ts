@@ -6,6 +6,7 @@ import {
   type ControlMethod,
   type ControlMethods,
   type ControlReply,
+  type ControlRequest,
   type ErrorInfo,
   type Note,
 } from "./control-api.ts";
@@ -89,7 +90,13 @@ export class ControlClient {
         },
         onEvent: options.onEvent as ((event: never) => void) | undefined,
       });
-      const request = { v: CONTROL_API_VERSION, id, method, params, ...(trace === undefined ? {} : { trace }) };
+      const request: ControlRequest<M> = {
+        v: CONTROL_API_VERSION,
+        id,
+        method,
+        params,
+        ...(trace === undefined ? {} : { trace }),
+      };
       this.#socket.write(`${JSON.stringify(request)}\n`);
     }) as Promise<Answer<M>>;
   }
