@@ -21,10 +21,10 @@ export const stopAfter = ({ leaseMs }: LeaseTimes): number => leaseMs * 0.6;
 
 /**
  * How long a node may believe what it knows of the others, counted as in `stopAfter`: nobody can have declared it dead
- * before, even if their clocks run a few per cent faster than its own. Then it must not serve reads either: a mirror
- * may have been failed in its absence, and miss what was written since.
+ * before, even if their clocks run ten per cent too fast and its own as much too slow. After that it must not serve reads
+ * either: a mirror may have been failed in its absence, and miss what was written since.
  */
-export const distrustAfter = ({ leaseMs }: LeaseTimes): number => leaseMs * 0.9;
+export const distrustAfter = ({ leaseMs }: LeaseTimes): number => leaseMs * 0.8;
 
 /**
  * A watcher that was itself without an answer for longer than this starts watching anew: an outage of the lock server

@@ -17,6 +17,8 @@ export const faultKinds = [
   "readErrors",
   "deadDisk",
   "slowDisk",
+  "repairDisk",
+  "jumpWall",
   "powerCut",
   "restartLockServer",
 ] as const;
@@ -36,6 +38,8 @@ export interface FaultTargets {
   readonly nodes: readonly SimNode[];
   readonly array: SimArray;
   readonly server: SimLockServer;
+  /** Somebody takes a member out and adds it again. */
+  readonly addBack: (disk: SimDisk) => void;
 }
 
 /** Kinds that one seed draws: a run with few kinds gets deeper into each than one with all of them. */
@@ -128,6 +132,13 @@ export class Faults {
       case "deadDisk":
         this.#hurtDisk(kind);
         break;
+      case "repairDisk":
+        this.#repair();
+        break;
+      case "jumpWall":
+        this.#say(`${target?.name ?? "nobody"}'s calendar jumps`);
+        target?.process?.clock.jumpWall(random.between(-3_600_000, 3_600_000));
+        break;
       case "slowDisk":
         this.#slow(random.pick(this.#targets.array.disks));
         break;
@@ -168,6 +179,21 @@ export class Faults {
     world.schedule(world.random.between(100, 1000), null, () => {
       disk.slowness = 1;
     });
+  }
+
+  /** A disk that failed works again, with what it held; it stays out until it is added. */
+  #repair(): void {
+    const { array, world, addBack } = this.#targets;
+    const inSync = inSyncDisks(array.disks, array.geometry);
+    for (const disk of this.#hurt)
+      if (inSync.includes(disk) && !disk.dead && disk.bad.length === 0) this.#hurt.delete(disk);
+    const out = [...this.#hurt].filter((disk) => !inSync.includes(disk));
+    if (out.length === 0) return;
+    const disk = world.random.pick(out);
+    disk.dead = false;
+    disk.bad = [];
+    this.#say(`${disk.path} works again and is added`);
+    addBack(disk);
   }
 
   #hurtDisk(kind: "writeErrors" | "readErrors" | "deadDisk"): void {

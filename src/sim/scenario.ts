@@ -5,6 +5,7 @@ import type { World } from "./world.ts";
 export interface Scenario {
   readonly nodes: number;
   readonly members: number;
+  readonly spares: number;
   /** Sectors of the array. */
   readonly size: number;
   readonly chunkSectors: number;
@@ -35,6 +36,7 @@ export function drawScenario(world: World, fixed: Partial<Scenario> = {}): Scena
   return {
     nodes: random.integer(2, 5),
     members: random.chance(0.7) ? 2 : 3,
+    spares: random.chance(0.2) ? 1 : 0,
     // Seldom a multiple of anything.
     size: random.integer(300, 900),
     chunkSectors: random.pick([8, 16, 64]),
@@ -58,7 +60,7 @@ export function drawScenario(world: World, fixed: Partial<Scenario> = {}): Scena
     longest: random.pick([8, 24, 64]),
     shortTransfers: random.chance(0.3) ? 0.05 : 0,
     zeroing: random.chance(0.5),
-    drift: random.chance(0.3) ? 0.05 : 0,
+    drift: random.chance(0.3) ? 0.1 : 0,
     ...fixed,
   };
 }

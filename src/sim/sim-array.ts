@@ -1,4 +1,4 @@
-import { createArray, planCreate } from "../array/create-array.ts";
+import { type CreateRequest, createArray, planCreate } from "../array/create-array.ts";
 import type { MdArray } from "../array/md-array.ts";
 import { sector } from "../base/units.ts";
 import { ArrayGeometry } from "./array-view.ts";
@@ -9,6 +9,7 @@ import type { World } from "./world.ts";
 
 export interface SimArrayOptions {
   readonly members: number;
+  readonly spares?: number;
   readonly slots: number;
   /** Sectors of the array. */
   readonly size: number;
@@ -26,12 +27,12 @@ const CLUSTER = "sim";
 
 /** Disks with a fresh clustered array on them, made by the code that `mdctl create` runs. */
 export async function createSimArray(world: World, options: SimArrayOptions): Promise<SimArray> {
-  const { members, slots, size, chunkSectors } = options;
+  const { members, spares = 0, slots, size, chunkSectors } = options;
   const dataOffset = Math.ceil((24 + slots * 8 + 8) / 8) * 8;
   const sectors = dataOffset + size + 160;
   let geometry: ArrayGeometry | null = null;
   const disks = Array.from(
-    { length: members },
+    { length: members + spares },
     (_, i) =>
       new SimDisk(world, {
         path: `/sim/d${i}`,
@@ -40,6 +41,11 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
         ...(options.timing === undefined ? {} : { timing: options.timing }),
       }),
   );
+  const describe = (disk: SimDisk): CreateRequest["spares"][number] => ({
+    path: disk.path,
+    size: sector(disk.sectors),
+    deviceUuid: world.random.bytes(16),
+  });
   const array = planCreate({
     name: "sim:md0",
     uuid: world.random.bytes(16),
@@ -47,12 +53,8 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
     created: { seconds: 1_700_000_000, microseconds: 0 },
     clusterName: CLUSTER,
     slots,
-    members: disks.map((disk) => ({
-      path: disk.path,
-      size: sector(disk.sectors),
-      deviceUuid: world.random.bytes(16),
-    })),
-    spares: [],
+    members: disks.slice(0, members).map(describe),
+    spares: disks.slice(members).map(describe),
     assumeClean: true,
     memberSize: sector(size),
     dataOffset: sector(dataOffset),

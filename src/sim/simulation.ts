@@ -1,3 +1,4 @@
+import type { ClusterNode } from "../cluster/cluster-node.ts";
 import { inSyncDisks } from "./array-view.ts";
 import type { Checker } from "./checkers/checker.ts";
 import { ForeignWindowChecker } from "./checkers/foreign-window.ts";
@@ -83,7 +84,7 @@ export class Simulation {
     this.content = new ContentModel(array.geometry.size);
     this.workload = new Workload(world, this.content, { ...scenario, size: array.geometry.size });
     this.faults = new Faults(
-      { world, nodes: this.nodes, array, server: this.server },
+      { world, nodes: this.nodes, array, server: this.server, addBack: (disk) => this.#addBackSoon(disk.path) },
       { kinds: scenario.faults, pace: scenario.pace, leaseMs },
     );
     for (const checker of this.#checkers()) world.observe((event) => checker.observe(event));
@@ -177,7 +178,7 @@ export class Simulation {
     await this.#expect(
       "all members are full copies",
       REST_WITHIN,
-      () => inSyncDisks(disks, geometry).length === disks.length,
+      () => inSyncDisks(disks, geometry).length === this.scenario.members,
     );
   }
 
@@ -191,20 +192,26 @@ export class Simulation {
     if (outcome !== "done" && !this.failed) this.world.violation(`${path} cannot be added again: ${outcome}`);
   }
 
+  /** Has some node do it, and does not wait. */
+  #addBackSoon(path: string): void {
+    const up = this.nodes.filter(({ node, process }) => node !== null && process !== null);
+    const { node, process } = up.length > 0 ? this.world.random.pick(up) : { node: null, process: null };
+    if (node === null || process === null) return;
+    this.world.schedule(0, process.control, () => {
+      void bringBack(node, path).catch((error: unknown) => {
+        this.world.trace.note(this.world.now, `${path} is not added: ${String(error)}`);
+      });
+    });
+  }
+
   /** "done", or why not; null if no node could be asked or the one that was is gone. */
   async #tryAddBack(path: string): Promise<string | null> {
     const up = this.nodes.find(({ node }) => node !== null);
     const { node, process } = up ?? { node: null, process: null };
     if (node == null || process == null) return null;
     let outcome: string | null = null;
-    const bring = async (): Promise<void> => {
-      const member = node.status().members.find((one) => one.path === path);
-      if (member?.state === "in_sync" || member?.state === "rebuilding" || member?.state === "spare") return;
-      if (member?.state === "faulty") await node.removeMember(member.number);
-      await node.addMember(path);
-    };
     this.world.schedule(0, process.control, () => {
-      void bring().then(
+      void bringBack(node, path).then(
         () => {
           outcome = "done";
         },
@@ -295,6 +302,14 @@ export class Simulation {
       trace: (lines) => world.trace.tail(lines),
     };
   }
+}
+
+/** Takes a faulty member out and adds it again; one that has its place already is left alone. */
+async function bringBack(node: ClusterNode, path: string): Promise<void> {
+  const member = node.status().members.find((one) => one.path === path);
+  if (member?.state === "in_sync" || member?.state === "rebuilding" || member?.state === "spare") return;
+  if (member?.state === "faulty") await node.removeMember(member.number);
+  await node.addMember(path);
 }
 
 /** Runs `use` on a simulation; contradictions that nobody awaits count as violations. */

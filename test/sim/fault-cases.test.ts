@@ -14,6 +14,7 @@ const LEASE_MS = 1000;
 /** A quiet world: what breaks is what the test breaks. */
 const calm: Partial<Scenario> = {
   members: 2,
+  spares: 0,
   size: 500,
   chunkSectors: 16,
   leaseMs: LEASE_MS,

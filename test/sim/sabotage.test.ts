@@ -11,7 +11,7 @@ import type { Wrappers } from "../../src/sim/wrappers.ts";
  * The checkers at work on whole clusters: one promise is taken away between two parts, and some seed must show it. What
  * is not taken away is proved by the same seeds in one piece.
  */
-const hard: Partial<Scenario> = { members: 2, chunkSectors: 16, burst: 5, think: [1, 30], longest: 24 };
+const hard: Partial<Scenario> = { members: 2, spares: 0, chunkSectors: 16, burst: 5, think: [1, 30], longest: 24 };
 
 /** The first violation that one of a few seeds finds. */
 async function firstViolation(
