@@ -17,7 +17,7 @@ export interface NodeState {
   readonly members: readonly LockspaceMember[];
   /** The membership is changing: between recoverPrep and recoverDone. */
   readonly changing: boolean;
-  /** Slots whose owner is gone with work left, until their bits have a new owner; in the order in which we learnt of it. */
+  /** Slots whose owner is gone, until their bits (if any are left) have a new owner; in the order in which we learnt of it. */
   readonly recovering: readonly RecoveringSlot[];
   /** What each other slot suspends, also of owners that are gone. */
   readonly windows: ReadonlyMap<SlotNumber, SectorRange>;
@@ -30,7 +30,7 @@ export interface RecoveringSlot {
   readonly slot: SlotNumber;
   /** For people. */
   readonly node: string;
-  /** died: what it said last may not have reached everybody. left: it handed over. */
+  /** died: what it said last may not have reached everybody. left: in good order. */
   readonly why: "died" | "left";
 }
 
@@ -127,14 +127,12 @@ function onDone(state: NodeState, members: readonly LockspaceMember[]): NodeStep
   const effects: NodeEffect[] = [];
   let next: NodeState = { ...state, members, changing: false };
   const live = new Set(members.map(({ slot }) => slot));
-  for (const { slot } of state.members) {
+  for (const { slot, node } of state.members) {
     if (slot === state.own || live.has(slot)) continue;
-    next = withoutPeer(next, slot);
-    // With nothing to hand over its window goes at once; else it stays until the takeover.
-    if (next.windows.has(slot) && !isRecovering(state, slot)) {
-      next = withoutWindow(next, slot);
-      effects.push({ type: "resume", slot });
-    }
+    // Whether it had something to hand over its bitmap tells: what it said of that may not have reached us.
+    const [started, recover] = startRecovery(withoutPeer(next, slot), { slot, node, why: "left" });
+    next = started;
+    effects.push(...recover);
   }
   for (const { slot, node } of members) {
     if (slot === state.own) continue;

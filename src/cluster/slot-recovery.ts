@@ -24,8 +24,10 @@ export async function recoverSlot(context: NodeContext, { slot, node, why }: Rec
   } finally {
     await context.slotLocks.release(slot);
   }
-  const text = dirty === 0 ? "nothing left to take over" : `${dirty} chunks are ours to resync`;
-  context.history.add("info", "TAKEOVER", `slot ${slot} of ${node} (${why}): ${text}`, { slot, node, dirty });
+  if (dirty > 0 || why === "died") {
+    const text = dirty === 0 ? "nothing left to take over" : `${dirty} chunks are ours to resync`;
+    context.history.add("info", "TAKEOVER", `slot ${slot} of ${node} (${why}): ${text}`, { slot, node, dirty });
+  }
   context.remoteSyncs.delete(slot);
   context.dispatch({ type: "recovered", slot });
   context.lookForWork();

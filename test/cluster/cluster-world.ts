@@ -65,6 +65,8 @@ export class ClusterWorld {
   readonly master = new MemoryLockMaster();
   readonly members: string[];
   readonly dataOffset: number;
+  /** Data planes start when this is fulfilled: until then a node that joins hears no message. */
+  engineGate: Promise<void> = Promise.resolve();
   #seed = 1;
 
   private constructor(members: string[], dataOffset: number) {
@@ -129,6 +131,7 @@ export class ClusterWorld {
           leaseSink: lease,
         }),
       startEngine: async (config, shared) => {
+        await this.engineGate;
         engine = new FakeEngine(name, this.disks, config, shared, () => this.clock.now());
         return engine;
       },

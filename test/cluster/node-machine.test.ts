@@ -78,14 +78,16 @@ describe("what a node knows of the others", () => {
     expect(state.effects).not.toContainEqual({ type: "resume", slot: s1 });
   });
 
-  it("drops the window of a node that left with nothing to hand over", () => {
+  it("looks at the bitmap of a node that left in order, and keeps its window until then", () => {
     const left = run(
       calm(a, b),
       { type: "window", slot: s1, range: window },
       { type: "prep" },
       { type: "done", members: [a] },
     );
-    expect(left.effects).toEqual([
+    expect(left.effects).toEqual([{ type: "recover", target: { slot: s1, node: "b", why: "left" } }]);
+    expect(left.state.balance).toBe("first");
+    expect(run(left.state, { type: "recovered", slot: s1 }).effects).toEqual([
       { type: "balance", balance: "balanced" },
       { type: "resume", slot: s1 },
     ]);

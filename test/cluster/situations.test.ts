@@ -139,6 +139,29 @@ describe("takeover", () => {
     for (const { node } of [b, c]) expect(node.status().readBalance).toBe("balanced");
   });
 
+  it("of a node that left without being able to say that work is left", async () => {
+    const world = await ClusterWorld.create({ clean: false });
+    const a = await world.start("a");
+    const hold = holdCopy(a);
+    await world.wait(hold.reached);
+    world.disks.poke("/dev/d1", world.dataOffset + 6000, 9, 1);
+    // b does not listen yet, for longer than a wants to wait.
+    let release: () => void = () => {};
+    world.engineGate = new Promise((resolve) => {
+      release = resolve;
+    });
+    const joining = world.begin("b", world.members);
+    await world.until(() => a.node.status().slots[1]?.state === "up");
+    const stopping = a.node.stop();
+    hold.release();
+    await world.wait(stopping);
+    release();
+    const b = await world.wait(joining);
+    await world.idle(b);
+    expect(world.copies(6000)).toEqual([0, 0]);
+    expect(await dirtySlots(b)).toEqual([0, 0, 0, 0]);
+  });
+
   it("leaves no bit behind while a member is missing, and loses none", async () => {
     const { world, a, b, c } = await threeNodes();
     await world.wait(a.node.failMember(1));
