@@ -169,7 +169,7 @@ export class Workload {
 
   #count(life: string, { op, lo, hi }: Omit<PortRequest, "done">, errno: number): void {
     if (errno === 0) this.answered++;
-    else if (errno !== ESHUTDOWN) {
+    else if (errno !== ESHUTDOWN && !this.#evicted.has(life)) {
       this.errors++;
       if (!this.errorsAllowed) this.#world.violation(`${life}: ${op} of [${lo}, ${hi}) failed with ${errno}`);
     }
