@@ -1,23 +1,18 @@
-import { SECTOR_SIZE, type SectorRange, sector, sectorRange } from "../base/units.ts";
+import { SECTOR_SIZE, type SectorRange, sectorRange } from "../base/units.ts";
 import type { BitmapPath } from "./bitmap-path.ts";
 import { ChunkProgress } from "./chunk-progress.ts";
+import { CopyPieces } from "./copy-pieces.ts";
 import { type CopyUnits, UnitState } from "./copy-units.ts";
-import { counterIndex } from "./counter-index.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { CopyKind } from "./engine-protocol.ts";
 import type { FailurePath } from "./failure-path.ts";
 import { MemberState } from "./member-table.ts";
 import type { RangeLock } from "./range-lock.ts";
 import { LegState } from "./request-table.ts";
-import { TagKind, tagOf } from "./tag.ts";
-import { errnoOf, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
 
 /** Units at work, and the sectors of one, while requests of front ends are in flight. */
 const BUSY_UNITS = 2;
 const BUSY_SECTORS = 256;
-/** After a read error: how much is lost with one bad sector. */
-const SMALL_SECTORS = 8;
-
 interface Copy {
   readonly kind: CopyKind;
   readonly lo: number;
@@ -37,14 +32,11 @@ export class CopyPath {
   readonly units: CopyUnits;
   readonly #core: EngineCore;
   readonly #bitmap: BitmapPath;
-  readonly #failures: FailurePath;
+  readonly #pieces: CopyPieces;
   readonly #lock: RangeLock;
   readonly #progress: ChunkProgress;
   readonly #queue: Copy[] = [];
-  readonly #width: number;
   readonly #firstHolder: number;
-  readonly #disk: Int32Array;
-  readonly #sector: Float64Array;
   #current: Copy | null = null;
   #cursor = 0;
   #copied = 0;
@@ -55,13 +47,16 @@ export class CopyPath {
   constructor(core: EngineCore, bitmap: BitmapPath, failures: FailurePath, lock: RangeLock, units: CopyUnits) {
     this.#core = core;
     this.#bitmap = bitmap;
-    this.#failures = failures;
+    this.#pieces = new CopyPieces(core, failures, units, {
+      kind: () => this.#current?.kind ?? null,
+      onCopied: (sectors) => {
+        this.#copied += sectors;
+      },
+      onUnitEnd: (unit, failed) => this.#endUnit(unit, failed),
+    });
     this.#lock = lock;
     this.units = units;
-    this.#width = core.personality.copies;
     this.#firstHolder = core.table.capacity;
-    this.#disk = new Int32Array(this.#width);
-    this.#sector = new Float64Array(this.#width);
     this.#progress = new ChunkProgress(bitmap.intent.counters, core.config.bitmap.chunkSectors, core.config.size);
   }
 
@@ -108,9 +103,9 @@ export class CopyPath {
     if (this.#current === null) return;
     if (members.blocked > 0 || members.inSync === 0) this.#aborted = true;
     for (let unit = 0; unit < this.units.count && !quiesced; unit++) {
-      if (this.units.state[unit] === UnitState.locked) this.#startPiece(unit);
-      if (mayWrite && this.units.state[unit] === UnitState.read) this.#writeTargets(unit);
-      if (mayWrite && this.units.state[unit] === UnitState.writing) this.#writeAgain(unit);
+      if (!this.#aborted && this.units.state[unit] === UnitState.locked) this.#pieces.start(unit);
+      if (mayWrite && this.units.state[unit] === UnitState.read) this.#pieces.write(unit);
+      if (mayWrite && this.units.state[unit] === UnitState.writing) this.#pieces.writeAgain(unit);
     }
     if (this.#aborted) this.#giveUpWaiting();
     else if (!quiesced) this.#issueUnits(this.#current);
@@ -118,17 +113,7 @@ export class CopyPath {
   }
 
   completion(index: number, result: number): void {
-    const { members } = this.#core;
-    const unit = Math.floor(index / this.#width);
-    const disk = this.units.legDisk[index] ?? 0;
-    members.ended(disk);
-    const attempts = (this.units.legAttempts[index] ?? 0) + 1;
-    this.units.legAttempts[index] = attempts;
-    const left = (this.units.piece[unit] ?? 0) - (this.units.legDone[index] ?? 0);
-    const done = sectorsDone(result, left, members.blockSize, attempts);
-    if (done !== TRANSFER_FAILED) this.units.legDone[index] = (this.units.legDone[index] ?? 0) + done;
-    if (this.units.state[unit] === UnitState.reading) this.#readEnded(unit, index, done, left, result);
-    else this.#writeEnded(unit, index, done, left, result);
+    this.#pieces.completion(index, result);
   }
 
   #begin(): void {
@@ -172,129 +157,7 @@ export class CopyPath {
     this.units.begin(unit, lo, hi);
     if (!this.#lock.lock(this.#firstHolder + unit, lo, hi)) return;
     this.units.state[unit] = UnitState.locked;
-    this.#startPiece(unit);
-  }
-
-  #startPiece(unit: number): void {
-    const { personality, members } = this.#core;
-    if (this.#aborted) {
-      this.#endUnit(unit, true);
-      return;
-    }
-    const at = this.units.at[unit] ?? 0;
-    const hi = Math.min(this.units.hi[unit] ?? 0, at + (this.units.limit[unit] ?? 0));
-    this.units.piece[unit] = personality.contiguous(sector(at), sector(hi));
-    personality.map(sector(at), this.#disk, this.#sector);
-    let source = -1;
-    for (let copy = 0; copy < this.#width; copy++) {
-      const leg = unit * this.#width + copy;
-      const disk = this.#disk[copy] ?? 0;
-      this.units.legDisk[leg] = disk;
-      this.units.legAt[leg] = this.#sector[copy] ?? 0;
-      this.units.legDone[leg] = 0;
-      this.units.legAttempts[leg] = 0;
-      this.units.legState[leg] = LegState.skipped;
-      const readable = members.state[disk] === MemberState.inSync && this.units.unreadable[leg] === 0;
-      if (readable && source === -1) source = copy;
-    }
-    if (source === -1) {
-      this.#pieceDone(unit, true);
-      return;
-    }
-    this.units.state[unit] = UnitState.reading;
-    this.#readSource(unit, unit * this.#width + source);
-  }
-
-  #readSource(unit: number, leg: number): void {
-    const done = this.units.legDone[leg] ?? 0;
-    const at = (this.units.legAt[leg] ?? 0) + done;
-    const left = (this.units.piece[unit] ?? 0) - done;
-    this.units.legState[leg] = LegState.inFlight;
-    const buffer = this.units.buffer(unit) + done * SECTOR_SIZE;
-    this.#core.members.read(this.units.legDisk[leg] ?? 0, at, left, buffer, tagOf(TagKind.copy, leg));
-  }
-
-  #readEnded(unit: number, leg: number, done: number, left: number, result: number): void {
-    const disk = this.units.legDisk[leg] ?? 0;
-    if (done === left) {
-      this.units.legState[leg] = LegState.ok;
-      this.units.state[unit] = UnitState.read;
-      return;
-    }
-    if (done !== TRANSFER_FAILED) {
-      this.#readSource(unit, leg);
-      return;
-    }
-    this.units.state[unit] = UnitState.locked;
-    if ((this.units.piece[unit] ?? 0) > SMALL_SECTORS) {
-      // Only what is unreadable may come from another copy: readers have seen the rest from this one.
-      this.units.limit[unit] = SMALL_SECTORS;
-      return;
-    }
-    this.units.unreadable[leg] = 1;
-    this.#core.shared.add(counterIndex.readErrors, 1);
-    const at = sector(this.units.at[unit] ?? 0);
-    this.#core.notify({ type: "readError", raidDisk: disk, errno: errnoOf(result), at });
-  }
-
-  #writeTargets(unit: number): void {
-    this.units.state[unit] = UnitState.writing;
-    this.units.pieceFailed[unit] = 0;
-    let legs = 0;
-    for (let leg = unit * this.#width; leg < (unit + 1) * this.#width; leg++) {
-      // The source's own leg is ok.
-      if (this.units.legState[leg] === LegState.ok || !this.#isTarget(this.units.legDisk[leg] ?? 0)) continue;
-      this.units.legDone[leg] = 0;
-      this.units.legAttempts[leg] = 0;
-      legs++;
-      this.#writeTarget(unit, leg);
-    }
-    this.units.legsPending[unit] = legs;
-    if (legs === 0) this.#pieceDone(unit, false);
-  }
-
-  #writeTarget(unit: number, leg: number): void {
-    const done = this.units.legDone[leg] ?? 0;
-    const at = (this.units.legAt[leg] ?? 0) + done;
-    const left = (this.units.piece[unit] ?? 0) - done;
-    this.units.legState[leg] = LegState.inFlight;
-    const buffer = this.units.buffer(unit) + done * SECTOR_SIZE;
-    this.#core.members.write(this.units.legDisk[leg] ?? 0, at, left, buffer, 0, tagOf(TagKind.copy, leg));
-  }
-
-  #writeAgain(unit: number): void {
-    for (let leg = unit * this.#width; leg < (unit + 1) * this.#width; leg++) {
-      if (this.units.legState[leg] === LegState.again) this.#writeTarget(unit, leg);
-    }
-  }
-
-  #writeEnded(unit: number, leg: number, done: number, left: number, result: number): void {
-    if (done !== left && done !== TRANSFER_FAILED) {
-      this.units.legState[leg] = LegState.again;
-      return;
-    }
-    this.units.legState[leg] = done === left ? LegState.ok : LegState.failed;
-    if (done === TRANSFER_FAILED) {
-      this.units.pieceFailed[unit] = 1;
-      this.#failures.fail(this.units.legDisk[leg] ?? 0, "copy", errnoOf(result), this.units.at[unit] ?? 0);
-    }
-    const pending = (this.units.legsPending[unit] ?? 0) - 1;
-    this.units.legsPending[unit] = pending;
-    if (pending === 0) this.#pieceDone(unit, this.units.pieceFailed[unit] === 1);
-  }
-
-  #pieceDone(unit: number, failed: boolean): void {
-    const piece = this.units.piece[unit] ?? 0;
-    if (failed) {
-      this.units.failed[unit] = 1;
-    } else {
-      this.#copied += piece;
-      this.#core.shared.add(counterIndex.copiedSectors, piece);
-    }
-    this.units.at[unit] = (this.units.at[unit] ?? 0) + piece;
-    this.units.forgetUnreadable(unit);
-    this.units.state[unit] = UnitState.locked;
-    if ((this.units.at[unit] ?? 0) >= (this.units.hi[unit] ?? 0)) this.#endUnit(unit, this.units.failed[unit] === 1);
+    this.#pieces.start(unit);
   }
 
   #endUnit(unit: number, failed: boolean): void {
@@ -316,31 +179,10 @@ export class CopyPath {
   #giveUpWaiting(): void {
     for (let unit = 0; unit < this.units.count; unit++) {
       const state = this.units.state[unit];
-      if (state === UnitState.writing) this.#dropAgain(unit);
-      if (state === UnitState.locking || state === UnitState.locked || state === UnitState.read) {
-        this.#endUnit(unit, true);
-      }
+      const waits = state === UnitState.locking || state === UnitState.locked || state === UnitState.read;
+      const given = state === UnitState.writing && this.#pieces.dropAgain(unit);
+      if (waits || given) this.#endUnit(unit, true);
     }
-  }
-
-  #dropAgain(unit: number): void {
-    let dropped = 0;
-    for (let leg = unit * this.#width; leg < (unit + 1) * this.#width; leg++) {
-      if (this.units.legState[leg] !== LegState.again) continue;
-      this.units.legState[leg] = LegState.skipped;
-      dropped++;
-    }
-    if (dropped === 0) return;
-    this.units.failed[unit] = 1;
-    this.units.legsPending[unit] = (this.units.legsPending[unit] ?? 0) - dropped;
-    if (this.units.legsPending[unit] === 0) this.#endUnit(unit, true);
-  }
-
-  #isTarget(disk: number): boolean {
-    const { members } = this.#core;
-    return this.#current?.kind === "recover"
-      ? members.state[disk] === MemberState.rebuilding
-      : members.takesWrites(disk);
   }
 
   #hasTargets(kind: CopyKind): boolean {

@@ -1,23 +1,16 @@
-import { SECTOR_SIZE, sector } from "../base/units.ts";
+import { sector } from "../base/units.ts";
 import { Errno } from "../blockdev/errno.ts";
-import { REQUEST_FUA, REQUEST_NO_HOLE, RequestOp } from "../blockdev/front-end.ts";
-import { WRITE_DURABLE } from "../blockdev/io-ring.ts";
+import { RequestOp } from "../blockdev/front-end.ts";
 import type { BitmapPath } from "./bitmap-path.ts";
 import { counterIndex } from "./counter-index.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { FailurePath } from "./failure-path.ts";
 import type { RangeLock } from "./range-lock.ts";
 import { LegState, LegWork, RequestQueue } from "./request-table.ts";
-import { TagKind, tagOf } from "./tag.ts";
-import { errnoOf, isTransient, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
 
 const ESHUTDOWN = 108;
 
-/** A part of the arena that is zero and stays so. */
-export interface ZeroBuffer {
-  readonly at: number;
-  readonly bytes: number;
-}
+import { WriteLegs, type ZeroBuffer } from "./write-legs.ts";
 
 /**
  * Writes, zeroes and discards: suspend list -> range lock -> intent -> (bits durable) -> legs from the same buffer ->
@@ -32,7 +25,7 @@ export class WritePath {
   readonly #bitmap: BitmapPath;
   readonly #failures: FailurePath;
   readonly #lock: RangeLock;
-  readonly #zeros: ZeroBuffer;
+  readonly #legs: WriteLegs;
   readonly #suspended: RequestQueue;
   /** Hold their range; their bits are not durable yet. */
   readonly #unrecorded: RequestQueue;
@@ -48,7 +41,7 @@ export class WritePath {
     this.#bitmap = bitmap;
     this.#failures = failures;
     this.#lock = lock;
-    this.#zeros = zeros;
+    this.#legs = new WriteLegs(core, zeros);
     this.#suspended = new RequestQueue(core.table);
     this.#unrecorded = new RequestQueue(core.table);
     this.#ready = new RequestQueue(core.table);
@@ -151,7 +144,7 @@ export class WritePath {
     const { table, members } = this.#core;
     const request = Math.floor(leg / table.width);
     members.ended(table.legDisk[leg] ?? 0);
-    const state = this.#judgeLeg(request, leg, result);
+    const state = this.#legs.judge(request, leg, result);
     table.legState[leg] = state;
     if (state === LegState.again) {
       if (this.#queuedAgain[request] === 0) this.#again.push(request);
@@ -211,7 +204,7 @@ export class WritePath {
     }
     for (let copy = 0; copy < personality.copies; copy++) {
       const leg = request * table.width + copy;
-      if (table.legState[leg] === LegState.inFlight) this.#issueLeg(request, leg);
+      if (table.legState[leg] === LegState.inFlight) this.#legs.issue(request, leg);
     }
   }
 
@@ -222,68 +215,8 @@ export class WritePath {
       const leg = request * table.width + copy;
       if (table.legState[leg] !== LegState.again) continue;
       table.legState[leg] = LegState.inFlight;
-      this.#issueLeg(request, leg);
+      this.#legs.issue(request, leg);
     }
-  }
-
-  #issueLeg(request: number, leg: number): void {
-    const { table, members } = this.#core;
-    const disk = table.legDisk[leg] ?? 0;
-    const done = table.legDone[leg] ?? 0;
-    const at = (table.legAt[leg] ?? 0) + done;
-    const left = (table.part[request] ?? 0) - done;
-    const tag = tagOf(TagKind.request, leg);
-    const durable = ((table.flags[request] ?? 0) & REQUEST_FUA) !== 0 ? WRITE_DURABLE : 0;
-    switch (table.legWork[leg]) {
-      case LegWork.transfer: {
-        const from = (table.buffer[request] ?? 0) + ((table.done[request] ?? 0) + done) * SECTOR_SIZE;
-        members.write(disk, at, left, from, durable, tag);
-        return;
-      }
-      case LegWork.writeZeros:
-        members.write(disk, at, Math.min(left, this.#zeros.bytes / SECTOR_SIZE), this.#zeros.at, durable, tag);
-        return;
-      case LegWork.flush:
-        members.flush(disk, tag);
-        return;
-      default: {
-        const keepSpace = ((table.flags[request] ?? 0) & REQUEST_NO_HOLE) !== 0;
-        members.zero(disk, at, left, table.op[request] === RequestOp.discard || !keepSpace, tag);
-        return;
-      }
-    }
-  }
-
-  /** What has become of a leg: its new state; `again` if more is to be done for it. */
-  #judgeLeg(request: number, leg: number, result: number): number {
-    const { table, members } = this.#core;
-    const attempts = (table.legRetries[leg] ?? 0) + 1;
-    table.legRetries[leg] = attempts;
-    switch (table.legWork[leg]) {
-      case LegWork.zero:
-        if (isTransient(result)) return LegState.again;
-        // The device cannot, or would not: say it with data.
-        if (result < 0) table.legWork[leg] = LegWork.writeZeros;
-        else if (((table.flags[request] ?? 0) & REQUEST_FUA) !== 0) table.legWork[leg] = LegWork.flush;
-        else return LegState.ok;
-        return LegState.again;
-      case LegWork.flush:
-        if (result >= 0) return LegState.ok;
-        if (isTransient(result)) return LegState.again;
-        break;
-      default: {
-        const left = (table.part[request] ?? 0) - (table.legDone[leg] ?? 0);
-        const zeros = table.legWork[leg] === LegWork.writeZeros;
-        const asked = zeros ? Math.min(left, this.#zeros.bytes / SECTOR_SIZE) : left;
-        const done = sectorsDone(result, asked, members.blockSize, attempts);
-        if (done === TRANSFER_FAILED) break;
-        if (done > 0) table.legRetries[leg] = 0;
-        table.legDone[leg] = (table.legDone[leg] ?? 0) + done;
-        return done === left ? LegState.ok : LegState.again;
-      }
-    }
-    table.legErrno[leg] = errnoOf(result);
-    return LegState.failed;
   }
 
   #partDone(request: number): void {

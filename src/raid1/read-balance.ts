@@ -36,6 +36,5 @@ export function chooseCopy(
 function isBetter(a: number, b: number, sector: Float64Array, inFlight: Int32Array, head: Float64Array): boolean {
   const difference = (inFlight[a] ?? 0) - (inFlight[b] ?? 0);
   if (difference !== 0) return difference < 0;
-  const distance = (copy: number): number => Math.abs((head[copy] ?? 0) - (sector[copy] ?? 0));
-  return distance(a) < distance(b);
+  return Math.abs((head[a] ?? 0) - (sector[a] ?? 0)) < Math.abs((head[b] ?? 0) - (sector[b] ?? 0));
 }

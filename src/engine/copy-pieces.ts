@@ -1,0 +1,201 @@
+import { SECTOR_SIZE, sector } from "../base/units.ts";
+import { type CopyUnits, UnitState } from "./copy-units.ts";
+import { counterIndex } from "./counter-index.ts";
+import type { EngineCore } from "./engine-core.ts";
+import type { CopyKind } from "./engine-protocol.ts";
+import type { FailurePath } from "./failure-path.ts";
+import { MemberState } from "./member-table.ts";
+import { LegState } from "./request-table.ts";
+import { TagKind, tagOf } from "./tag.ts";
+import { errnoOf, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
+
+/** After a read error: how much is lost with one bad sector. */
+const SMALL_SECTORS = 8;
+
+export interface CopyHooks {
+  /** Of the copy at work. */
+  readonly kind: () => CopyKind | null;
+  readonly onCopied: (sectors: number) => void;
+  readonly onUnitEnd: (unit: number, failed: boolean) => void;
+}
+
+/**
+ * The transfers of a unit, piece by piece: read from one copy, write to the others. A piece is the whole unit, until a
+ * source cannot read it; then it is as small as may be, so that only what is unreadable comes from another copy.
+ */
+export class CopyPieces {
+  readonly units: CopyUnits;
+  readonly #core: EngineCore;
+  readonly #failures: FailurePath;
+  readonly #hooks: CopyHooks;
+  readonly #width: number;
+  readonly #disk: Int32Array;
+  readonly #sector: Float64Array;
+
+  constructor(core: EngineCore, failures: FailurePath, units: CopyUnits, hooks: CopyHooks) {
+    this.#core = core;
+    this.#failures = failures;
+    this.units = units;
+    this.#hooks = hooks;
+    this.#width = core.personality.copies;
+    this.#disk = new Int32Array(this.#width);
+    this.#sector = new Float64Array(this.#width);
+  }
+
+  /** Reads the unit's next piece from the first copy that has it. */
+  start(unit: number): void {
+    const { personality, members } = this.#core;
+    const at = this.units.at[unit] ?? 0;
+    const hi = Math.min(this.units.hi[unit] ?? 0, at + (this.units.limit[unit] ?? 0));
+    this.units.piece[unit] = personality.contiguous(sector(at), sector(hi));
+    personality.map(sector(at), this.#disk, this.#sector);
+    let source = -1;
+    for (let copy = 0; copy < this.#width; copy++) {
+      const leg = unit * this.#width + copy;
+      const disk = this.#disk[copy] ?? 0;
+      this.units.legDisk[leg] = disk;
+      this.units.legAt[leg] = this.#sector[copy] ?? 0;
+      this.units.legDone[leg] = 0;
+      this.units.legAttempts[leg] = 0;
+      this.units.legState[leg] = LegState.skipped;
+      const readable = members.state[disk] === MemberState.inSync && this.units.unreadable[leg] === 0;
+      if (readable && source === -1) source = copy;
+    }
+    if (source === -1) {
+      this.#pieceDone(unit, true);
+      return;
+    }
+    this.units.state[unit] = UnitState.reading;
+    this.#readSource(unit, unit * this.#width + source);
+  }
+
+  completion(index: number, result: number): void {
+    const { members } = this.#core;
+    const unit = Math.floor(index / this.#width);
+    const disk = this.units.legDisk[index] ?? 0;
+    members.ended(disk);
+    const attempts = (this.units.legAttempts[index] ?? 0) + 1;
+    this.units.legAttempts[index] = attempts;
+    const left = (this.units.piece[unit] ?? 0) - (this.units.legDone[index] ?? 0);
+    const done = sectorsDone(result, left, members.blockSize, attempts);
+    if (done !== TRANSFER_FAILED) this.units.legDone[index] = (this.units.legDone[index] ?? 0) + done;
+    if (this.units.state[unit] === UnitState.reading) this.#readEnded(unit, index, done, left, result);
+    else this.#writeEnded(unit, index, done, left, result);
+  }
+
+  /** Writes what was read to the others. The lease holds. */
+  write(unit: number): void {
+    this.units.state[unit] = UnitState.writing;
+    this.units.pieceFailed[unit] = 0;
+    let legs = 0;
+    for (let leg = unit * this.#width; leg < (unit + 1) * this.#width; leg++) {
+      // The source's own leg is ok.
+      if (this.units.legState[leg] === LegState.ok || !this.#isTarget(this.units.legDisk[leg] ?? 0)) continue;
+      this.units.legDone[leg] = 0;
+      this.units.legAttempts[leg] = 0;
+      legs++;
+      this.#writeTarget(unit, leg);
+    }
+    this.units.legsPending[unit] = legs;
+    if (legs === 0) this.#pieceDone(unit, false);
+  }
+
+  /** Writes again what was short. The lease holds. */
+  writeAgain(unit: number): void {
+    for (let leg = unit * this.#width; leg < (unit + 1) * this.#width; leg++) {
+      if (this.units.legState[leg] === LegState.again) this.#writeTarget(unit, leg);
+    }
+  }
+
+  /** Gives up writes that are to be issued again. True: nothing of the unit is in flight now. */
+  dropAgain(unit: number): boolean {
+    let dropped = 0;
+    for (let leg = unit * this.#width; leg < (unit + 1) * this.#width; leg++) {
+      if (this.units.legState[leg] !== LegState.again) continue;
+      this.units.legState[leg] = LegState.skipped;
+      dropped++;
+    }
+    if (dropped === 0) return false;
+    this.units.failed[unit] = 1;
+    this.units.legsPending[unit] = (this.units.legsPending[unit] ?? 0) - dropped;
+    return this.units.legsPending[unit] === 0;
+  }
+
+  #readSource(unit: number, leg: number): void {
+    const done = this.units.legDone[leg] ?? 0;
+    const at = (this.units.legAt[leg] ?? 0) + done;
+    const left = (this.units.piece[unit] ?? 0) - done;
+    this.units.legState[leg] = LegState.inFlight;
+    const buffer = this.units.buffer(unit) + done * SECTOR_SIZE;
+    this.#core.members.read(this.units.legDisk[leg] ?? 0, at, left, buffer, tagOf(TagKind.copy, leg));
+  }
+
+  #readEnded(unit: number, leg: number, done: number, left: number, result: number): void {
+    const disk = this.units.legDisk[leg] ?? 0;
+    if (done === left) {
+      this.units.legState[leg] = LegState.ok;
+      this.units.state[unit] = UnitState.read;
+      return;
+    }
+    if (done !== TRANSFER_FAILED) {
+      this.#readSource(unit, leg);
+      return;
+    }
+    this.units.state[unit] = UnitState.locked;
+    if ((this.units.piece[unit] ?? 0) > SMALL_SECTORS) {
+      // Only what is unreadable may come from another copy: readers have seen the rest from this one.
+      this.units.limit[unit] = SMALL_SECTORS;
+      return;
+    }
+    this.units.unreadable[leg] = 1;
+    this.#core.shared.add(counterIndex.readErrors, 1);
+    const at = sector(this.units.at[unit] ?? 0);
+    this.#core.notify({ type: "readError", raidDisk: disk, errno: errnoOf(result), at });
+  }
+
+  #writeTarget(unit: number, leg: number): void {
+    const done = this.units.legDone[leg] ?? 0;
+    const at = (this.units.legAt[leg] ?? 0) + done;
+    const left = (this.units.piece[unit] ?? 0) - done;
+    this.units.legState[leg] = LegState.inFlight;
+    const buffer = this.units.buffer(unit) + done * SECTOR_SIZE;
+    this.#core.members.write(this.units.legDisk[leg] ?? 0, at, left, buffer, 0, tagOf(TagKind.copy, leg));
+  }
+
+  #writeEnded(unit: number, leg: number, done: number, left: number, result: number): void {
+    if (done !== left && done !== TRANSFER_FAILED) {
+      this.units.legState[leg] = LegState.again;
+      return;
+    }
+    this.units.legState[leg] = done === left ? LegState.ok : LegState.failed;
+    if (done === TRANSFER_FAILED) {
+      this.units.pieceFailed[unit] = 1;
+      this.#failures.fail(this.units.legDisk[leg] ?? 0, "copy", errnoOf(result), this.units.at[unit] ?? 0);
+    }
+    const pending = (this.units.legsPending[unit] ?? 0) - 1;
+    this.units.legsPending[unit] = pending;
+    if (pending === 0) this.#pieceDone(unit, this.units.pieceFailed[unit] === 1);
+  }
+
+  #pieceDone(unit: number, failed: boolean): void {
+    const piece = this.units.piece[unit] ?? 0;
+    if (failed) {
+      this.units.failed[unit] = 1;
+    } else {
+      this.#hooks.onCopied(piece);
+      this.#core.shared.add(counterIndex.copiedSectors, piece);
+    }
+    this.units.at[unit] = (this.units.at[unit] ?? 0) + piece;
+    this.units.forgetUnreadable(unit);
+    this.units.state[unit] = UnitState.locked;
+    if ((this.units.at[unit] ?? 0) >= (this.units.hi[unit] ?? 0))
+      this.#hooks.onUnitEnd(unit, this.units.failed[unit] === 1);
+  }
+
+  #isTarget(disk: number): boolean {
+    const { members } = this.#core;
+    return this.#hooks.kind() === "recover"
+      ? members.state[disk] === MemberState.rebuilding
+      : members.takesWrites(disk);
+  }
+}

@@ -1,0 +1,88 @@
+import { SECTOR_SIZE } from "../base/units.ts";
+import { REQUEST_FUA, REQUEST_NO_HOLE, RequestOp } from "../blockdev/front-end.ts";
+import { WRITE_DURABLE } from "../blockdev/io-ring.ts";
+import type { EngineCore } from "./engine-core.ts";
+import { LegState, LegWork } from "./request-table.ts";
+import { TagKind, tagOf } from "./tag.ts";
+import { errnoOf, isTransient, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
+
+/** A part of the arena that is zero and stays so. */
+export interface ZeroBuffer {
+  readonly at: number;
+  readonly bytes: number;
+}
+
+/**
+ * What a leg of a write takes, operation by operation: a transfer and the rest of it; or zeroing by the device, zeros
+ * written where it cannot, and a flush where the request must be durable.
+ */
+export class WriteLegs {
+  readonly #core: EngineCore;
+  readonly #zeros: ZeroBuffer;
+
+  constructor(core: EngineCore, zeros: ZeroBuffer) {
+    this.#core = core;
+    this.#zeros = zeros;
+  }
+
+  /** The next operation of a leg, on its member. */
+  issue(request: number, leg: number): void {
+    const { table, members } = this.#core;
+    const disk = table.legDisk[leg] ?? 0;
+    const done = table.legDone[leg] ?? 0;
+    const at = (table.legAt[leg] ?? 0) + done;
+    const left = (table.part[request] ?? 0) - done;
+    const tag = tagOf(TagKind.request, leg);
+    const durable = ((table.flags[request] ?? 0) & REQUEST_FUA) !== 0 ? WRITE_DURABLE : 0;
+    switch (table.legWork[leg]) {
+      case LegWork.transfer: {
+        const from = (table.buffer[request] ?? 0) + ((table.done[request] ?? 0) + done) * SECTOR_SIZE;
+        members.write(disk, at, left, from, durable, tag);
+        return;
+      }
+      case LegWork.writeZeros:
+        members.write(disk, at, Math.min(left, this.#zeros.bytes / SECTOR_SIZE), this.#zeros.at, durable, tag);
+        return;
+      case LegWork.flush:
+        members.flush(disk, tag);
+        return;
+      default: {
+        const keepSpace = ((table.flags[request] ?? 0) & REQUEST_NO_HOLE) !== 0;
+        members.zero(disk, at, left, table.op[request] === RequestOp.discard || !keepSpace, tag);
+        return;
+      }
+    }
+  }
+
+  /** What has become of a leg: its new state; `again` if more is to be done for it. */
+  judge(request: number, leg: number, result: number): number {
+    const { table, members } = this.#core;
+    const attempts = (table.legRetries[leg] ?? 0) + 1;
+    table.legRetries[leg] = attempts;
+    switch (table.legWork[leg]) {
+      case LegWork.zero:
+        if (isTransient(result)) return LegState.again;
+        // The device cannot, or would not: say it with data.
+        if (result < 0) table.legWork[leg] = LegWork.writeZeros;
+        else if (((table.flags[request] ?? 0) & REQUEST_FUA) !== 0) table.legWork[leg] = LegWork.flush;
+        else return LegState.ok;
+        return LegState.again;
+      case LegWork.flush:
+        if (result >= 0) return LegState.ok;
+        if (isTransient(result)) return LegState.again;
+        break;
+      default: {
+        const left = (table.part[request] ?? 0) - (table.legDone[leg] ?? 0);
+        const zeros = table.legWork[leg] === LegWork.writeZeros;
+        const asked = zeros ? Math.min(left, this.#zeros.bytes / SECTOR_SIZE) : left;
+        const done = sectorsDone(result, asked, members.blockSize, attempts);
+        if (done === TRANSFER_FAILED) break;
+        if (done > 0) table.legRetries[leg] = 0;
+        table.legDone[leg] = (table.legDone[leg] ?? 0) + done;
+        return done === left ? LegState.ok : LegState.again;
+      }
+    }
+    table.legErrno[leg] = errnoOf(result);
+    return LegState.failed;
+  }
+}
