@@ -121,7 +121,7 @@ export class ClusterMembership {
   /** The others took us for dead (a stopped process, a long outage). Arrays have leases of their own; here we come back. */
   #fenced(reason: string): void {
     this.#joined = null;
-    this.#tell("warn", "FENCED", this.#options.node, `this node was declared dead by the others: ${reason}`);
+    this.#tell("warn", "FENCED", this.#options.node, `this node is no longer in the list of nodes: ${reason}`);
     if (!this.#ending) this.#lockspace = this.#join();
   }
 

@@ -15,7 +15,7 @@ import { ClusterMembership } from "./cluster-membership.ts";
 import type { DaemonConfig } from "./config.ts";
 import { DeviceScan } from "./device-scan.ts";
 import { Journal } from "./journal.ts";
-import { connectLockService } from "./lock-service.ts";
+import { connectLockService, keepLockServer } from "./lock-service.ts";
 import { Operations } from "./operations.ts";
 import { redact } from "./redact.ts";
 import { timeText } from "./time-text.ts";
@@ -39,6 +39,7 @@ export class Daemon {
   readonly startedAt: string;
   readonly #sessions = new Map<string, ArraySession>();
   readonly #starting = new Set<string>();
+  readonly #stopping = new AbortController();
   readonly #onFatal: (reason: string) => void;
   #reachable = true;
 
@@ -59,6 +60,7 @@ export class Daemon {
     const { node, cluster, leaseMs } = config;
     this.membership = new ClusterMembership({ master, node, cluster, lease: { leaseMs }, env, journal: this.journal });
     master.onReachable((reachable) => this.#lockServiceChanged(reachable));
+    keepLockServer(config.lockServer, master, env, this.#stopping.signal);
   }
 
   /** Where the lock service is, without credentials. */
@@ -122,6 +124,7 @@ export class Daemon {
 
   /** Stops all arrays in order and leaves the cluster. */
   async stop(): Promise<void> {
+    this.#stopping.abort();
     await Promise.allSettled(this.sessions.map((session) => session.node.stop()));
     await this.membership.leave();
     await this.master.close();

@@ -13,6 +13,8 @@ import type { LockServerAddress } from "./config.ts";
 const LINGER = "60s";
 const START_MS = 20_000;
 const PROBE_MS = 25;
+/** How long a lock server may be away before another one is started, and how often that is tried. */
+const RESTART_MS = 2000;
 
 /**
  * The daemon's one connection to the lock service. An embedded lock server that nobody has started yet is started here
@@ -32,6 +34,25 @@ export async function connectLockService(address: LockServerAddress, node: strin
   env.log.info({ evt: "lockd_start" }, `no lock server listens on ${socketPath}: starting one`);
   startLockServer(socketPath);
   return connectWhenUp(socketPath, env);
+}
+
+/**
+ * Starts the embedded lock server again when it is gone. What it knew is gone with it: members of its lockspaces lose
+ * their leases and have to assemble anew, but without a server they could not even do that. Ends with `signal`.
+ */
+export function keepLockServer(address: LockServerAddress, master: LockMaster, env: Env, signal: AbortSignal): void {
+  if (address.type === "redis") return;
+  let reachable = true;
+  const restart = (): void => {
+    if (reachable || signal.aborted) return;
+    env.log.warn({ evt: "lockd_start" }, `no lock server answers on ${address.path}: starting one`);
+    startLockServer(address.path);
+    env.clock.after(RESTART_MS, restart);
+  };
+  master.onReachable((now) => {
+    if (reachable && !now) env.clock.after(RESTART_MS, restart);
+    reachable = now;
+  });
 }
 
 const program = fileURLToPath(new URL("../../bin/mdctl.mjs", import.meta.url));
