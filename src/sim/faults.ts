@@ -1,4 +1,4 @@
-import { inSyncDisks } from "./array-view.ts";
+import { inSyncDisks } from "./disk-superblocks.ts";
 import type { SimArray } from "./sim-array.ts";
 import type { SimDisk } from "./sim-disk.ts";
 import type { SimLockServer } from "./sim-lock-server.ts";

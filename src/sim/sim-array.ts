@@ -1,7 +1,7 @@
 import { type CreateRequest, createArray, planCreate } from "../array/create-array.ts";
 import type { MdArray } from "../array/md-array.ts";
 import { sector } from "../base/units.ts";
-import { ArrayGeometry } from "./array-view.ts";
+import { ArrayGeometry } from "./array-geometry.ts";
 import { SimBlockDevice } from "./sim-block-device.ts";
 import { type DiskTiming, SimDisk } from "./sim-disk.ts";
 import { SimThread } from "./sim-thread.ts";

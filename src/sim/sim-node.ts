@@ -3,7 +3,7 @@ import { MdError } from "../base/md-error.ts";
 import { type ClusterNodeDeps, defaultClusterNodeOptions } from "../cluster/cluster-deps.ts";
 import { ClusterNode } from "../cluster/cluster-node.ts";
 import { joinLockspace } from "../dlm/lockspace-client.ts";
-import { visibleSuperblock } from "./array-view.ts";
+import { visibleSuperblock } from "./disk-superblocks.ts";
 import { observeListener, observeLockspace } from "./observed-lockspace.ts";
 import type { SimArray } from "./sim-array.ts";
 import { SimBlockDevice } from "./sim-block-device.ts";

@@ -1,5 +1,4 @@
 import type { ClusterNode } from "../cluster/cluster-node.ts";
-import { inSyncDisks } from "./array-view.ts";
 import type { Checker } from "./checkers/checker.ts";
 import { ForeignWindowChecker } from "./checkers/foreign-window.ts";
 import { judgeHealed } from "./checkers/healed.ts";
@@ -9,24 +8,15 @@ import { MemberViewChecker } from "./checkers/member-view.ts";
 import { TokenChecker } from "./checkers/token.ts";
 import { WriteIntentChecker } from "./checkers/write-intent.ts";
 import { ContentModel } from "./content-model.ts";
+import { inSyncDisks } from "./disk-superblocks.ts";
 import { Faults } from "./faults.ts";
 import { drawScenario, type Scenario } from "./scenario.ts";
-import { catchUnhandled, settle } from "./settle.ts";
 import { createSimArray, type SimArray } from "./sim-array.ts";
 import { SimLockServer } from "./sim-lock-server.ts";
 import { SimNode } from "./sim-node.ts";
 import { Workload } from "./workload.ts";
 import { World } from "./world.ts";
 import type { Wrappers } from "./wrappers.ts";
-
-export interface SimulationOptions {
-  readonly seed: number;
-  readonly nodes?: number;
-  /** Events while things break. */
-  readonly steps?: number;
-  readonly scenario?: Partial<Scenario>;
-  readonly wrappers?: Wrappers;
-}
 
 export interface Verdict {
   readonly seed: number;
@@ -45,7 +35,6 @@ export interface Verdict {
   readonly trace: (lines: number) => readonly string[];
 }
 
-const DEFAULT_STEPS = 6000;
 /** Milliseconds that a mended cluster may take until it rests. */
 const REST_WITHIN = 60_000;
 
@@ -310,55 +299,4 @@ async function bringBack(node: ClusterNode, path: string): Promise<void> {
   if (member?.state === "in_sync" || member?.state === "rebuilding" || member?.state === "spare") return;
   if (member?.state === "faulty") await node.removeMember(member.number);
   await node.addMember(path);
-}
-
-/** Runs `use` on a simulation; contradictions that nobody awaits count as violations. */
-export async function withSimulation(
-  seed: number,
-  fixed: Partial<Scenario>,
-  use: (simulation: Simulation) => Promise<void>,
-  wrappers: Wrappers = {},
-): Promise<Verdict> {
-  const early: unknown[] = [];
-  let simulation: Simulation | null = null;
-  const text = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error));
-  const stop = catchUnhandled((error) => {
-    if (simulation === null) early.push(error);
-    else simulation.world.violation(`nobody handled: ${text(error)}`);
-  });
-  try {
-    simulation = await Simulation.create(seed, fixed, wrappers);
-    for (const error of early) simulation.world.violation(`nobody handled: ${text(error)}`);
-    try {
-      await use(simulation);
-    } catch (error) {
-      simulation.world.violation(`the simulation broke: ${text(error)}`);
-    }
-    await settle();
-    return simulation.verdict(seed);
-  } finally {
-    stop();
-  }
-}
-
-/** One seed: everything breaks for a while, then is mended, and must be whole. */
-export function runSimulation({
-  seed,
-  nodes,
-  steps = DEFAULT_STEPS,
-  scenario = {},
-  wrappers = {},
-}: SimulationOptions): Promise<Verdict> {
-  const fixed = nodes === undefined ? scenario : { ...scenario, nodes };
-  const use = async (simulation: Simulation): Promise<void> => {
-    const { world } = simulation;
-    simulation.begin();
-    await simulation.untilAllServe();
-    if (simulation.failed) return;
-    simulation.faults.start();
-    const end = world.steps + steps;
-    await world.run(world.now + 120_000, () => world.steps >= end);
-    if (!simulation.failed) await simulation.healAndJudge();
-  };
-  return withSimulation(seed, fixed, use, wrappers);
 }

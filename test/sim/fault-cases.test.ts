@@ -1,12 +1,13 @@
 import { describe, expect, it } from "vitest";
 import type { ClusterNode } from "../../src/cluster/cluster-node.ts";
-import { durableSuperblock, inSyncDisks } from "../../src/sim/array-view.ts";
 import { dirtyChunks } from "../../src/sim/checkers/healed.ts";
+import { durableSuperblock, inSyncDisks } from "../../src/sim/disk-superblocks.ts";
+import { withSimulation } from "../../src/sim/run-simulation.ts";
 import type { Scenario } from "../../src/sim/scenario.ts";
 import type { SimDisk } from "../../src/sim/sim-disk.ts";
 import type { SimEvent } from "../../src/sim/sim-event.ts";
 import type { SimNode } from "../../src/sim/sim-node.ts";
-import { type Simulation, withSimulation } from "../../src/sim/simulation.ts";
+import type { Simulation } from "../../src/sim/simulation.ts";
 import { expectOk } from "./expect-ok.ts";
 
 const LEASE_MS = 1000;

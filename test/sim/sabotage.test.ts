@@ -3,8 +3,9 @@ import { slotNumber } from "../../src/base/units.ts";
 import type { IoRing } from "../../src/blockdev/io-ring.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import type { EngineCommand } from "../../src/engine/engine-protocol.ts";
+import { runSimulation, withSimulation } from "../../src/sim/run-simulation.ts";
 import type { Scenario } from "../../src/sim/scenario.ts";
-import { runSimulation, type Simulation, withSimulation } from "../../src/sim/simulation.ts";
+import type { Simulation } from "../../src/sim/simulation.ts";
 import type { Wrappers } from "../../src/sim/wrappers.ts";
 
 /**

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { runSimulation } from "../../src/sim/simulation.ts";
+import { runSimulation } from "../../src/sim/run-simulation.ts";
 import { expectOk } from "./expect-ok.ts";
 
 const SEEDS = 200;

@@ -1,6 +1,7 @@
 import { randomInt } from "node:crypto";
 import { MdError } from "../../base/md-error.ts";
-import { runSimulation, type Verdict } from "../../sim/simulation.ts";
+import { runSimulation } from "../../sim/run-simulation.ts";
+import type { Verdict } from "../../sim/simulation.ts";
 import type { Command, CommandContext } from "../command.ts";
 import type { Invocation } from "../invocation.ts";
 

@@ -1,5 +1,6 @@
-import { type ArrayGeometry, inSyncDisks } from "../array-view.ts";
+import type { ArrayGeometry } from "../array-geometry.ts";
 import type { ContentModel } from "../content-model.ts";
+import { inSyncDisks } from "../disk-superblocks.ts";
 import type { SimDisk } from "../sim-disk.ts";
 
 /** What must hold once nothing is broken, written or resynced any more. Returns what does not. */

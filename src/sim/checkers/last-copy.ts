@@ -1,4 +1,5 @@
-import { type ArrayGeometry, inSyncDisks } from "../array-view.ts";
+import type { ArrayGeometry } from "../array-geometry.ts";
+import { inSyncDisks } from "../disk-superblocks.ts";
 import type { SimDisk } from "../sim-disk.ts";
 import type { SimEvent } from "../sim-event.ts";
 import type { Checker, Report } from "./checker.ts";
