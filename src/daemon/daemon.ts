@@ -27,6 +27,12 @@ export interface StartArrayRequest {
   readonly force: boolean;
 }
 
+/** An array that this node was fenced from and that nobody has assembled again. */
+export interface LostArray {
+  readonly name: string;
+  readonly reason: string;
+}
+
 /** The composition root: one node of a cluster, wired from real parts. Arrays come and go in it. */
 export class Daemon {
   readonly config: DaemonConfig;
@@ -39,6 +45,8 @@ export class Daemon {
   readonly startedAt: string;
   readonly #sessions = new Map<string, ArraySession>();
   readonly #starting = new Set<string>();
+  /** Arrays that this node had to leave without being told to, by UUID. */
+  readonly #lost = new Map<string, LostArray>();
   readonly #stopping = new AbortController();
   readonly #onFatal: (reason: string) => void;
   #reachable = true;
@@ -77,6 +85,10 @@ export class Daemon {
     return [...this.#sessions.values()].sort((a, b) => a.name.localeCompare(b.name) || a.uuid.localeCompare(b.uuid));
   }
 
+  get lostArrays(): readonly LostArray[] {
+    return [...this.#lost.values()];
+  }
+
   session(uuid: string): ArraySession | null {
     return this.#sessions.get(uuid) ?? null;
   }
@@ -106,6 +118,7 @@ export class Daemon {
       });
       const session = new ArraySession(node, { readOnly: request.readOnly, queueDepth: options.queueDepth });
       this.#sessions.set(uuid, session);
+      this.#lost.delete(uuid);
       this.#watch(session);
       await session.learnMembers();
       return session;
@@ -180,7 +193,10 @@ export class Daemon {
     node.onEvent(note);
     void node.ended.then((end) => {
       if (this.#sessions.get(uuid) === session) this.#sessions.delete(uuid);
-      if (end.type === "fenced") this.tell("error", "FENCED", name, `${name} is gone from this node: ${end.reason}`);
+      if (end.type === "fenced") {
+        this.#lost.set(uuid, { name, reason: end.reason });
+        this.tell("error", "FENCED", name, `${name} is gone from this node: ${end.reason}`);
+      }
       // A data plane that died must not leave a daemon behind that looks alive: the others take over when it is gone.
       if (end.type === "failed") this.#onFatal(`${name}: ${end.reason}`);
     });

@@ -77,12 +77,12 @@ export async function describeStatus(daemon: Daemon): Promise<StatusData> {
   const cluster = describeCluster(daemon, nodes);
   const arrays = await Promise.all(daemon.sessions.map((session) => describeArray(daemon, session, false)));
   return {
-    verdict: verdictOf(arrays, nodes, daemon.lockServiceReachable),
+    verdict: verdictOf(arrays, nodes, daemon),
     node: daemon.config.node,
     cluster,
     arrays,
     nodes,
     operations: daemon.operations.running(),
-    advice: adviceFor(arrays, { cluster }),
+    advice: adviceFor(arrays, cluster, daemon.lostArrays),
   };
 }

@@ -1,20 +1,32 @@
-import type { Advice, ArrayInfo, NodeInfo, StatusData, Verdict } from "./control-api.ts";
+import type { Advice, ArrayInfo, ClusterSummary, NodeInfo, Verdict } from "./control-api.ts";
+import type { LostArray } from "./daemon.ts";
 
 /** The worst word that holds of any part: what is wrong, or what goes on. */
-export function verdictOf(arrays: readonly ArrayInfo[], nodes: readonly NodeInfo[], lockServiceOk: boolean): Verdict {
+export function verdictOf(
+  arrays: readonly ArrayInfo[],
+  nodes: readonly NodeInfo[],
+  daemon: { readonly lockServiceReachable: boolean; readonly lostArrays: readonly LostArray[] },
+): Verdict {
   if (arrays.some(({ health }) => health === "failed")) return "failed";
-  if (!lockServiceOk || arrays.some(({ mapping }) => mapping?.io.state === "suspended")) return "frozen";
+  if (!daemon.lockServiceReachable || arrays.some(({ mapping }) => mapping?.io.state === "suspended")) return "frozen";
   if (arrays.some(({ health }) => health === "unknown")) return "unknown";
-  const degraded = arrays.some(({ health }) => health === "degraded");
+  const degraded = arrays.some(({ health }) => health === "degraded") || daemon.lostArrays.length > 0;
   if (degraded || nodes.some(({ state }) => state === "down" || state === "suspect")) return "degraded";
   return arrays.some(({ sync }) => sync.status === "running" || sync.status === "remote") ? "notice" : "ok";
 }
 
 /** What to do about it, most urgent first. Commands can be pasted. */
-export function adviceFor(arrays: readonly ArrayInfo[], data: Pick<StatusData, "cluster">): readonly Advice[] {
+export function adviceFor(
+  arrays: readonly ArrayInfo[],
+  cluster: ClusterSummary,
+  lostArrays: readonly LostArray[],
+): readonly Advice[] {
   const advice: Advice[] = [];
-  if (data.cluster.lockService === "lost") {
-    advice.push({ text: `restore the lock service ${data.cluster.lockServer}; writes wait for it`, command: null });
+  if (cluster.lockService === "lost") {
+    advice.push({ text: `restore the lock service ${cluster.lockServer}; writes wait for it`, command: null });
+  }
+  for (const { name, reason } of lostArrays) {
+    advice.push({ text: `${name} is gone from this node (${reason})`, command: `mdctl assemble ${name}` });
   }
   for (const array of arrays) advice.push(...arrayAdvice(array));
   return advice;
