@@ -1,29 +1,16 @@
 import { assert } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
-import { type Sector, sector } from "../base/units.ts";
-import { WriteIntent } from "../bitmap/write-intent.ts";
 import { Errno } from "../blockdev/errno.ts";
 import { type FrontEnd, type FrontEndSeat, RequestOp, type RequestSink } from "../blockdev/front-end.ts";
 import type { IoRing } from "../blockdev/io-ring.ts";
-import { Raid1 } from "../raid1/raid1.ts";
-import { SuspendList } from "../resync/suspend-list.ts";
-import { type ArenaPlan, planArena } from "./arena-plan.ts";
-import { BitmapPath } from "./bitmap-path.ts";
-import { CopyPath } from "./copy-path.ts";
-import { CopyUnits } from "./copy-units.ts";
 import { counterIndex } from "./counter-index.ts";
 import { EngineCommands } from "./engine-commands.ts";
 import type { EngineCore } from "./engine-core.ts";
+import { type EnginePaths, wirePaths } from "./engine-paths.ts";
 import type { EngineConfig, EngineToWorker, NbdExport, WorkerToEngine } from "./engine-protocol.ts";
-import { FailurePath } from "./failure-path.ts";
-import { FlushPath } from "./flush-path.ts";
-import { MemberTable } from "./member-table.ts";
-import { RangeLock } from "./range-lock.ts";
-import { ReadPath } from "./read-path.ts";
-import { RequestQueue, RequestTable } from "./request-table.ts";
+import { RequestQueue } from "./request-table.ts";
 import type { SharedBlock } from "./shared-block.ts";
 import { TAG_MASK, TAG_SHIFT, TagKind, tagOf } from "./tag.ts";
-import { WritePath } from "./write-path.ts";
 
 const EROFS = 30;
 const ESHUTDOWN = 108;
@@ -31,8 +18,6 @@ const ESHUTDOWN = 108;
 const LEASE_POLL_MS = 10;
 /** Milliseconds: so often a front end that is being drained is asked how far it is. */
 const DRAIN_POLL_MS = 20;
-/** Counters of writes a chunk end below 2^14, tags of legs below 2^24. */
-const MAX_QUEUE_DEPTH = 8192;
 
 /** Serves the array at an address; `port` of a TCP one. Throws MdError. */
 export type OpenFrontEnd = (
@@ -61,14 +46,8 @@ export class EngineLoop {
   readonly sink: RequestSink;
   readonly #now: () => number;
   readonly #core: EngineCore;
-  readonly #arena: ArenaPlan;
   readonly #openFrontEnd: OpenFrontEnd;
-  readonly #failures: FailurePath;
-  readonly #bitmap: BitmapPath;
-  readonly #writes: WritePath;
-  readonly #reads: ReadPath;
-  readonly #flushes: FlushPath;
-  readonly #copies: CopyPath;
+  readonly #paths: EnginePaths;
   readonly #commands: EngineCommands;
   /** Came in and have not been looked at. */
   readonly #incoming: RequestQueue;
@@ -81,52 +60,21 @@ export class EngineLoop {
 
   /** Opens the members. Throws MdError: E_NO_DEVICE, E_IO, E_VALUE. */
   constructor({ config, ring, shared, now, openFrontEnd }: EngineLoopOptions) {
-    checkConfig(config);
     this.ring = ring;
     this.shared = shared;
     this.#now = now;
     this.#leaseHeld = shared.leaseHolds(now());
     this.#openFrontEnd = openFrontEnd;
-    this.#arena = planArena(ring.arena.length, WriteIntent.pagesOf(config.bitmap.chunks));
-    const members = openMembers(ring, config);
-    const table = new RequestTable(config.queueDepth, config.raidDisks);
-    this.#core = {
-      config,
-      ring,
-      shared,
-      personality: new Raid1(config.raidDisks, config.size),
-      table,
-      members,
-      suspended: new SuspendList(),
-      balance: "balanced",
-      mayAnswerReads: false,
-      quiesced: false,
-      stopping: false,
-      closed: false,
+    this.#paths = wirePaths(config, ring, shared, {
       notify: (notice) => this.#post({ type: "notice", notice }),
       startLater: (request) => this.#incoming.push(request),
       finish: (request, errno) => this.#finish(request, errno),
-    };
-    const { staging, zeros, copies, units, unitBytes } = this.#arena;
-    const lock: RangeLock = new RangeLock(table.capacity + units, (holder) => {
-      if (holder < table.capacity) this.#writes.locked(holder);
-      else this.#copies.granted(holder);
     });
-    this.#incoming = new RequestQueue(table);
-    this.#failures = new FailurePath(this.#core);
-    this.#bitmap = new BitmapPath(this.#core, this.#failures, staging.at);
-    this.#writes = new WritePath(this.#core, this.#bitmap, this.#failures, lock, zeros);
-    this.#reads = new ReadPath(this.#core, this.#bitmap);
-    this.#flushes = new FlushPath(this.#core, this.#failures);
-    const copyUnits = new CopyUnits(units, this.#core.personality.copies, copies.at, unitBytes);
-    this.#copies = new CopyPath(this.#core, this.#bitmap, this.#failures, lock, copyUnits);
+    this.#core = this.#paths.core;
+    this.#incoming = new RequestQueue(this.#core.table);
     this.sink = this.#makeSink();
     this.#commands = new EngineCommands({
-      core: this.#core,
-      bitmap: this.#bitmap,
-      failures: this.#failures,
-      writes: this.#writes,
-      copies: this.#copies,
+      ...this.#paths,
       post: (message) => this.#post(message),
       attach: (wanted) => this.#attach(wanted),
       detach: () => this.#detach(),
@@ -170,20 +118,20 @@ export class EngineLoop {
     const completions = this.ring.submitAndReap(waited);
     // After the completions: what they brought was read before this instant.
     this.#core.mayAnswerReads = this.shared.mayAnswerReads(this.#now());
-    this.#reads.retryHeld();
+    this.#paths.reads.retryHeld();
     for (let i = 0; i < completions; i++) {
       this.#route(this.ring.completedTag[i] ?? 0, this.ring.completedResult[i] ?? 0);
     }
     const commands = this.#commands.run();
     this.#admit();
-    if (this.#bitmap.changed) {
-      this.#bitmap.changed = false;
-      this.#writes.bitmapChanged();
+    if (this.#paths.bitmap.changed) {
+      this.#paths.bitmap.changed = false;
+      this.#paths.writes.bitmapChanged();
     }
     // The front end may come with more, which then shares the turn's page writes.
     this.#endFrontEndTurn();
     this.#admit();
-    if (!suspended.isEmpty) this.#writes.takeBack(false);
+    if (!suspended.isEmpty) this.#paths.writes.takeBack(false);
     this.#unplug();
     this.#commands.poll(this.#leaseHeld);
     if (this.#finished > 0) this.#endFrontEndTurn();
@@ -200,17 +148,20 @@ export class EngineLoop {
     const now = this.#now();
     this.#leaseHeld = this.shared.leaseHolds(now);
     if (this.#leaseHeld && !this.#core.config.readOnly) {
-      this.#bitmap.tick(now);
-      this.#bitmap.issue();
-      this.#writes.issue();
+      this.#paths.bitmap.tick(now);
+      this.#paths.bitmap.issue();
+      this.#paths.writes.issue();
     }
-    this.#copies.pump(this.#leaseHeld);
+    this.#paths.copies.pump(this.#leaseHeld);
   }
 
   #waitMs(): number {
     if (this.#mayGoOn) return 0;
-    const untilRound = this.#core.config.readOnly ? Number.POSITIVE_INFINITY : this.#bitmap.untilRound(this.#now());
-    const onLease = this.#reads.held > 0 || (!this.#leaseHeld && (this.#wantsToWrite || untilRound < LEASE_POLL_MS));
+    const untilRound = this.#core.config.readOnly
+      ? Number.POSITIVE_INFINITY
+      : this.#paths.bitmap.untilRound(this.#now());
+    const onLease =
+      this.#paths.reads.held > 0 || (!this.#leaseHeld && (this.#wantsToWrite || untilRound < LEASE_POLL_MS));
     const polled = onLease ? LEASE_POLL_MS : this.#commands.isDraining ? DRAIN_POLL_MS : Number.POSITIVE_INFINITY;
     const wait = onLease ? polled : Math.min(polled, untilRound);
     return wait === Number.POSITIVE_INFINITY ? -1 : Math.ceil(wait);
@@ -218,7 +169,7 @@ export class EngineLoop {
 
   /** Is there something to do that waits for nothing? */
   get #mayGoOn(): boolean {
-    if (this.#commands.waiting > 0 || this.#copies.isRunnable) return true;
+    if (this.#commands.waiting > 0 || this.#paths.copies.isRunnable) return true;
     if (this.#incoming.length > 0 && this.#admits) return true;
     return this.#leaseHeld && this.#wantsToWrite;
   }
@@ -226,9 +177,9 @@ export class EngineLoop {
   get #wantsToWrite(): boolean {
     const { quiesced, config } = this.#core;
     if (config.readOnly) return false;
-    if (this.#writes.waitingAgain > 0 || this.#bitmap.wantsToWrite) return true;
-    if (this.#writes.mayIssue && this.#writes.waitingToIssue > 0) return true;
-    return !quiesced && this.#copies.waitsToWrite;
+    if (this.#paths.writes.waitingAgain > 0 || this.#paths.bitmap.wantsToWrite) return true;
+    if (this.#paths.writes.mayIssue && this.#paths.writes.waitingToIssue > 0) return true;
+    return !quiesced && this.#paths.copies.waitsToWrite;
   }
 
   #route(tag: number, result: number): void {
@@ -239,13 +190,13 @@ export class EngineLoop {
         this.#routeLeg(index, result);
         return;
       case TagKind.bitmapPage:
-        this.#bitmap.pageCompletion(index, result);
+        this.#paths.bitmap.pageCompletion(index, result);
         return;
       case TagKind.memberFlush:
-        this.#bitmap.flushCompletion(index, result);
+        this.#paths.bitmap.flushCompletion(index, result);
         return;
       case TagKind.copy:
-        this.#copies.completion(index, result);
+        this.#paths.copies.completion(index, result);
         return;
       default:
         assert(kind >= TagKind.frontEnd, `a completion has tag ${tag}`);
@@ -257,13 +208,13 @@ export class EngineLoop {
     const { table } = this.#core;
     switch (table.op[Math.floor(leg / table.width)]) {
       case RequestOp.read:
-        this.#reads.legCompletion(leg, result);
+        this.#paths.reads.legCompletion(leg, result);
         return;
       case RequestOp.flush:
-        this.#flushes.legCompletion(leg, result);
+        this.#paths.flushes.legCompletion(leg, result);
         return;
       default:
-        this.#writes.legCompletion(leg, result);
+        this.#paths.writes.legCompletion(leg, result);
         return;
     }
   }
@@ -311,11 +262,11 @@ export class EngineLoop {
     switch (table.op[request]) {
       case RequestOp.read:
         this.shared.add(counterIndex.readOps, 1);
-        this.#reads.start(request);
+        this.#paths.reads.start(request);
         return;
       case RequestOp.flush:
         this.shared.add(counterIndex.flushOps, 1);
-        this.#flushes.start(request);
+        this.#paths.flushes.start(request);
         return;
       default: {
         const counter = table.op[request] === RequestOp.write ? counterIndex.writeOps : counterIndex.zeroOps;
@@ -328,7 +279,7 @@ export class EngineLoop {
           this.#finish(request, Errno.EINVAL);
           return;
         }
-        this.#writes.start(request);
+        this.#paths.writes.start(request);
         return;
       }
     }
@@ -349,7 +300,7 @@ export class EngineLoop {
   }
 
   #seatOf(): FrontEndSeat {
-    const { at, bytes } = this.#arena.frontEnd;
+    const { at, bytes } = this.#paths.arena.frontEnd;
     return { ring: this.ring, sink: this.sink, arenaAt: at, arenaBytes: bytes, tagBase: tagOf(TagKind.frontEnd, 0) };
   }
 
@@ -372,45 +323,16 @@ export class EngineLoop {
 
   #publish(): void {
     const { shared } = this;
-    const { counters } = this.#bitmap.intent;
+    const { counters } = this.#paths.bitmap.intent;
     shared.add(counterIndex.turns, 1);
     shared.set(counterIndex.inflight, this.#core.table.used);
-    shared.set(counterIndex.waitingOnSuspend, this.#writes.waitingOnSuspend);
-    const onFailure = this.#core.members.blocked > 0 ? this.#failures.held + this.#writes.waitingOnBitmap : 0;
+    shared.set(counterIndex.waitingOnSuspend, this.#paths.writes.waitingOnSuspend);
+    const onFailure =
+      this.#core.members.blocked > 0 ? this.#paths.failures.held + this.#paths.writes.waitingOnBitmap : 0;
     shared.set(counterIndex.waitingOnFailure, onFailure);
-    const writesHeld = this.#leaseHeld ? 0 : this.#writes.waitingToIssue;
-    shared.set(counterIndex.waitingOnLease, writesHeld + this.#reads.held);
+    const writesHeld = this.#leaseHeld ? 0 : this.#paths.writes.waitingToIssue;
+    shared.set(counterIndex.waitingOnLease, writesHeld + this.#paths.reads.held);
     shared.set(counterIndex.dirtyChunks, counters.dirty);
     shared.set(counterIndex.neededChunks, counters.needed);
   }
-}
-
-function checkConfig({ name, queueDepth, raidDisks, members }: EngineConfig): void {
-  if (!Number.isInteger(queueDepth) || queueDepth < 1 || queueDepth > MAX_QUEUE_DEPTH) {
-    throw new MdError("E_VALUE", `queue depth ${queueDepth} is not 1..${MAX_QUEUE_DEPTH}`);
-  }
-  if (queueDepth * raidDisks > TAG_MASK) {
-    throw new MdError("E_VALUE", `queue depth ${queueDepth} is too much for ${raidDisks} members`);
-  }
-  if (members.some(({ raidDisk }) => raidDisk < 0 || raidDisk >= raidDisks)) {
-    throw new MdError("E_VALUE", `${name}: a member's raid_disk is not below ${raidDisks}`);
-  }
-}
-
-function openMembers(ring: IoRing, config: EngineConfig): MemberTable {
-  const members = new MemberTable(ring, config.raidDisks, config.readOnly);
-  try {
-    for (const member of config.members) {
-      if (member.state !== "faulty") members.open(member, false);
-      members.setState(member.raidDisk, member.state, sector(member.recoveredTo) satisfies Sector);
-    }
-  } catch (error) {
-    for (let disk = 0; disk < config.raidDisks; disk++) members.close(disk);
-    throw error;
-  }
-  if (members.inSync === 0) {
-    for (let disk = 0; disk < config.raidDisks; disk++) members.close(disk);
-    throw new MdError("E_LAST_COPY", `${config.name} has no member that is in sync`);
-  }
-  return members;
 }

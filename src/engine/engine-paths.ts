@@ -1,0 +1,105 @@
+import { MdError } from "../base/md-error.ts";
+import { WriteIntent } from "../bitmap/write-intent.ts";
+import type { IoRing } from "../blockdev/io-ring.ts";
+import { Raid1 } from "../raid1/raid1.ts";
+import { SuspendList } from "../resync/suspend-list.ts";
+import { type ArenaPlan, planArena } from "./arena-plan.ts";
+import { BitmapPath } from "./bitmap-path.ts";
+import { CopyPath } from "./copy-path.ts";
+import { CopyUnits } from "./copy-units.ts";
+import type { EngineCore } from "./engine-core.ts";
+import type { EngineConfig } from "./engine-protocol.ts";
+import { FailurePath } from "./failure-path.ts";
+import { FlushPath } from "./flush-path.ts";
+import { MemberTable } from "./member-table.ts";
+import { RangeLock } from "./range-lock.ts";
+import { ReadPath } from "./read-path.ts";
+import { RequestTable } from "./request-table.ts";
+import type { SharedBlock } from "./shared-block.ts";
+import { TAG_MASK } from "./tag.ts";
+import { WritePath } from "./write-path.ts";
+
+/** Counters of writes a chunk end below 2^14, tags of legs below 2^24. */
+const MAX_QUEUE_DEPTH = 8192;
+
+/** The paths that a request can take, over one core. */
+export interface EnginePaths {
+  readonly core: EngineCore;
+  readonly arena: ArenaPlan;
+  readonly failures: FailurePath;
+  readonly bitmap: BitmapPath;
+  readonly writes: WritePath;
+  readonly reads: ReadPath;
+  readonly flushes: FlushPath;
+  readonly copies: CopyPath;
+}
+
+/** Opens the members and lays the paths. Throws MdError: E_NO_DEVICE, E_IO, E_VALUE, E_LAST_COPY; then nothing is open. */
+export function wirePaths(
+  config: EngineConfig,
+  ring: IoRing,
+  shared: SharedBlock,
+  hooks: Pick<EngineCore, "notify" | "startLater" | "finish">,
+): EnginePaths {
+  checkConfig(config);
+  const arena = planArena(ring.arena.length, WriteIntent.pagesOf(config.bitmap.chunks));
+  const members = openMembers(ring, config);
+  const table = new RequestTable(config.queueDepth, config.raidDisks);
+  const core: EngineCore = {
+    config,
+    ring,
+    shared,
+    personality: new Raid1(config.raidDisks, config.size),
+    table,
+    members,
+    suspended: new SuspendList(),
+    balance: "balanced",
+    mayAnswerReads: false,
+    quiesced: false,
+    stopping: false,
+    closed: false,
+    ...hooks,
+  };
+  const lock = new RangeLock(table.capacity + arena.units, (holder) => {
+    if (holder < table.capacity) writes.locked(holder);
+    else copies.granted(holder);
+  });
+  const failures = new FailurePath(core);
+  const bitmap = new BitmapPath(core, failures, arena.staging.at);
+  const writes = new WritePath(core, bitmap, failures, lock, arena.zeros);
+  const reads = new ReadPath(core, bitmap);
+  const flushes = new FlushPath(core, failures);
+  const units = new CopyUnits(arena.units, core.personality.copies, arena.copies.at, arena.unitBytes);
+  const copies = new CopyPath(core, bitmap, failures, lock, units);
+  return { core, arena, failures, bitmap, writes, reads, flushes, copies };
+}
+
+function checkConfig({ name, queueDepth, raidDisks, members }: EngineConfig): void {
+  if (!Number.isInteger(queueDepth) || queueDepth < 1 || queueDepth > MAX_QUEUE_DEPTH) {
+    throw new MdError("E_VALUE", `queue depth ${queueDepth} is not 1..${MAX_QUEUE_DEPTH}`);
+  }
+  if (queueDepth * raidDisks > TAG_MASK) {
+    throw new MdError("E_VALUE", `queue depth ${queueDepth} is too much for ${raidDisks} members`);
+  }
+  if (members.some(({ raidDisk }) => raidDisk < 0 || raidDisk >= raidDisks)) {
+    throw new MdError("E_VALUE", `${name}: a member's raid_disk is not below ${raidDisks}`);
+  }
+}
+
+function openMembers(ring: IoRing, config: EngineConfig): MemberTable {
+  const members = new MemberTable(ring, config.raidDisks, config.readOnly);
+  try {
+    for (const member of config.members) {
+      if (member.state !== "faulty") members.open(member, false);
+      members.setState(member.raidDisk, member.state, member.recoveredTo);
+    }
+  } catch (error) {
+    for (let disk = 0; disk < config.raidDisks; disk++) members.close(disk);
+    throw error;
+  }
+  if (members.inSync === 0) {
+    for (let disk = 0; disk < config.raidDisks; disk++) members.close(disk);
+    throw new MdError("E_LAST_COPY", `${config.name} has no member that is in sync`);
+  }
+  return members;
+}
