@@ -1,7 +1,8 @@
 import { type ArrayChange, failMember, type Transition } from "../array/array-state.ts";
-import { inSyncMembers, type MdArray } from "../array/md-array.ts";
+import { inSyncMembers, type MdArray, writableMembers } from "../array/md-array.ts";
 import { nextUpdate } from "../array/superblock-of.ts";
 import { writeSuperblocks } from "../array/superblock-store.ts";
+import type { MemberDevices, MemberFailure } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
 import type { Send } from "../messages/message-bus.ts";
 import { countError, mdTime, memberText, type NodeContext, recordChanges } from "./node-context.ts";
@@ -68,7 +69,7 @@ async function write(context: NodeContext, transition: Transition): Promise<Tran
     // A number once used is never used again, even if the update fails: part of it may be on disk.
     context.array = { ...context.array, events: array.events };
     await context.engine.send({ type: "setEvents", events: array.events });
-    const failures = await writeSuperblocks(array, context.devices);
+    const failures = await writeInOrder(array, context.devices);
     if (failures.length === 0) return { array, changes };
     for (const { number, error } of failures) {
       // Not the device's fault: we may not write at all any more.
@@ -79,6 +80,22 @@ async function write(context: NodeContext, transition: Transition): Promise<Tran
       changes.push(...failed.changes);
     }
   }
+}
+
+/**
+ * A member that is being filled says so itself before the others call it active: after a crash in between, stock md would
+ * go by the others' table and take it for a full copy.
+ */
+async function writeInOrder(array: MdArray, devices: MemberDevices): Promise<readonly MemberFailure[]> {
+  const members = writableMembers(array);
+  const filling = members.filter((member) => member.state === "rebuilding");
+  const failures = await writeSuperblocks(array, devices, filling);
+  if (failures.length > 0) return failures;
+  return writeSuperblocks(
+    array,
+    devices,
+    members.filter((member) => member.state !== "rebuilding"),
+  );
 }
 
 function failOrThrow(context: NodeContext, array: MdArray, number: number, cause: MdError): Transition {
