@@ -44,7 +44,9 @@ export function inSyncDisks(disks: readonly SimDisk[], geometry: ArrayGeometry):
   return known
     .filter(({ superblock }) => {
       const role = newest.devRoles[superblock.devNumber];
-      return role !== undefined && isActiveRole(role) && !hasFeature(superblock, Feature.recoveryOffset);
+      // A spare that an update made active which did not reach it is no copy yet.
+      const agreed = role !== undefined && role === superblock.devRoles[superblock.devNumber];
+      return agreed && isActiveRole(role) && !hasFeature(superblock, Feature.recoveryOffset);
     })
     .map(({ disk }) => disk);
 }

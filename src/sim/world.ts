@@ -7,6 +7,9 @@ import type { SimEvent } from "./sim-event.ts";
 import type { SimThread } from "./sim-thread.ts";
 import { Trace } from "./trace.ts";
 
+/** Violations that are kept: one contradiction often shows in many places. */
+const ENOUGH = 10;
+
 interface Happening extends Scheduled {
   readonly action: () => void;
   readonly thread: SimThread | null;
@@ -66,6 +69,7 @@ export class World {
   }
 
   violation(text: string): void {
+    if (this.violations.length >= ENOUGH) return;
     this.violations.push(`${this.#now.toFixed(3)} ms: ${text}`);
     this.trace.note(this.#now, `VIOLATION ${text}`);
   }
