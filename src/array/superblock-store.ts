@@ -5,6 +5,7 @@ import type { Superblock } from "../superblock/superblock.ts";
 import { decodeSuperblock, encodeSuperblock, hasSuperblockMagic } from "../superblock/superblock-codec.ts";
 import { SUPERBLOCK_READ_BYTES, superblockPlaces } from "../superblock/superblock-location.ts";
 import { type MdArray, writableMembers } from "./md-array.ts";
+import type { Member } from "./member.ts";
 import { superblockOf } from "./superblock-of.ts";
 import { type MemberDevices, type MemberFailure, readBytes, writeMembers, writePadded } from "./write-members.ts";
 
@@ -37,8 +38,12 @@ export async function readSuperblock(device: BlockDevice): Promise<Superblock> {
  * Writes every non-faulty member's superblock as `array` says, durably. Resolves with the members that could not be
  * written: they must be failed and all superblocks written once more (on-disk format, 14).
  */
-export const writeSuperblocks = (array: MdArray, devices: MemberDevices): Promise<readonly MemberFailure[]> =>
-  writeMembers(writableMembers(array), devices, (member) => [
+export const writeSuperblocks = (
+  array: MdArray,
+  devices: MemberDevices,
+  members: readonly Member[] = writableMembers(array),
+): Promise<readonly MemberFailure[]> =>
+  writeMembers(members, devices, (member) => [
     { at: member.superOffset, bytes: encodeSuperblock(superblockOf(array, member)) },
   ]);
 
