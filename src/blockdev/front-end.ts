@@ -31,6 +31,12 @@ export interface RequestSink {
     flags: number,
     cookie: number,
   ): boolean;
+  /**
+   * Nobody waits any more for the writes (zeroes, discards) of `frontEnd` whose cookie `concerns` picks. As far as they
+   * have not been issued to members they never will be, and `complete` with ESHUTDOWN, later than this call: their
+   * client may write elsewhere by now, and be answered. Cold.
+   */
+  cancel(frontEnd: FrontEnd, concerns: (cookie: number) => boolean): void;
 }
 
 /**

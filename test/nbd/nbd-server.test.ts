@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { afterEach, describe, expect, it } from "vitest";
 import { RequestOp } from "../../src/blockdev/front-end.ts";
 import { NbdHost, type NbdHostOptions } from "../support/nbd-host.ts";
@@ -340,6 +341,7 @@ describe.each([
     expect(host.sink.data.every((byte) => byte === 0)).toBe(true);
 
     host.sink.holding = true;
+    host.sink.logging = true;
     const client = await host.client();
     client.send(requestBytes(READ, { length: MIB }), requestBytes(WRITE, { length: MIB }), data, requestBytes(FLUSH));
     await host.until(() => host.sink.held === 3, "they are under way");
@@ -347,11 +349,71 @@ describe.each([
     else client.destroy();
     const other = await host.client();
     other.send(requestBytes(READ, { length: 512 }));
-    await host.until(() => host.sink.held === 4, "another client is served");
+    await host.until(() => host.sink.log.length === 4, "another client is served");
     host.letGo();
     expect((await other.reply(512)).errno).toBe(0);
     other.destroy();
     await host.isWhole();
+  });
+
+  it("gives up the writes of a client that is gone, and those it did not hand on yet", async () => {
+    open();
+    host.sink.holding = true;
+    host.sink.capacity = 2;
+    const data = Buffer.alloc(4096, 7);
+    for (const end of ["close", "hang up", "DISC of a stranger"] as const) {
+      const client = await host.client();
+      client.send(
+        requestBytes(WRITE, { length: 4096 }),
+        data,
+        requestBytes(ZEROES, { offset: 8192n, length: 4096 }),
+        requestBytes(WRITE, { offset: 4096n, length: 4096 }),
+        data,
+      );
+      await host.until(() => host.server.usage.requests === 3, "all have come");
+      expect(host.sink.held).toBe(2);
+      if (end === "close") client.destroy();
+      else if (end === "hang up") client.socket.end();
+      else client.send(requestBytes(READ, { magic: 0 }));
+      await host.isWhole();
+      expect(host.sink.held).toBe(0);
+      client.destroy();
+    }
+    host.letGo();
+    expect(host.sink.data.every((byte) => byte === 0)).toBe(true);
+  });
+
+  it("notices that a client is gone although it takes no more of it in", async () => {
+    const client = await open().client();
+    host.sink.holding = true;
+    const one = Buffer.concat([requestBytes(WRITE, { length: 512 }), Buffer.alloc(512, 7)]);
+    client.send(...Array.from({ length: 300 }, () => one));
+    await host.until(() => host.server.usage.requests === 256, "there is no room for more");
+    client.destroy();
+    await host.isWhole();
+    expect(host.sink.data.every((byte) => byte === 0)).toBe(true);
+  });
+
+  it("answers reads but no writes of a client that closes its sending side while it is stalled", async () => {
+    const client = await open().client();
+    host.sink.holding = true;
+    client.send(...Array.from({ length: 256 }, () => requestBytes(READ, { length: 512 })));
+    await host.until(() => host.sink.held === 128, "the array is full");
+    const late = Buffer.concat([requestBytes(WRITE, { cookie: 2n, length: 512 }), Buffer.alloc(512, 7)]);
+    client.socket.end(Buffer.concat([late, requestBytes(READ, { cookie: 3n, length: 512 })]));
+    await once(client.socket, "finish");
+    // What is in the socket is seen in the next turns.
+    let turns = 0;
+    await host.until(() => ++turns > 200, "turns pass");
+    host.letGo();
+    const errnos: Record<string, number> = {};
+    for (let i = 0; i < 258; i++) {
+      const { cookie, errno } = await client.reply(512);
+      errnos[`${cookie}`] = errno;
+    }
+    expect(errnos).toEqual({ 1: 0, 2: ESHUTDOWN, 3: 0 });
+    await client.readToEnd();
+    expect(host.sink.data.every((byte) => byte === 0)).toBe(true);
   });
 
   it("drains: outstanding requests are answered, new ones refused, then it closes", async () => {

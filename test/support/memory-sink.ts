@@ -37,6 +37,7 @@ export class MemorySink implements RequestSink {
   mostHeld = 0;
   readonly #arena: Uint8Array;
   #held: Held[] = [];
+  #cancelled: Held[] = [];
 
   constructor(arena: Uint8Array, bytes: number, options: { readonly readOnly?: boolean; readonly blockSize?: number }) {
     this.#arena = arena;
@@ -69,8 +70,16 @@ export class MemorySink implements RequestSink {
     return true;
   }
 
+  cancel(frontEnd: FrontEnd, concerns: (cookie: number) => boolean): void {
+    const goes = (held: Held): boolean =>
+      held.frontEnd === frontEnd && held.op !== RequestOp.read && held.op !== RequestOp.flush && concerns(held.cookie);
+    this.#cancelled.push(...this.#held.filter(goes));
+    this.#held = this.#held.filter((held) => !goes(held));
+  }
+
   /** Answers what it holds; the number of answers. */
   run(): number {
+    for (const { frontEnd, cookie } of this.#cancelled.splice(0)) frontEnd.complete(cookie, 108);
     if (this.holding) return 0;
     const ready = this.#held;
     this.#held = [];

@@ -4,7 +4,7 @@ import { type NbdCore, NbdOperation } from "./nbd-core.ts";
 import { Command, NbdErrno, REQUEST_BYTES, REQUEST_MAGIC } from "./protocol.ts";
 import { refuseRequest } from "./refuse-request.ts";
 import { ReplySender } from "./reply-sender.ts";
-import { sinkFlags } from "./sink-request.ts";
+import { isWrite, sinkFlags } from "./sink-request.ts";
 
 /** The payload of a WRITE up to here comes through the receive buffer; of a longer one the rest goes to its own place. */
 const INLINE_PAYLOAD_BYTES = 64 * 1024;
@@ -21,6 +21,8 @@ export const CONNECTION_BYTES = RECEIVE_BYTES + STAGING_BYTES;
 /**
  * One client, or the place for one. Free -> handshake -> transmission -> closing -> free; it is free again once nothing
  * of it is in flight, with the ring or with the array. `ended`: the client says no more, and gets what is outstanding.
+ * What has been written by a client that went without DISC and was not issued yet is not written any more: it may be dead
+ * and its successor, with another node, ahead of it.
  */
 export class NbdConnection {
   readonly #core: NbdCore;
@@ -34,6 +36,8 @@ export class NbdConnection {
   #structured = false;
   #receiving = false;
   #ended = false;
+  /** The client has closed its side: what it said before is all that will come. */
+  #hungUp = false;
   #stalled = false;
   /** Arena offsets: what has arrived and is not used up. */
   #at: number;
@@ -75,6 +79,7 @@ export class NbdConnection {
     this.#handshake = initialHandshake;
     this.#structured = false;
     this.#ended = false;
+    this.#hungUp = false;
     this.#stalled = false;
     this.#unwanted = 0;
     this.#at = this.#receiveAt;
@@ -89,7 +94,7 @@ export class NbdConnection {
     this.#receiving = false;
     if (this.#phase === "closing") this.#dropPayload();
     else if (result > 0) this.#take(result);
-    else if (result === 0) this.#ended = true;
+    else if (result === 0) this.#hangUp();
     else this.close();
   }
 
@@ -125,7 +130,7 @@ export class NbdConnection {
     return true;
   }
 
-  /** Ends the connection: nobody gets an answer any more. What the array works on goes on. */
+  /** Ends the connection: nobody gets an answer any more. What the members work on goes on. */
   close(): void {
     if (this.#phase === "closing" || this.#phase === "free") return;
     this.#phase = "closing";
@@ -133,6 +138,14 @@ export class NbdConnection {
     this.#core.ring.closeSocket(this.#socket);
     this.#sender.abandon();
     if (!this.#receiving) this.#dropPayload();
+    this.#core.withdraw(this.#index, true);
+  }
+
+  #hangUp(): void {
+    this.#hungUp = true;
+    this.#core.withdraw(this.#index, false);
+    if (this.#phase === "transmission") this.#parse();
+    else this.#ended = true;
   }
 
   /** Requests that will still be answered. One whose payload does not come any more never will. */
@@ -186,7 +199,9 @@ export class NbdConnection {
   #parse(): void {
     this.#stalled = false;
     while (this.#phase === "transmission" && !this.#ended && this.#payloadOf < 0 && this.#parseOne());
-    if (!this.#stalled) this.#receive();
+    if (this.#hungUp && !this.#stalled) this.#ended = true;
+    // Also while it is stalled, as far as there is room: the end of the stream must not go unnoticed.
+    this.#receive();
   }
 
   /** False: it waits for more bytes or for room, or the connection is over. */
@@ -214,7 +229,8 @@ export class NbdConnection {
     const offsetLow = view.getUint32(at + 20);
     const length = view.getUint32(at + 24);
     const refusal = refuseRequest(exported, this.#structured, command, flags, offsetHigh, offsetLow, length);
-    const errno = draining ? NbdErrno.ESHUTDOWN : refusal;
+    const late = this.#hungUp && isWrite(command);
+    const errno = draining || (late && refusal === 0) ? NbdErrno.ESHUTDOWN : refusal;
     const inline = command === Command.WRITE && errno === 0 && length <= INLINE_PAYLOAD_BYTES;
     if (inline && this.#end - at < REQUEST_BYTES + length) return false;
 
@@ -257,18 +273,21 @@ export class NbdConnection {
 
   #receive(): void {
     const open = this.#phase === "handshake" || this.#phase === "transmission";
-    if (this.#receiving || this.#ended || !open || this.#core.draining) return;
+    if (this.#receiving || this.#hungUp || this.#ended || !open || this.#core.draining) return;
     const { ring } = this.#core;
-    this.#receiving = true;
     if (this.#payloadOf >= 0) {
+      this.#receiving = true;
       ring.receive(this.#socket, this.#payloadAt, this.#payloadLeft, this.#tag);
       return;
     }
     this.#makeRoom();
-    ring.receive(this.#socket, this.#end, this.#receiveAt + RECEIVE_BYTES - this.#end, this.#tag);
+    const room = this.#receiveAt + RECEIVE_BYTES - this.#end;
+    if (room === 0) return;
+    this.#receiving = true;
+    ring.receive(this.#socket, this.#end, room, this.#tag);
   }
 
-  /** What is left over is less than one request, so there is always room for the rest of it. */
+  /** What is left over is less than one request, so there is room for the rest of it; unless it is stalled. */
   #makeRoom(): void {
     const start = this.#receiveAt;
     const left = this.#end - this.#at;

@@ -13,6 +13,8 @@ export interface NbdCore {
   draining: boolean;
   /** Gives a checked request to the array, now or when it has room. */
   readonly offer: (request: number) => void;
+  /** The client may be gone: its writes that are not on their way to members yet are given up; `all`: its reads, too. */
+  readonly withdraw: (connection: number, all: boolean) => void;
   /** The tag of a connection's receive or send. */
   readonly tagOf: (operation: number, connection: number) => number;
 }

@@ -120,6 +120,7 @@ export class NbdRequestQueue {
   readonly #next: Int32Array;
   #head = -1;
   #tail = -1;
+  #length = 0;
 
   constructor(requests: NbdRequests) {
     this.#next = requests.next;
@@ -130,8 +131,8 @@ export class NbdRequestQueue {
     return this.#head;
   }
 
-  get hasOne(): boolean {
-    return this.#head !== -1 && this.#head === this.#tail;
+  get length(): number {
+    return this.#length;
   }
 
   push(request: number): void {
@@ -139,6 +140,7 @@ export class NbdRequestQueue {
     if (this.#tail === -1) this.#head = request;
     else this.#next[this.#tail] = request;
     this.#tail = request;
+    this.#length++;
   }
 
   /** The first, taken off; -1 when there is none. */
@@ -147,6 +149,7 @@ export class NbdRequestQueue {
     if (request === -1) return -1;
     this.#head = this.#next[request] ?? -1;
     if (this.#head === -1) this.#tail = -1;
+    this.#length--;
     return request;
   }
 
@@ -155,5 +158,6 @@ export class NbdRequestQueue {
     this.#next[request] = this.#head;
     this.#head = request;
     if (this.#tail === -1) this.#tail = request;
+    this.#length++;
   }
 }

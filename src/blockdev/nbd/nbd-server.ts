@@ -10,8 +10,8 @@ import { CONNECTION_BYTES, NbdConnection } from "./nbd-connection.ts";
 import { type NbdCore, NbdOperation, OPERATION_SHIFT } from "./nbd-core.ts";
 import type { NbdExportOptions } from "./nbd-export-options.ts";
 import { NbdRequestQueue, NbdRequests } from "./nbd-requests.ts";
-import { MAX_PAYLOAD, MAX_STRING } from "./protocol.ts";
-import { sinkOp, wireErrno } from "./sink-request.ts";
+import { MAX_PAYLOAD, MAX_STRING, NbdErrno } from "./protocol.ts";
+import { isWrite, sinkOp, wireErrno } from "./sink-request.ts";
 
 const MAX_CONNECTIONS = 64;
 const MAX_REQUESTS = 1024;
@@ -73,6 +73,7 @@ export class NbdServer implements FrontEnd {
       requests: this.#requests,
       draining: false,
       offer: (request) => this.#offer(request),
+      withdraw: (connection, all) => this.#withdraw(connection, all),
       tagOf: (operation, connection) => tagBase + ((operation << OPERATION_SHIFT) | connection),
     };
     this.#connections = Array.from(
@@ -169,6 +170,20 @@ export class NbdServer implements FrontEnd {
       this.#waiting.unshift(request);
       return;
     }
+  }
+
+  #withdraw(index: number, all: boolean): void {
+    const { connection, command } = this.#requests;
+    for (let left = this.#waiting.length; left > 0; left--) {
+      const request = this.#waiting.shift();
+      if (connection[request] === index && (all || isWrite(command[request] ?? 0))) {
+        this.#touch(index);
+        this.#connections[index]?.completed(request, NbdErrno.ESHUTDOWN);
+      } else {
+        this.#waiting.push(request);
+      }
+    }
+    this.#sink.cancel(this, (request) => connection[request] === index);
   }
 
   #touch(index: number): void {

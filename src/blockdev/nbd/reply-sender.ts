@@ -136,7 +136,7 @@ export class ReplySender {
   }
 
   #goesAlone(first: number): boolean {
-    return this.#isLarge(first) || (this.#queue.hasOne && this.#carriesData(first));
+    return this.#isLarge(first) || (this.#queue.length === 1 && this.#carriesData(first));
   }
 
   /** Appends the reply at `at`; where it ends, or -1 when it does not fit. */

@@ -14,6 +14,10 @@ const ops = Uint8Array.from({ length: 8 }, (_, command) => opOf[command] ?? 0);
 /** What a good command asks of the array. */
 export const sinkOp = (command: number): RequestOp => (ops[command] ?? RequestOp.read) as RequestOp;
 
+/** Does a good command change the array? */
+export const isWrite = (command: number): boolean =>
+  command === Command.WRITE || command === Command.TRIM || command === Command.WRITE_ZEROES;
+
 /** Of a command's flags, what concerns the array. */
 export const sinkFlags = (flags: number): number =>
   ((flags & CommandFlag.FUA) !== 0 ? REQUEST_FUA : 0) | ((flags & CommandFlag.NO_HOLE) !== 0 ? REQUEST_NO_HOLE : 0);
