@@ -2,25 +2,17 @@ import { unreachable } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
 import { pageOfBit } from "../bitmap/bitmap-layout.ts";
 import { setBits } from "../bitmap/bitmap-merge.ts";
+import { atOnce, CommandWaits, none, type Progress } from "./command-waits.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { EngineParts } from "./engine-parts.ts";
-import type { EngineAnswer, EngineCommand, EngineMember, EngineToWorker } from "./engine-protocol.ts";
-import { MemberState } from "./member-table.ts";
+import type { EngineAnswer, EngineCommand, EngineToWorker } from "./engine-protocol.ts";
+import { MemberCommands } from "./member-commands.ts";
 import { Shutdown } from "./shutdown.ts";
-
-/** Asked once a turn: the answer once there is one. */
-type Progress = (leaseHeld: boolean) => EngineAnswer | null;
 
 interface Pending {
   readonly id: number;
   readonly progress: Progress;
 }
-
-const none: EngineAnswer = { type: "none" };
-const atOnce =
-  (answer: EngineAnswer): Progress =>
-  () =>
-    answer;
 
 /**
  * Commands of the control plane: begun in the order they came, answered when what they promise holds. Cold: here
@@ -29,16 +21,17 @@ const atOnce =
 export class EngineCommands {
   readonly #options: EngineParts;
   readonly #core: EngineCore;
+  readonly #waits: CommandWaits;
+  readonly #members: MemberCommands;
   readonly #inbox: EngineToWorker[] = [];
   #pending: Pending[] = [];
-  #quiesced = false;
-  /** Members that wait for everything in flight to end before they come in. */
-  #entering = 0;
   #draining = 0;
 
   constructor(options: EngineParts) {
     this.#options = options;
     this.#core = options.core;
+    this.#waits = new CommandWaits(options);
+    this.#members = new MemberCommands(options, this.#waits);
   }
 
   /** Front ends are being drained, which has time limits of its own. */
@@ -99,17 +92,17 @@ export class EngineCommands {
         writes.retrySuspended();
         return atOnce(none);
       case "setMember":
-        return this.#setMember(command.member);
+        return this.#members.set(command.member);
       case "settleFailure":
-        return this.#settle(command.raidDisk, command.outcome);
+        return this.#members.settle(command.raidDisk, command.outcome);
       case "removeMember":
-        return this.#removeMember(command.raidDisk);
+        return this.#members.remove(command.raidDisk);
       case "setBalance":
         this.#core.balance = command.balance;
         return atOnce(none);
       case "setEvents":
         bitmap.intent.setEvents(command.events);
-        return this.#whenWritten([0], false);
+        return this.#waits.whenWritten([0], false);
       case "mergeBits":
         return this.#mergeBits(command.bits);
       case "scan":
@@ -117,12 +110,10 @@ export class EngineCommands {
       case "copy":
         return this.#copy(command);
       case "quiesce":
-        this.#quiesced = true;
-        this.#updateQuiesced();
-        return () => (this.#isStill ? none : null);
+        this.#waits.quiesce(true);
+        return () => (this.#waits.isStill ? none : null);
       case "unquiesce":
-        this.#quiesced = false;
-        this.#updateQuiesced();
+        this.#waits.quiesce(false);
         return atOnce(none);
       case "attach":
         return atOnce({ type: "attached", port: attach(command.frontEnd) });
@@ -145,84 +136,6 @@ export class EngineCommands {
     }
   }
 
-  #setMember(member: EngineMember): Progress {
-    const { members, config } = this.#core;
-    const { raidDisk } = member;
-    if (raidDisk < 0 || raidDisk >= config.raidDisks) {
-      throw new MdError("E_VALUE", `raid_disk ${raidDisk} is not below ${config.raidDisks}`);
-    }
-    // Until its failure is settled nothing else decides about it.
-    if (members.state[raidDisk] === MemberState.blocked) return atOnce(none);
-    if (member.state === "faulty") {
-      // One that is blocked may yet turn out to be the last copy: then this comes first.
-      if (members.state[raidDisk] === MemberState.inSync && members.inSync === 1 && members.blocked === 0) {
-        throw new MdError("E_LAST_COPY", `${member.path} is the last copy of ${config.name}`);
-      }
-      members.setState(raidDisk, "faulty", member.recoveredTo);
-      return atOnce(none);
-    }
-    if (members.holds(member) && members.takesWrites(raidDisk)) {
-      members.setState(raidDisk, member.state, member.recoveredTo);
-      return atOnce(none);
-    }
-    return this.#enter(member);
-  }
-
-  /** A member comes in. As a full copy only between writes: one in flight would not be on it. */
-  #enter(member: EngineMember): Progress {
-    const { members } = this.#core;
-    const { raidDisk } = member;
-    if (members.takesWrites(raidDisk)) {
-      throw new MdError("E_MEMBER_ACTIVE", `raid_disk ${raidDisk} has a member that is not ${member.path}`);
-    }
-    let written: Progress | null = null;
-    this.#entering++;
-    this.#updateQuiesced();
-    const leave = (): void => {
-      this.#entering--;
-      this.#updateQuiesced();
-    };
-    return (leaseHeld) => {
-      if (written !== null) return written(leaseHeld);
-      if (member.state === "in_sync" && !this.#isStill) return null;
-      if (members.isOpen(raidDisk) && !members.holds(member) && (members.inFlight[raidDisk] ?? 0) > 0) return null;
-      leave();
-      if (members.isOpen(raidDisk) && !members.holds(member)) members.close(raidDisk);
-      if (!members.isOpen(raidDisk)) members.open(member, true);
-      members.setState(raidDisk, member.state, member.recoveredTo);
-      written = this.#whenAllWritten();
-      return written(leaseHeld);
-    };
-  }
-
-  #settle(raidDisk: number, outcome: "faulty" | "last_copy"): Progress {
-    const { members } = this.#core;
-    const state = members.state[raidDisk];
-    if (state === MemberState.faulty && outcome === "faulty") return atOnce(none);
-    if (state !== MemberState.blocked) {
-      throw new MdError("E_MEMBER_NOT_FOUND", `raid_disk ${raidDisk} has no failure that is not settled`);
-    }
-    if (outcome === "last_copy" && members.blockedFrom[raidDisk] !== MemberState.inSync) {
-      throw new MdError("E_VALUE", `raid_disk ${raidDisk} was not in sync: it is no copy`);
-    }
-    this.#options.failures.settle(raidDisk, outcome);
-    this.#options.bitmap.settled(outcome);
-    return atOnce(none);
-  }
-
-  #removeMember(raidDisk: number): Progress {
-    const { members } = this.#core;
-    if (members.takesWrites(raidDisk) || members.state[raidDisk] === MemberState.blocked) {
-      throw new MdError("E_MEMBER_ACTIVE", `raid_disk ${raidDisk} is in use`);
-    }
-    if (raidDisk >= 0 && raidDisk < members.raidDisks) members.empty(raidDisk);
-    return () => {
-      if ((members.inFlight[raidDisk] ?? 0) > 0) return null;
-      members.close(raidDisk);
-      return none;
-    };
-  }
-
   #mergeBits(bits: Uint8Array): Progress {
     const { intent } = this.#options.bitmap;
     const { chunks } = intent.counters;
@@ -235,7 +148,7 @@ export class EngineCommands {
       intent.need(chunk);
       pages.add(pageOfBit(chunk));
     }
-    return this.#whenWritten([...pages], true);
+    return this.#waits.whenWritten([...pages], true);
   }
 
   #copy({ kind, range }: Extract<EngineCommand, { type: "copy" }>): Progress {
@@ -268,46 +181,9 @@ export class EngineCommands {
     };
   }
 
-  #whenAllWritten(): Progress {
-    const { intent } = this.#options.bitmap;
-    if (this.#core.config.readOnly) return atOnce(none);
-    intent.requireAll();
-    return this.#whenWritten(
-      Array.from({ length: intent.pages }, (_, page) => page),
-      false,
-    );
-  }
-
-  /**
-   * When what these pages say now is on the members; `everywhere`: also not missing on one whose failure is not settled
-   * (who has to wait for less may be the one that settles it).
-   */
-  #whenWritten(pages: readonly number[], everywhere: boolean): Progress {
-    const { intent } = this.#options.bitmap;
-    if (this.#core.config.readOnly) return atOnce(none);
-    const writes = pages.map((page) => ({ page, write: intent.coveringWrite(page) }));
-    return () => {
-      for (const { page, write } of writes) {
-        const standing = intent.standing(page, write);
-        if (standing === "failed") throw new MdError("E_IO", "the bitmap cannot be written on the last copy");
-        if (standing === "pending" || (standing === "partial" && everywhere)) return null;
-      }
-      return none;
-    };
-  }
-
   #mustBeWritable(): void {
     const { readOnly, name } = this.#core.config;
     if (readOnly) throw new MdError("E_PERMISSION", `${name} is read-only here`);
-  }
-
-  #updateQuiesced(): void {
-    this.#core.quiesced = !this.#core.stopping && (this.#quiesced || this.#entering > 0);
-  }
-
-  /** Nothing is in flight on any member. */
-  get #isStill(): boolean {
-    return this.#core.members.operations === 0 && this.#options.writes.waitingAgain === 0;
   }
 
   #writesIn(lo: number, hi: number): boolean {

@@ -54,6 +54,8 @@ export class EngineLoop {
   #frontEnd: FrontEnd | null = null;
   #post: (message: WorkerToEngine) => void = () => {};
   #leaseHeld: boolean;
+  /** Requests have been cancelled that may have to be answered. */
+  #cancelled = false;
   /** Requests that were answered since the front end last ended a turn. */
   #finished = 0;
   #ended = false;
@@ -131,7 +133,8 @@ export class EngineLoop {
     // The front end may come with more, which then shares the turn's page writes.
     this.#endFrontEndTurn();
     this.#admit();
-    if (!suspended.isEmpty) this.#paths.writes.takeBack(false);
+    if (this.#cancelled) this.#sweepCancelled();
+    else if (!suspended.isEmpty) this.#paths.writes.takeBack(false);
     this.#unplug();
     this.#commands.poll(this.#leaseHeld);
     if (this.#finished > 0) this.#endFrontEndTurn();
@@ -238,7 +241,30 @@ export class EngineLoop {
         this.#incoming.push(request);
         return true;
       },
+      cancel: (frontEnd, concerns) => this.#cancel(frontEnd, concerns),
     };
+  }
+
+  #cancel(frontEnd: FrontEnd, concerns: (cookie: number) => boolean): void {
+    const { table } = this.#core;
+    for (let request = 0; request < table.capacity; request++) {
+      const op = table.op[request];
+      if (table.frontEnd[request] !== frontEnd || op === RequestOp.read || op === RequestOp.flush) continue;
+      if (!concerns(table.cookie[request] ?? 0)) continue;
+      table.cancelled[request] = 1;
+      this.#cancelled = true;
+    }
+  }
+
+  #sweepCancelled(): void {
+    this.#cancelled = false;
+    for (let left = this.#incoming.length; left > 0; left--) {
+      const request = this.#incoming.shift();
+      if (this.#core.table.cancelled[request] !== 0) this.#finish(request, ESHUTDOWN);
+      else this.#incoming.push(request);
+    }
+    this.#paths.writes.retrySuspended();
+    this.#paths.writes.takeBack(false);
   }
 
   get #admits(): boolean {

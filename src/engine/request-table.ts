@@ -31,6 +31,8 @@ export class RequestTable {
   readonly error: Int32Array;
   /** A member that has failed, and is not settled, lacks it: which era of the failure path that was; 0: none does. */
   readonly lostIn: Float64Array;
+  /** Nobody waits for it any more: unless it is issued, it never will be. */
+  readonly cancelled: Uint8Array;
   /** Legs of it are in flight on members. */
   readonly issued: Uint8Array;
   readonly next: Int32Array;
@@ -64,6 +66,7 @@ export class RequestTable {
     this.legsPending = new Int32Array(capacity);
     this.error = new Int32Array(capacity);
     this.lostIn = new Float64Array(capacity);
+    this.cancelled = new Uint8Array(capacity);
     this.issued = new Uint8Array(capacity);
     this.next = Int32Array.from({ length: capacity }, (_, i) => (i + 1 < capacity ? i + 1 : -1));
     this.legDisk = new Int32Array(legs);
@@ -92,6 +95,7 @@ export class RequestTable {
     this.legsPending[request] = 0;
     this.error[request] = 0;
     this.lostIn[request] = 0;
+    this.cancelled[request] = 0;
     this.issued[request] = 0;
     return request;
   }

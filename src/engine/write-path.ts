@@ -68,7 +68,8 @@ export class WritePath {
     const { table, suspended } = this.#core;
     const lo = table.at[request] ?? 0;
     const hi = table.end(request);
-    if (suspended.blocks(lo, hi)) this.#suspend(request);
+    if (table.cancelled[request] !== 0) this.#core.finish(request, ESHUTDOWN);
+    else if (suspended.blocks(lo, hi)) this.#suspend(request);
     else if (this.#lock.lock(request, lo, hi)) this.locked(request);
   }
 
@@ -95,14 +96,14 @@ export class WritePath {
     }
   }
 
-  /** Ranges were resumed, or the engine stops: everything that waited for that starts anew. */
+  /** Ranges were resumed, requests cancelled, or the engine stops: everything that waits for a range starts anew. */
   retrySuspended(): void {
     for (let left = this.#suspended.length; left > 0; left--) {
       this.start(this.#suspended.shift());
     }
   }
 
-  /** Takes back what is not issued and may not be now: in a suspended range; or `all`, since the engine ends. */
+  /** Takes back what is not issued and may not be now: suspended, cancelled; or `all`, since the engine ends. */
   takeBack(all: boolean): void {
     this.#takeBackFrom(this.#ready, all);
     this.#takeBackFrom(this.#unrecorded, all);
@@ -164,9 +165,8 @@ export class WritePath {
       const hi = table.end(request);
       // Once a part has gone out the rest has to follow.
       const begun = (table.done[request] ?? 0) > 0;
-      if (all) {
-        table.error[request] = ESHUTDOWN;
-        this.#end(request);
+      if (all || (table.cancelled[request] !== 0 && !begun)) {
+        this.#giveUp(request);
       } else if (begun || !suspended.blocks(lo, hi)) {
         queue.push(request);
       } else {
@@ -177,6 +177,12 @@ export class WritePath {
     }
   }
 
+  /** It holds its range and its bits are set, but no leg of it is in flight. */
+  #giveUp(request: number): void {
+    this.#core.table.error[request] = ESHUTDOWN;
+    this.#end(request);
+  }
+
   #suspend(request: number): void {
     if (this.#core.stopping) this.#core.finish(request, ESHUTDOWN);
     else this.#suspended.push(request);
@@ -184,6 +190,11 @@ export class WritePath {
 
   #issuePart(request: number): void {
     const { table, personality, members } = this.#core;
+    // It may have waited for another's range until now.
+    if (table.cancelled[request] !== 0 && table.issued[request] === 0) {
+      this.#giveUp(request);
+      return;
+    }
     const at = (table.at[request] ?? 0) + (table.done[request] ?? 0);
     table.part[request] = personality.contiguous(sector(at), sector(table.end(request)));
     table.issued[request] = 1;

@@ -346,3 +346,56 @@ describe("quiesce", () => {
     expect([second.errno, read.errno]).toEqual([0, 0]);
   });
 });
+
+describe("writes that nobody waits for any more", () => {
+  it("are never issued, whatever they wait for, and are answered; those that are issued go on", async () => {
+    const bench = new EngineBench();
+    bench.write(0, 64, 1);
+    bench.run();
+    await bench.send({ type: "suspend", slot: slotNumber(1), range: range(1024, 2048) });
+    bench.ring.hold((op) => isBitmap(op) || isWrite(op));
+    const issued = bench.write(0, 8, 2);
+    const unrecorded = bench.write(128, 8, 2);
+    const overlapping = bench.write(4, 8, 3);
+    const suspended = bench.write(1024, 8, 3);
+    bench.run();
+    const log = since(bench);
+    bench.cancel();
+    const read = bench.read(0, 8);
+    const later = bench.write(8, 8, 4);
+    bench.run();
+    expect([issued, unrecorded, overlapping, suspended, read, later].map(({ errno }) => errno)).toEqual([
+      null,
+      108,
+      null,
+      108,
+      0,
+      null,
+    ]);
+    bench.ring.release();
+    bench.run();
+    expect([issued.errno, overlapping.errno, later.errno]).toEqual([0, 108, 0]);
+    await bench.send({ type: "resume", slot: slotNumber(1) });
+    expect(log().filter(isWrite)).toMatchObject([{ at: DATA_AT + 8 }, { at: DATA_AT + 8 }]);
+  });
+
+  it("are not issued after a quiesce, nor when the lease comes back", async () => {
+    const bench = new EngineBench();
+    await bench.send({ type: "quiesce" });
+    const quiesced = bench.write(0, 8, 1);
+    bench.run();
+    bench.cancel();
+    bench.run();
+    expect(quiesced.errno).toBe(108);
+    await bench.send({ type: "unquiesce" });
+    bench.shared.setLease(bench.now);
+    const unleased = bench.write(0, 8, 1);
+    bench.run();
+    bench.cancel();
+    bench.run();
+    expect(unleased.errno).toBe(108);
+    bench.shared.setLease(bench.now + 1);
+    bench.run();
+    expect(bench.ring.log.filter(isWrite)).toEqual([]);
+  });
+});

@@ -136,6 +136,11 @@ export class EngineBench implements FrontEnd {
     return request;
   }
 
+  /** Nobody waits for the writes that were submitted so far. */
+  cancel(): void {
+    this.#sink.cancel(this, () => true);
+  }
+
   /** Sends a command and lets the loop come to rest. */
   async send<C extends EngineCommand>(command: C): Promise<Sent<C>> {
     const sent: Sent<C> = { answer: null, error: null };
