@@ -243,4 +243,51 @@ describe("one daemon", () => {
     const { bitmap } = (await host.data<{ array: ArrayInfo }>("n1", "detail")).array;
     expect(bitmap?.unionDirty).toBe(0);
   });
+
+  it("is the only one on its socket: a second one is refused and changes nothing", async () => {
+    host = new Host();
+    await host.start("n1");
+    const second = await host.run("n1", "daemon", "--node=n9", `--lock-server=${host.lockServer}`);
+    expect(second.exitCode).toBe(4);
+    expect(second.stderr).toContain(`another daemon listens on ${host.socketOf("n1")}`);
+    expect(await host.data("n1", "ping")).toMatchObject({ node: "n1", pid: host.pidOf("n1") });
+    expect(await host.data<{ nodes: unknown[] }>("n1", "node", "list")).toMatchObject({ nodes: [{ name: "n1" }] });
+  });
+
+  it("that stood still for longer than its lease is out of the array, says so, and may come back (F05)", async () => {
+    host = new Host({ lease: "1s" });
+    await Promise.all([host.start("n1"), host.start("n2")]);
+    const members = ["a.img", "b.img"].map((name) => host.memberFile(name, MEMBER_BYTES));
+    await host.data("n1", ...CREATE, "--assume-clean", ...members);
+    await host.data("n2", "assemble", "md0", ...members);
+    process.kill(host.pidOf("n1"), "SIGSTOP");
+    await host.event("n2", ({ event, array }) => event === "TAKEOVER" && array === "md0");
+    process.kill(host.pidOf("n1"), "SIGCONT");
+    await host.event("n1", ({ event, array }) => event === "FENCED" && array === "md0");
+    const status = await host.data<StatusData>("n1", "status");
+    expect(status).toMatchObject({ verdict: "degraded", arrays: [], advice: [{ command: "mdctl assemble md0" }] });
+    await host.event("n2", ({ event }) => event === "NODEUP");
+    await host.data("n1", "assemble", "md0", ...members);
+    expect((await host.data<StatusData>("n1", "status")).arrays).toMatchObject([{ name: "md0", health: "optimal" }]);
+  });
+
+  it("tells of a resync while it runs; who waits for it may give up or be interrupted", async () => {
+    host = new Host({ daemonOptions: ["--sync-speed-max=512"] });
+    await host.start("n1");
+    const members = ["a.img", "b.img"].map((name) => host.memberFile(name, MEMBER_BYTES));
+    await host.data("n1", ...CREATE, ...members);
+    const late = await host.json("n1", "wait", "md0", "--timeout=100ms");
+    expect(late).toMatchObject({ exitCode: 5, error: { code: "E_TIMEOUT" } });
+    expect((await host.run("n1", "mdstat")).stdout).toMatch(/resync = +\d+\.\d% \(\d+\/\d+\) finish=/);
+    expect((await host.run("n1", "detail")).stdout).toContain("active, resyncing");
+    expect(await host.interrupted("n1", "wait", "md0")).toBe(130);
+    expect(await host.data<StatusData>("n1", "status")).toMatchObject({
+      verdict: "notice",
+      arrays: [{ sync: { action: "resync", status: "running", node: "n1" } }],
+    });
+    // What is left of it is the next one's.
+    await host.data("n1", "stop", "md0");
+    await host.data("n1", "assemble", "md0", ...members);
+    expect((await host.data<StatusData>("n1", "status")).arrays).toMatchObject([{ sync: { action: "resync" } }]);
+  });
 });

@@ -107,6 +107,16 @@ export class Host {
     return runProgram(process.execPath, [program, `--socket=${this.socketOf(node)}`, ...args]);
   }
 
+  /** Runs `mdctl`, sends it SIGINT when it has said its first word, and tells its exit status. */
+  async interrupted(node: string, ...args: readonly string[]): Promise<number | null> {
+    const child = spawn(process.execPath, [program, `--socket=${this.socketOf(node)}`, ...args], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    child.stderr.once("data", () => child.kill("SIGINT"));
+    const [code] = (await once(child, "exit")) as [number | null];
+    return code;
+  }
+
   /** The envelope that `mdctl ... --json` printed. */
   async json<T>(node: string, ...args: readonly string[]): Promise<Envelope<T>> {
     const { stdout } = await this.run(node, ...args, "--json");
