@@ -180,6 +180,7 @@ describe.each([
       "--size=32M",
       "--verify=crc32c",
       "--verify_fatal=1",
+      "--verify_state_save=0",
       "--randseed=7",
       `--aux-path=${folder.path}`,
     );
