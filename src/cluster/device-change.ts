@@ -42,9 +42,10 @@ export async function addByCommand(context: NodeContext, path: string): Promise<
   const device = await context.open(path, { readOnly: false });
   let kept = false;
   try {
-    await checkFree(context, device);
     return await context.bus.withToken(async (send) => {
       await adoptUnannounced(context, send);
+      // Under the token: while we waited for it somebody else may have added the same device.
+      await checkFree(context, device);
       const spare = await offer(context, send, device);
       context.devices.set(spare.number, device);
       kept = true;

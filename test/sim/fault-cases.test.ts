@@ -429,3 +429,36 @@ describe("defects that the kernel's md-cluster was seen to have", () => {
     });
   });
 });
+
+describe("a device that two operators add at the same moment", () => {
+  it("becomes one member, not two", async () => {
+    await check(5, { nodes: 2 }, async (simulation) => {
+      const { world } = simulation;
+      const bad = diskAt(simulation, 1);
+      bad.dead = true;
+      simulation.resumeAsking();
+      await wait(simulation, 500);
+      simulation.stopAsking();
+      bad.dead = false;
+      await wait(simulation, 100);
+      const outcomes: string[] = [];
+      const { node: remover, process } = nodeAt(simulation, 0);
+      if (process !== null) world.schedule(0, process.control, () => void remover?.removeMember(1));
+      await wait(simulation, 200);
+      for (const simulated of simulation.nodes) {
+        const { node, process } = simulated;
+        for (let twice = 0; node !== null && process !== null && twice < 2; twice++) {
+          world.schedule(0, process.control, () => {
+            void node.addMember(bad.path).then(
+              () => outcomes.push("added"),
+              (error: unknown) => outcomes.push(String(error)),
+            );
+          });
+        }
+      }
+      await world.run(world.now + 5000, () => outcomes.length === 4);
+      expect(outcomes.filter((outcome) => outcome === "added")).toHaveLength(1);
+      await simulation.healAndJudge();
+    });
+  });
+});
