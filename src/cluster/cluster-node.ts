@@ -196,20 +196,24 @@ export class ClusterNode {
   }
 
   #onEnd(how: "fenced" | "failed", reason: string): void {
-    if (this.#end !== null || this.#leaving !== null) return;
-    const { context } = this.#shell;
-    if (how === "failed") {
+    if (this.#end !== null) return;
+    if (how === "fenced") {
+      this.#die(reason);
+    } else if (this.#leaving === null) {
       this.#history.add("error", "FAILED", `this node leaves the array: ${reason}`);
       // What it knows is not enough to serve anything.
-      context.engine.send({ type: "quiesce" }).catch(ignoreExpected);
+      this.#shell.context.engine.send({ type: "quiesce" }).catch(ignoreExpected);
       void this.#leave({ type: "failed", reason });
-      return;
     }
-    // Nothing may be written any more, not even to leave in order; the lease has ended in the data plane already.
+  }
+
+  /** Nothing may be written any more, not even to leave in order; in the data plane the lease has ended already. */
+  #die(reason: string): void {
+    const { context, runner } = this.#shell;
     const error = new MdError("E_NOT_JOINED", `this node was declared dead: ${reason}`);
     context.writeLease.end();
     context.bus.break(error);
-    void this.#shell.runner.stop();
+    void runner.stop();
     context.engine.send({ type: "stop" }).catch(ignoreExpected);
     context.engine.end(error);
     this.#finish({ type: "fenced", reason });
