@@ -16,6 +16,7 @@ import { leaveArray } from "./leave.ts";
 import { handleMessage } from "./message-handler.ts";
 import { rewriteMetadata } from "./metadata-update.ts";
 import { isIdle, type NodeShell, startShell } from "./node-shell.ts";
+import { closeAll } from "./open-members.ts";
 import { probeSlots } from "./probe-slots.ts";
 import { readSlotBits } from "./slot-bits.ts";
 
@@ -216,6 +217,7 @@ export class ClusterNode {
     void runner.stop();
     context.engine.send({ type: "stop" }).catch(ignoreExpected);
     context.engine.end(error);
+    void closeAll(context.devices.values());
     this.#finish({ type: "fenced", reason });
   }
 
