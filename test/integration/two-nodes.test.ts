@@ -87,6 +87,7 @@ describe.each(["the embedded lock server", "Redis"])("two daemons with %s", (kin
     await host.end("n1", "SIGKILL");
     const takeover = await host.event("n2", ({ event }) => event === "TAKEOVER");
     expect(takeover.array).toBe("md0");
+    await host.event("n2", ({ event, array }) => event === "NODEDOWN" && array === null);
     await host.data("n2", "wait", "md0");
     const status = await host.data<StatusData>("n2", "status");
     expect(status.verdict).toBe("degraded");

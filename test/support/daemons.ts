@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Envelope } from "../../src/cli/envelope.ts";
+import { runCommandLine } from "../../src/cli/run-command-line.ts";
+import type { World } from "../../src/cli/world.ts";
 import type { HistoryEvent } from "../../src/daemon/control-api.ts";
 import { ControlClient } from "../../src/daemon/control-client.ts";
 import { tempDir } from "./temp-dir.ts";
@@ -117,10 +119,26 @@ export class Host {
     return code;
   }
 
-  /** The envelope that `mdctl ... --json` printed. */
+  /** The envelope that `mdctl ... --json` prints; the same code as of the program, without a process for it. */
   async json<T>(node: string, ...args: readonly string[]): Promise<Envelope<T>> {
-    const { stdout } = await this.run(node, ...args, "--json");
-    return JSON.parse(stdout) as Envelope<T>;
+    let text = "";
+    const world: World = {
+      env: {},
+      cwd: this.folder.path,
+      hostname: "test",
+      stdinIsTerminal: false,
+      stderrIsTerminal: false,
+      stdout: (printed) => {
+        text += printed;
+      },
+      stderr: () => {},
+      readLine: () => Promise.resolve(null),
+      connect: (path) => ControlClient.open(path),
+      now: () => Date.now(),
+      onInterrupt: () => {},
+    };
+    await runCommandLine([`--socket=${this.socketOf(node)}`, ...args, "--json"], world);
+    return JSON.parse(text) as Envelope<T>;
   }
 
   /** The data of a command that must succeed. */
@@ -192,6 +210,8 @@ export function runProgram(command: string, args: readonly string[], input = "")
       const exitCode = error === null ? 0 : typeof error.code === "number" ? error.code : -1;
       resolve({ exitCode, stdout, stderr });
     });
+    // Who does not read its input may end before it is written.
+    child.stdin?.on("error", () => {});
     child.stdin?.end(input);
   });
 }
