@@ -38,7 +38,9 @@ function arrayAdvice({ name, health, members, sync }: ArrayInfo): readonly Advic
   const filling = sync.action === "recover";
   if (faulty !== undefined) {
     const what = faulty.serial === null ? (faulty.path ?? `member ${faulty.number}`) : `serial ${faulty.serial}`;
-    const text = filling ? `when the recovery of ${name} is done, take ${what} out` : `replace ${what} of ${name}`;
+    const text = filling
+      ? `when the recovery of ${name} is done, take ${what} out`
+      : `replace ${what} of ${name}, then`;
     return [{ text, command: `mdctl remove ${name} faulty` }];
   }
   const missing = members.some(({ role }) => role === "missing");

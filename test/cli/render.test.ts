@@ -221,7 +221,7 @@ describe("status", () => {
       statusData([array], {
         verdict: "degraded",
         nodes: [node("n1", 0), node("n3", 2, { state: "down", lastSeenSeconds: 12 })],
-        advice: [{ text: "replace serial S4X7 of md0", command: "mdctl remove md0 faulty" }],
+        advice: [{ text: "replace serial S4X7 of md0, then", command: "mdctl remove md0 faulty" }],
       }),
     );
     expect(text).toContain("alpha: DEGRADED, ");
@@ -229,7 +229,7 @@ describe("status", () => {
     expect(text).toContain("recover 37.5%, 5 min 20 s left (4-7 min), 195.3 MiB/s");
     expect(text).toContain("sdb is faulty: 1 write and 0 read errors here");
     expect(text).toContain("n3  down 12 s, slot 2");
-    expect(text).toContain("next: replace serial S4X7 of md0; then mdctl remove md0 faulty");
+    expect(text).toContain("next: replace serial S4X7 of md0, then: mdctl remove md0 faulty");
   });
 
   it("gives no number for what is queued, and calls it no fault", () => {

@@ -27,7 +27,8 @@ export const create: Command = async (invocation, context) => {
   for (const { path, sizeBytes } of array.members) {
     if (path !== null && sizeBytes !== null) context.note(`  ${path}  ${sizeText(sizeBytes)}`);
   }
-  const resync = array.sync.status === "none" ? "" : `, resync ${sizeText(array.sizeBytes)} running`;
+  const resync =
+    array.sync.status === "none" || array.activeDevices < 2 ? "" : `, resync ${sizeText(array.sizeBytes)} running`;
   context.note(`array ${array.path} started${resync}`);
   if (array.mapping !== null) context.note(`exported on ${array.mapping.uri}`);
   if (resync !== "") context.note(`  follow: mdctl wait ${array.name}   other nodes: mdctl assemble ${array.name}`);

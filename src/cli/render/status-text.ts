@@ -12,7 +12,7 @@ export function statusText(data: StatusData): string {
   const first = `${cluster.name ?? "no cluster"}: ${data.verdict.toUpperCase()}, ${cluster.nodesUp} of ${cluster.nodesTotal} nodes, ${count}, lock service ${cluster.lockService}`;
   const [next] = advice;
   const last =
-    next === undefined ? "nothing to do" : `next: ${next.text}${next.command === null ? "" : `; then ${next.command}`}`;
+    next === undefined ? "nothing to do" : `next: ${next.text}${next.command === null ? "" : `: ${next.command}`}`;
   const name = Math.max(5, ...arrays.map((array) => safeText(array.name).length));
   const lines = [first, ...arrays.flatMap((array) => arrayLines(array, name)), ...nodes.flatMap(nodeLines), last];
   return `${lines.map(safeText).join("\n")}\n`;

@@ -4,6 +4,7 @@ import type { MemberStatus } from "../../cluster/array-status.ts";
 import { mdUuidText, parseUuid } from "../../superblock/uuid.ts";
 import type { ArraySession } from "../array-session.ts";
 import type { Change, ManageData, ManageOpName } from "../control-api.ts";
+import { errorOf } from "../control-client.ts";
 import { arrayUuid, type Daemon } from "../daemon.ts";
 import { samePath } from "../device-scan.ts";
 import { errorInfo } from "../error-info.ts";
@@ -26,18 +27,20 @@ export const manage: Method<"manage"> = {
     const session = findArray(daemon, array, warn);
     const changes: Change[] = [];
     const done: Done[] = [];
-    let failed = false;
     const command = ops.map(({ op, member }) => `${op} ${member}`).join(", ");
-    await daemon.operations.run(`${session.name}: ${command}`, async () => {
-      for (const { op, member } of ops) {
-        if (failed) {
-          done.push({ ...blank(op, member), result: "not-tried" });
-          continue;
-        }
+    const running = daemon.operations.run(`${session.name}: ${command}`, async () => {
+      for (const [at, { op, member }] of ops.entries()) {
         const result = await carryOut(daemon, session, op, member, changes);
-        failed = result.some(({ error }) => error !== null);
         done.push(...result);
+        const failure = result.find(({ error }) => error !== null)?.error;
+        if (failure == null) continue;
+        for (const rest of ops.slice(at + 1)) done.push({ ...blank(rest.op, rest.member), result: "not-tried" });
+        throw errorOf(failure);
       }
+    });
+    // The operation has failed, and says so; the answer is what became of each step.
+    await running.catch((error: unknown) => {
+      if (!done.some(({ result }) => result === "failed")) throw error;
     });
     return { array: session.name, ops: done, changes };
   },
