@@ -128,6 +128,9 @@ function onNotice(context: NodeContext, ring: { kind: string; about: string }, n
       context.history.add("warn", "READERROR", `${memberText(context, number)}: read error at ${notice.at}`, notice);
       break;
     }
+    case "resyncNeeded":
+      context.lookForWork();
+      break;
     case "fatal":
       context.fail(notice.message);
       break;

@@ -172,7 +172,7 @@ export class EngineLoop {
 
   /** Is there something to do that waits for nothing? */
   get #mayGoOn(): boolean {
-    if (this.#commands.waiting > 0 || this.#paths.copies.isRunnable) return true;
+    if (this.#cancelled || this.#commands.waiting > 0 || this.#paths.copies.isRunnable) return true;
     if (this.#incoming.length > 0 && this.#admits) return true;
     return this.#leaseHeld && this.#wantsToWrite;
   }
@@ -265,6 +265,7 @@ export class EngineLoop {
     }
     this.#paths.writes.retrySuspended();
     this.#paths.writes.takeBack(false);
+    this.#paths.writes.abandonAgain(false);
   }
 
   get #admits(): boolean {

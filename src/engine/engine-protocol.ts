@@ -120,6 +120,8 @@ export type EngineNotice =
       readonly at: Sector;
     }
   | { readonly type: "readError"; readonly raidDisk: number; readonly errno: number; readonly at: Sector }
+  /** Mirrors may differ where they did not before: a write ended in the middle. */
+  | { readonly type: "resyncNeeded" }
   /** The loop met a contradiction or lost its lease for good: the process must end. */
   | { readonly type: "fatal"; readonly message: string };
 

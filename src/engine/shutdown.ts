@@ -44,7 +44,7 @@ export class Shutdown {
     writes.retrySuspended();
     writes.takeBack(!leaseHeld || core.members.blocked > 0);
     failures.abandonHeld(ESHUTDOWN);
-    if (!leaseHeld) writes.abandonAgain();
+    if (!leaseHeld) writes.abandonAgain(true);
     const detached = detach();
     return detached && core.table.used === 0 && copies.isIdle && core.members.operations === 0;
   }

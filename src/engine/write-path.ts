@@ -109,18 +109,12 @@ export class WritePath {
     this.#takeBackFrom(this.#unrecorded, all);
   }
 
-  /** The engine stops without a lease: what would have to be issued again never will be. */
-  abandonAgain(): void {
-    const { table, personality } = this.#core;
+  /** What would have to be issued again never will be: of cancelled requests; or `all`, the engine stops without a lease. */
+  abandonAgain(all: boolean): void {
     for (let left = this.#again.length; left > 0; left--) {
       const request = this.#again.shift();
-      this.#queuedAgain[request] = 0;
-      for (let leg = request * table.width; leg < request * table.width + personality.copies; leg++) {
-        if (table.legState[leg] !== LegState.again) continue;
-        table.legState[leg] = LegState.skipped;
-        table.legsPending[request] = (table.legsPending[request] ?? 0) - 1;
-      }
-      if (table.legsPending[request] === 0) this.#partDone(request);
+      if (all || this.#core.table.cancelled[request] !== 0) this.#abandonLegs(request);
+      else this.#again.push(request);
     }
   }
 
@@ -157,6 +151,17 @@ export class WritePath {
     if (left === 0) this.#partDone(request);
   }
 
+  #abandonLegs(request: number): void {
+    const { table, personality } = this.#core;
+    this.#queuedAgain[request] = 0;
+    for (let leg = request * table.width; leg < request * table.width + personality.copies; leg++) {
+      if (table.legState[leg] !== LegState.again) continue;
+      table.legState[leg] = LegState.skipped;
+      table.legsPending[request] = (table.legsPending[request] ?? 0) - 1;
+    }
+    if (table.legsPending[request] === 0) this.#partDone(request);
+  }
+
   #takeBackFrom(queue: RequestQueue, all: boolean): void {
     const { table, suspended } = this.#core;
     for (let left = queue.length; left > 0; left--) {
@@ -165,7 +170,7 @@ export class WritePath {
       const hi = table.end(request);
       // Once a part has gone out the rest has to follow.
       const begun = (table.done[request] ?? 0) > 0;
-      if (all || (table.cancelled[request] !== 0 && !begun)) {
+      if (all || table.cancelled[request] !== 0) {
         this.#giveUp(request);
       } else if (begun || !suspended.blocks(lo, hi)) {
         queue.push(request);
@@ -191,7 +196,7 @@ export class WritePath {
   #issuePart(request: number): void {
     const { table, personality, members } = this.#core;
     // It may have waited for another's range until now.
-    if (table.cancelled[request] !== 0 && table.issued[request] === 0) {
+    if (table.cancelled[request] !== 0) {
       this.#giveUp(request);
       return;
     }
@@ -221,6 +226,10 @@ export class WritePath {
 
   #issueAgain(request: number): void {
     const { table, personality } = this.#core;
+    if (table.cancelled[request] !== 0) {
+      this.#abandonLegs(request);
+      return;
+    }
     this.#queuedAgain[request] = 0;
     for (let copy = 0; copy < personality.copies; copy++) {
       const leg = request * table.width + copy;
@@ -246,7 +255,10 @@ export class WritePath {
     const error = this.#failures.errorOf(request);
     this.#bitmap.endWrite(lo, hi, error === 0 && table.lostIn[request] === 0 && !members.isDegraded);
     // Some copies may have it and others not, and no one will write it again.
-    if (error !== 0 && table.issued[request] !== 0) this.#bitmap.need(lo, hi);
+    if (error !== 0 && table.issued[request] !== 0) {
+      this.#bitmap.need(lo, hi);
+      this.#core.notify({ type: "resyncNeeded" });
+    }
     table.issued[request] = 0;
     this.#lock.unlock(request);
     if (error === 0) shared.add(counterIndex.writeSectors, hi - lo);

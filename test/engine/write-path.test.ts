@@ -379,6 +379,30 @@ describe("writes that nobody waits for any more", () => {
     expect(log().filter(isWrite)).toMatchObject([{ at: DATA_AT + 8 }, { at: DATA_AT + 8 }]);
   });
 
+  it("are not issued again when the lease comes back", () => {
+    const bench = new EngineBench();
+    bench.write(0, 64, 1);
+    bench.run();
+    bench.ring.hold(isWrite);
+    const write = bench.write(0, 8, 2);
+    bench.run();
+    bench.shared.setLease(bench.now);
+    bench.ring.fail(on("d1", isWrite), -11, 1);
+    bench.ring.release();
+    bench.run();
+    const log = since(bench);
+    bench.cancel();
+    bench.run();
+    expect(write.errno).toBe(5);
+    bench.shared.setLease(bench.now + 1);
+    bench.run();
+    expect(log().filter(isWrite)).toEqual([]);
+    expect(bench.failures()).toEqual([]);
+    // One mirror has it, the other has not.
+    expect(bench.shared.read("neededChunks")).toBe(1);
+    expect(bench.notices).toContainEqual({ type: "resyncNeeded" });
+  });
+
   it("are not issued after a quiesce, nor when the lease comes back", async () => {
     const bench = new EngineBench();
     await bench.send({ type: "quiesce" });
