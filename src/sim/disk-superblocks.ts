@@ -45,6 +45,8 @@ export function inSyncDisks(disks: readonly SimDisk[], geometry: ArrayGeometry):
     .filter(({ superblock }) => {
       // Left behind long ago: its number may belong to another device by now.
       if (newest.events - superblock.events > 1) return false;
+      // A removed member still claims its old number, which another may have by now.
+      if (superblock.events < newest.events - 1) return false;
       const role = newest.devRoles[superblock.devNumber];
       // A spare that an update made active which did not reach it is no copy yet.
       const agreed = role !== undefined && role === superblock.devRoles[superblock.devNumber];
