@@ -2,7 +2,7 @@ import { memberRebuilt, memberRecovered, type Transition } from "../array/array-
 import { isDegraded, type MdArray, memberByNumber } from "../array/md-array.ts";
 import { unreachable } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
-import { type Sector, type SectorRange, sector } from "../base/units.ts";
+import { type Sector, sector } from "../base/units.ts";
 import type { CopyKind } from "../engine/engine-protocol.ts";
 import { sleep } from "../env/clock.ts";
 import { planRecovery, type RecoveryPlan } from "../resync/recovery-plan.ts";
@@ -17,6 +17,7 @@ import { addProgress, type ResyncProgress, startProgress } from "../resync/resyn
 import { activateByPlan } from "./device-change.ts";
 import { updateMetadata } from "./metadata-update.ts";
 import type { NodeContext } from "./node-context.ts";
+import { ResyncAnnouncer } from "./resync-announcer.ts";
 
 const RETRY_MS = 1000;
 /** How often the place that a recovery has reached is written down. */
@@ -36,17 +37,17 @@ export interface RunningSync {
 export class ResyncRunner {
   readonly #context: NodeContext;
   readonly #stop = new AbortController();
+  readonly #others: ResyncAnnouncer;
   #kicked = false;
   #wake: () => void = () => {};
   #running: RunningSync | null = null;
   #pending: "resync" | "recover" | null = null;
   #idle = false;
-  /** Do the others believe that we resync? */
-  #told = false;
   #ended: Promise<void> = Promise.resolve();
 
   constructor(context: NodeContext) {
     this.#context = context;
+    this.#others = new ResyncAnnouncer(context, this.#stop.signal);
   }
 
   start(): void {
@@ -107,7 +108,7 @@ export class ResyncRunner {
     if (status !== "granted") return;
     try {
       await this.#workOff();
-      if (this.#told) await this.#withdraw();
+      await this.#others.end();
     } finally {
       this.#running = null;
       await this.#context.resyncLock.convert("NL");
@@ -119,7 +120,7 @@ export class ResyncRunner {
       // While we waited for the lock, whoever had it may have done all of it.
       const plan = await this.#plan();
       if (plan.type === "nothing") return;
-      await this.#tellStart();
+      await this.#others.start();
       if (plan.type === "activate") {
         await activateByPlan(this.#context);
         continue;
@@ -133,21 +134,8 @@ export class ResyncRunner {
     }
   }
 
-  async #tellStart(): Promise<void> {
-    if (this.#told) return;
-    const { bus, lockspace } = this.#context;
-    this.#told = true;
-    await bus.send(() => ({ type: "resyncing_start", from: lockspace.slot }), this.#stop.signal);
-  }
-
   async #rest(): Promise<void> {
-    const { ownWindow, bus, lockspace } = this.#context;
-    const { range } = await this.#context.engine.send({ type: "scan", kind: "resync", from: sector(0) });
-    if (range === null && ownWindow.needsResync) {
-      // Nothing of ours is left: the others may balance their reads again.
-      await ownWindow.needs(false);
-      await bus.send(() => ({ type: "resyncing", from: lockspace.slot, range: null }), this.#stop.signal);
-    }
+    await this.#others.rest();
     if (this.#kicked || this.#stop.signal.aborted) return;
     this.#idle = true;
     await new Promise<void>((resolve) => {
@@ -167,7 +155,7 @@ export class ResyncRunner {
     try {
       return await this.#pass(plan);
     } catch (error) {
-      await this.#withdraw();
+      await this.#others.withdraw();
       throw error;
     }
   }
@@ -208,10 +196,10 @@ export class ResyncRunner {
         return { type: "scanned", range };
       }
       case "announce":
-        await this.#announce(effect.window);
+        await this.#others.show(effect.window);
         return { type: "announced" };
       case "withdraw":
-        await this.#withdraw();
+        await this.#others.withdraw();
         return { type: "withdrawn" };
       case "copy": {
         const began = env.clock.now();
@@ -221,25 +209,6 @@ export class ResyncRunner {
       default:
         return unreachable(effect);
     }
-  }
-
-  /** First where joiners look, then to those who are here: no node can miss both. */
-  async #announce(window: SectorRange): Promise<void> {
-    const { ownWindow, bus, lockspace } = this.#context;
-    this.#told = true;
-    await ownWindow.show(window);
-    await bus.send(() => ({ type: "resyncing", from: lockspace.slot, range: window }), this.#stop.signal);
-  }
-
-  async #withdraw(): Promise<void> {
-    const { ownWindow, bus, lockspace, engine } = this.#context;
-    // Interrupted by our own leaving: whoever takes over goes on behind the same window (md-cluster, 13.5).
-    if (this.#stop.signal.aborted) return;
-    const { range } = await engine.send({ type: "scan", kind: "resync", from: sector(0) });
-    await ownWindow.show(null);
-    await ownWindow.needs(range !== null);
-    this.#told = false;
-    await bus.send(() => ({ type: "resyncing", from: lockspace.slot, range: null }), this.#stop.signal);
   }
 
   async #advance(plan: Copying, { to, copied, ms }: Extract<ResyncEffect, { type: "advance" }>): Promise<void> {
@@ -254,7 +223,7 @@ export class ResyncRunner {
     const early = limit === 0 ? 0 : (copied / 2 / limit) * 1000 - ms;
     if (early <= 0) return;
     // Nobody should wait for a window in which nothing happens.
-    await this.#withdraw();
+    await this.#others.withdraw();
     await sleep(env.clock, early, this.#stop.signal);
   }
 

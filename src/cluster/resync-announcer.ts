@@ -1,0 +1,64 @@
+import { type SectorRange, sector } from "../base/units.ts";
+import type { NodeContext } from "./node-context.ts";
+
+/**
+ * What the other nodes are told of our copying: first in the value block, where joiners look, then to those who are
+ * here: no node can miss both. Each call resolves when every node has acted on it.
+ */
+export class ResyncAnnouncer {
+  readonly #context: NodeContext;
+  readonly #stop: AbortSignal;
+  /** Do the others believe that we resync? */
+  #told = false;
+
+  constructor(context: NodeContext, stop: AbortSignal) {
+    this.#context = context;
+    this.#stop = stop;
+  }
+
+  /** We have the `resync` lock and work to do: nobody need wait for the first window. */
+  async start(): Promise<void> {
+    if (this.#told) return;
+    this.#told = true;
+    const { bus, lockspace } = this.#context;
+    await bus.send(() => ({ type: "resyncing_start", from: lockspace.slot }), this.#stop);
+  }
+
+  /** From now on no other node writes in `window`, and none reads there but from the first copy. */
+  async show(window: SectorRange): Promise<void> {
+    const { ownWindow, bus, lockspace } = this.#context;
+    this.#told = true;
+    await ownWindow.show(window);
+    await bus.send(() => ({ type: "resyncing", from: lockspace.slot, range: window }), this.#stop);
+  }
+
+  /**
+   * Nothing of ours is suspended elsewhere any more. Not when we are interrupted by our own leaving: whoever takes over
+   * goes on behind the same window (md-cluster, 13.5).
+   */
+  async withdraw(): Promise<void> {
+    if (this.#stop.aborted) return;
+    await this.#context.ownWindow.show(null);
+    await this.#tellWhatIsLeft();
+  }
+
+  /** At the end of a turn with the lock: the others must not wait for more. */
+  async end(): Promise<void> {
+    if (this.#told) await this.withdraw();
+  }
+
+  /** Nothing is left to copy: the others may balance their reads again, if they do not know it yet. */
+  async rest(): Promise<void> {
+    if (this.#context.ownWindow.needsResync) await this.#tellWhatIsLeft();
+  }
+
+  async #tellWhatIsLeft(): Promise<void> {
+    const { ownWindow, bus, lockspace, engine } = this.#context;
+    const { range } = await engine.send({ type: "scan", kind: "resync", from: sector(0) });
+    const known = !this.#told && ownWindow.needsResync === (range !== null);
+    if (known) return;
+    await ownWindow.needs(range !== null);
+    this.#told = false;
+    await bus.send(() => ({ type: "resyncing", from: lockspace.slot, range: null }), this.#stop);
+  }
+}
