@@ -50,6 +50,8 @@ export interface FrontEnd {
   complete(cookie: number, errno: number): void;
   /** The turn ends: send what was collected. */
   endTurn(): void;
+  /** Milliseconds until it wants a turn even if nothing happens; Infinity: it does not. Asked in every turn. */
+  wantsTurnIn(): number;
   /** Stop taking requests, answer what is outstanding, close; true once nothing is in flight. Called each turn until then. */
   drain(): boolean;
 }

@@ -166,7 +166,8 @@ export class EngineLoop {
     const onLease =
       this.#paths.reads.held > 0 || (!this.#leaseHeld && (this.#wantsToWrite || untilRound < LEASE_POLL_MS));
     const polled = onLease ? LEASE_POLL_MS : this.#commands.isDraining ? DRAIN_POLL_MS : Number.POSITIVE_INFINITY;
-    const wait = onLease ? polled : Math.min(polled, untilRound);
+    const onOthers = onLease ? polled : Math.min(polled, untilRound);
+    const wait = Math.min(onOthers, this.#frontEnd?.wantsTurnIn() ?? Number.POSITIVE_INFINITY);
     return wait === Number.POSITIVE_INFINITY ? -1 : Math.ceil(wait);
   }
 

@@ -53,6 +53,10 @@ export class SimFrontEnd implements FrontEnd, RequestPort {
 
   endTurn(): void {}
 
+  wantsTurnIn(): number {
+    return Number.POSITIVE_INFINITY;
+  }
+
   drain(): boolean {
     this.#draining = true;
     return this.isIdle;

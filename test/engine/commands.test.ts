@@ -286,3 +286,17 @@ describe("stop", () => {
     expect(bench.bitOnDisk("d1", 20)).toBe(true);
   });
 });
+
+describe("a front end", () => {
+  it("gets the turn that it wants, though nothing else happens", () => {
+    const bench = new EngineBench();
+    bench.run();
+    expect(bench.ring.lastWaitMs).toBe(-1);
+    bench.wantedTurnIn = 100;
+    bench.run();
+    expect(bench.ring.lastWaitMs).toBe(100);
+    bench.write(0, 8, 1);
+    bench.run();
+    expect(bench.ring.lastWaitMs).toBeLessThanOrEqual(100);
+  });
+});

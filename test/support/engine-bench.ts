@@ -56,6 +56,7 @@ export class EngineBench implements FrontEnd {
   #nextBuffer: number;
   #draining = false;
   now = 1000;
+  wantedTurnIn = Number.POSITIVE_INFINITY;
 
   constructor(options: EngineBenchOptions = {}) {
     const { disks = 2, chunkSectors = 64, size = sector(4096) } = options;
@@ -186,6 +187,9 @@ export class EngineBench implements FrontEnd {
 
   ringCompletion(): void {}
   endTurn(): void {}
+  wantsTurnIn(): number {
+    return this.wantedTurnIn;
+  }
 
   complete(cookie: number, errno: number): void {
     const request = this.#requests.get(cookie);

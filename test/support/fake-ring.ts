@@ -147,7 +147,7 @@ export class FakeRing implements IoRing {
     if (op.type === "zero") disk.fill(0, op.at * 512, op.at * 512 + bytes);
   }
 
-  listen(): never {
+  listen(): number {
     throw new MdError("E_IO", "no sockets here");
   }
   portOf(): number {

@@ -132,6 +132,11 @@ export class NbdServer implements FrontEnd {
     if (!this.#accepting && !this.#core.draining && this.#clock.now() >= this.#retryAcceptAt) this.#accept();
   }
 
+  wantsTurnIn(): number {
+    if (this.#accepting || this.#core.draining) return Number.POSITIVE_INFINITY;
+    return Math.max(0, this.#retryAcceptAt - this.#clock.now());
+  }
+
   drain(): boolean {
     const now = this.#clock.now();
     if (!this.#core.draining) {
