@@ -208,6 +208,8 @@ export interface LockReply {
    * must first wait a full lease, so that no former member still writes.
    */
   readonly mayHaveForgotten?: boolean;
+  /** Beside `mayHaveForgotten`: which life of the server says so. What another life said proves nothing of this one. */
+  readonly server?: string;
   /** dump: sorted by name, by slot. */
   readonly resources?: readonly ResourceRecord[];
   readonly mailboxes?: readonly MailboxRecord[];

@@ -25,6 +25,8 @@ export class LockspaceJoin {
   #lastAnswer: number;
   /** Since when we know that there is no lockspace, or one of another life of the server. */
   #absentSince: number | null = null;
+  /** The life of the server that this is known of. */
+  #absentOn: string | null = null;
   #refusedSince: number | null = null;
 
   constructor(options: JoinOptions) {
@@ -75,7 +77,10 @@ export class LockspaceJoin {
   async #create(hello: LockReply): Promise<boolean> {
     const { env, lease } = this.#options;
     const now = env.clock.now();
-    this.#absentSince ??= now;
+    const server = hello.server ?? "";
+    // Another life of the server: somebody may have joined and begun to write in the one between two looks.
+    if (this.#absentSince === null || server !== this.#absentOn) this.#absentSince = now;
+    this.#absentOn = server;
     const wait = hello.mayHaveForgotten ? Math.max(lease.leaseMs, hello.leaseMs ?? 0) : 0;
     if (now - this.#absentSince < wait) return false;
     const format = { op: "format", lsid: hex(env.random.bytes(16)), epoch: hello.epoch } as const;

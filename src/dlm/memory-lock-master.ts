@@ -6,6 +6,8 @@ import { LockTable } from "./lock-table.ts";
 export interface MemoryLockMasterOptions {
   /** See LockReply.mayHaveForgotten. Default: it never forgets. */
   readonly mayHaveForgotten?: () => boolean;
+  /** See LockReply.server: differs from that of any other life of the same server. */
+  readonly life?: string;
 }
 
 interface Watcher {
@@ -20,11 +22,13 @@ const keyOf = ({ cluster, name }: LockspaceId): string => `${cluster}/${name}`;
 export class MemoryLockMaster implements LockMaster {
   readonly about = "memory";
   readonly #mayHaveForgotten: () => boolean;
+  readonly #life: string;
   readonly #tables = new Map<string, LockTable>();
   readonly #watchers = new Set<Watcher>();
 
   constructor(options: MemoryLockMasterOptions = {}) {
     this.#mayHaveForgotten = options.mayHaveForgotten ?? (() => false);
+    this.#life = options.life ?? "";
   }
 
   /** Executed before it returns; watchers are called after the promise of the call is settled. */
@@ -39,7 +43,7 @@ export class MemoryLockMaster implements LockMaster {
     if (known === undefined && call.op === "format") this.#tables.set(key, table);
     void Promise.resolve().then(() => this.#wake(key, table, touched));
     if (reply.rc !== lockStatus.ENOLS) return Promise.resolve(reply);
-    return Promise.resolve({ ...reply, mayHaveForgotten: this.#mayHaveForgotten() });
+    return Promise.resolve({ ...reply, mayHaveForgotten: this.#mayHaveForgotten(), server: this.#life });
   }
 
   #wake(lockspace: string, table: LockTable, touched: ReadonlySet<number>): void {

@@ -75,7 +75,7 @@ export class SimLockServer {
   /** As a crash of the server and a new start: an empty memory that knows that it may have forgotten. */
   restart(): void {
     this.#restarts++;
-    this.#master = new MemoryLockMaster({ mayHaveForgotten: () => true });
+    this.#master = new MemoryLockMaster({ mayHaveForgotten: () => true, life: `life ${this.#restarts}` });
     for (const watch of this.#watches) {
       watch.subscription = this.#master.watch(watch.lockspace, watch.member, watch.deliver);
     }

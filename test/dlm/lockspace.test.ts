@@ -284,4 +284,20 @@ describe("a lockspace", () => {
     await join("n2", {}, other);
     expect(clock.now() - restartedAt).toBeGreaterThanOrEqual(1000);
   });
+
+  it("waits anew when the server is restarted again: somebody may have joined between two looks", async () => {
+    const forgetful = (life: string): MemoryLockMaster => new MemoryLockMaster({ mayHaveForgotten: () => true, life });
+    const cable = new Cable(forgetful("first"));
+    let joined = false;
+    const joining = joinRecorded(cable, envOf(clock, 7), "n1").then(() => {
+      joined = true;
+    });
+    // Another node was faster by a little, and then the server lost its memory once more.
+    await clock.advance(950);
+    cable.server = forgetful("second");
+    await clock.advance(900);
+    expect(joined).toBe(false);
+    await clock.advance(500);
+    await joining;
+  });
 });

@@ -71,7 +71,10 @@ class LockService implements LockServer {
     this.socketPath = socketPath;
     this.#env = env;
     this.#marker = marker;
-    this.#master = new MemoryLockMaster({ mayHaveForgotten: () => env.clock.now() < this.#forgotUntil });
+    this.#master = new MemoryLockMaster({
+      mayHaveForgotten: () => env.clock.now() < this.#forgotUntil,
+      life: Buffer.from(env.random.bytes(8)).toString("hex"),
+    });
     this.server = createServer((socket) => this.#accept(socket));
   }
 

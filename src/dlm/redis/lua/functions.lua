@@ -206,7 +206,7 @@ local function hello(keys)
   local extra = ',"members":' .. sightings(state) .. ',"leaseMs":' .. int(state.leaseMs)
   if state.lsid then extra = extra .. ',"lsid":' .. cjson.encode(state.lsid) end
   -- Redis may have been emptied, or restored from a backup: that there is no lockspace proves nothing.
-  if rc ~= OK then extra = extra .. ',"mayHaveForgotten":true' end
+  if rc ~= OK then extra = extra .. ',"mayHaveForgotten":true,"server":' .. cjson.encode(serverIdentity()) end
   return reply(state, rc, 0, nil, extra)
 end
 
