@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fioIops, type Load } from "./fio.ts";
 import { startMdctlMirror } from "./mdctl-mirror.ts";
-import { startQuorum } from "./qemu-quorum.ts";
+import { type Server, startQuorum } from "./qemu-quorum.ts";
 import { machine, median, type Report, type Row } from "./report.ts";
 
 const MIB = 1024 * 1024;
@@ -46,12 +46,17 @@ interface Collected {
 }
 
 async function comparePlace(place: string, folder: string, direct: boolean, out: Collected): Promise<void> {
-  const ours = await startMdctlMirror(folder, MEMBER_BYTES, fill);
+  const running: Server[] = [];
+  const started = async (server: Promise<Server>): Promise<Server> => {
+    running.push(await server);
+    return server;
+  };
   const legs = [join(folder, "q0.img"), join(folder, "q1.img")] as const;
-  for (const leg of legs) fill(leg, ARRAY_BYTES);
-  const quorum = await startQuorum(join(folder, "quorum.sock"), legs, direct, "quorum");
-  const fifo = await startQuorum(join(folder, "fifo.sock"), legs, direct, "fifo");
   try {
+    for (const leg of legs) fill(leg, ARRAY_BYTES);
+    const ours = await started(startMdctlMirror(folder, MEMBER_BYTES, fill));
+    const quorum = await started(startQuorum(join(folder, "quorum.sock"), legs, direct, "quorum"));
+    const fifo = await started(startQuorum(join(folder, "fifo.sock"), legs, direct, "fifo"));
     for (const load of loads) {
       const name = `4k_${load.rw}_qd${load.depth}`;
       const figures: Record<string, number[]> = {};
@@ -73,7 +78,7 @@ async function comparePlace(place: string, folder: string, direct: boolean, out:
       out.progress(`${place} ${name}: mdctl ${Math.round(mdctl)} IO/s`);
     }
   } finally {
-    await Promise.all([ours.stop(), quorum.stop(), fifo.stop()]);
+    await Promise.all(running.map((server) => server.stop()));
   }
 }
 

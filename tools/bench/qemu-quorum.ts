@@ -10,7 +10,8 @@ export interface Server {
 
 /**
  * QEMU's mirror: the quorum driver (two children, one vote) behind qemu-storage-daemon. With O_DIRECT it uses native
- * asynchronous IO, which is its fastest way here; on tmpfs its own thread pool.
+ * asynchronous IO, which is its fastest way here; on tmpfs its own thread pool. Without file locks: a second one serves
+ * the same files, in turns.
  */
 export async function startQuorum(
   socket: string,
@@ -19,7 +20,7 @@ export async function startQuorum(
   readPattern: "quorum" | "fifo",
 ): Promise<Server> {
   const leg = (file: string, node: string) =>
-    `driver=file,filename=${file},node-name=${node},cache.direct=${direct ? "on,aio=native" : "off,aio=threads"}`;
+    `driver=file,filename=${file},node-name=${node},locking=off,cache.direct=${direct ? "on,aio=native" : "off,aio=threads"}`;
   const child: ChildProcess = spawn(
     "qemu-storage-daemon",
     [
