@@ -1,12 +1,12 @@
-import { memberRebuilt, memberRecovered, type Transition } from "../array/array-state.ts";
-import { isDegraded, type MdArray, memberByNumber } from "../array/md-array.ts";
+import { isDegraded } from "../array/md-array.ts";
 import { unreachable } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
-import { type Sector, sector } from "../base/units.ts";
+import { type SectorRange, sector } from "../base/units.ts";
 import type { CopyKind } from "../engine/engine-protocol.ts";
 import { sleep } from "../env/clock.ts";
 import { planRecovery, type RecoveryPlan } from "../resync/recovery-plan.ts";
 import {
+  type CopyOutcome,
   idleResync,
   type PassOutcome,
   type ResyncEffect,
@@ -15,9 +15,10 @@ import {
 } from "../resync/resync-machine.ts";
 import { addProgress, type ResyncProgress, startProgress } from "../resync/resync-progress.ts";
 import { activateByPlan } from "./device-change.ts";
-import { updateMetadata } from "./metadata-update.ts";
 import type { NodeContext } from "./node-context.ts";
+import { checkpointRecovery, finishRecovery } from "./recovery-metadata.ts";
 import { ResyncAnnouncer } from "./resync-announcer.ts";
+import { membersNow, ResyncRetry } from "./resync-retry.ts";
 
 const RETRY_MS = 1000;
 /** How often the place that a recovery has reached is written down. */
@@ -43,10 +44,14 @@ export class ResyncRunner {
   #running: RunningSync | null = null;
   #pending: "resync" | "recover" | null = null;
   #idle = false;
+  readonly #retry: ResyncRetry;
+  /** The first window of the pass that no copy could give. */
+  #unreadable: SectorRange | null = null;
   #ended: Promise<void> = Promise.resolve();
 
   constructor(context: NodeContext) {
     this.#context = context;
+    this.#retry = new ResyncRetry(context);
     this.#others = new ResyncAnnouncer(context, this.#stop.signal);
   }
 
@@ -98,8 +103,9 @@ export class ResyncRunner {
   async #turn(): Promise<void> {
     this.#kicked = false;
     const plan = await this.#plan();
-    if (plan.type === "nothing") {
-      await this.#rest();
+    const waitMs = plan.type === "nothing" ? Number.POSITIVE_INFINITY : await this.#retry.waitMs(plan);
+    if (waitMs > 0) {
+      await this.#rest(waitMs);
       return;
     }
     this.#pending = plan.type === "resync" ? "resync" : "recover";
@@ -127,20 +133,45 @@ export class ResyncRunner {
       }
       const outcome = await this.#guardedPass(plan);
       if (outcome === "failed") await sleep(this.#context.env.clock, RETRY_MS, this.#stop.signal);
-      if (outcome === "finished" && plan.type === "recover") await this.#finishRecovery(plan.numbers);
+      if (outcome === "finished" && plan.type === "recover") await finishRecovery(this.#context, plan.numbers);
       // What is equal now need not stay marked until the lazy clearing comes to it.
       if (outcome === "finished") await this.#context.engine.send({ type: "flushBitmap" });
+      if (outcome === "incomplete") {
+        await this.#giveUpForNow(plan);
+        return;
+      }
       this.#report(plan, outcome);
     }
   }
 
-  async #rest(): Promise<void> {
+  /** What is left cannot be read from any copy. Perhaps it can be later, or is written anew. */
+  async #giveUpForNow(plan: Copying): Promise<void> {
+    const { ms, needed } = await this.#retry.gaveUp(plan);
+    const { lo, hi } = this.#unreadable ?? { lo: 0, hi: 0 };
+    const what = plan.type === "resync" ? `resync finished with ${needed} chunks left` : "recovery cannot complete";
+    const why = `sectors in [${lo}, ${hi}) cannot be read from any copy`;
+    this.#context.history.add("warn", "RESYNC", `${what}: ${why}; tried again in ${Math.round(ms / 1000)} s`, {
+      action: plan.type,
+      outcome: "incomplete",
+      sectors: this.#running?.progress.done ?? 0,
+      needed,
+      lo,
+      hi,
+    });
+    this.#running = null;
+  }
+
+  async #rest(waitMs: number): Promise<void> {
     await this.#others.rest();
     if (this.#kicked || this.#stop.signal.aborted) return;
     this.#idle = true;
-    await new Promise<void>((resolve) => {
+    const woken = new Promise<void>((resolve) => {
       this.#wake = resolve;
     });
+    const { clock } = this.#context.env;
+    const timer = waitMs === Number.POSITIVE_INFINITY ? null : clock.after(waitMs, () => this.#wake());
+    await woken;
+    timer?.cancel();
     this.#wake = () => {};
   }
 
@@ -164,9 +195,13 @@ export class ResyncRunner {
     const { env } = this.#context;
     const kind: CopyKind = plan.type;
     this.#running = { action: plan.type, progress: startProgress(env.clock.now(), await this.#total(plan)) };
+    this.#unreadable = null;
+    const membersBefore = membersNow(this.#context);
     let state = idleResync;
     let checkpointAt = env.clock.now() + CHECKPOINT_MS;
-    const queue: ResyncEvent[] = [{ type: "start", from: plan.type === "recover" ? plan.from : sector(0) }];
+    // A member that is being filled counts as filled up to a place: behind a gap nothing can be written down.
+    const start = plan.type === "recover" ? plan.from : sector(0);
+    const queue: ResyncEvent[] = [{ type: "start", from: start, skipsUnreadable: plan.type === "resync" }];
     for (;;) {
       const event = queue.shift();
       if (event === undefined) throw new MdError("E_INTERNAL", "a resync pass stopped in the middle");
@@ -176,19 +211,23 @@ export class ResyncRunner {
       for (const effect of effects) {
         if (effect.type === "ended") return effect.outcome;
         if (effect.type !== "advance") {
-          queue.push(await this.#perform(kind, effect));
+          queue.push(await this.#perform(kind, effect, membersBefore));
           continue;
         }
         await this.#advance(plan, effect);
         if (plan.type === "recover" && env.clock.now() >= checkpointAt) {
-          await this.#checkpoint(plan.numbers, effect.to);
+          await checkpointRecovery(this.#context, plan.numbers, effect.to);
           checkpointAt = env.clock.now() + CHECKPOINT_MS;
         }
       }
     }
   }
 
-  async #perform(kind: CopyKind, effect: Exclude<ResyncEffect, { type: "ended" | "advance" }>): Promise<ResyncEvent> {
+  async #perform(
+    kind: CopyKind,
+    effect: Exclude<ResyncEffect, { type: "ended" | "advance" }>,
+    membersBefore: string,
+  ): Promise<ResyncEvent> {
     const { engine, env } = this.#context;
     switch (effect.type) {
       case "scan": {
@@ -204,11 +243,18 @@ export class ResyncRunner {
       case "copy": {
         const began = env.clock.now();
         const { sectors, failed } = await engine.send({ type: "copy", kind, range: effect.window });
-        return { type: "copied", sectors, failed, ms: env.clock.now() - began };
+        const outcome = failed ? this.#whyFailed(membersBefore) : "copied";
+        if (outcome === "unreadable") this.#unreadable ??= effect.window;
+        return { type: "copied", sectors, outcome, ms: env.clock.now() - began };
       }
       default:
         return unreachable(effect);
     }
+  }
+
+  #whyFailed(membersBefore: string): CopyOutcome {
+    const now = membersNow(this.#context);
+    return now === membersBefore && !now.includes("blocked") ? "unreadable" : "failed";
   }
 
   async #advance(plan: Copying, { to, copied, ms }: Extract<ResyncEffect, { type: "advance" }>): Promise<void> {
@@ -225,26 +271,6 @@ export class ResyncRunner {
     // Nobody should wait for a window in which nothing happens.
     await this.#others.withdraw();
     await sleep(env.clock, early, this.#stop.signal);
-  }
-
-  #checkpoint(numbers: readonly number[], to: Sector): Promise<void> {
-    return updateMetadata(this.#context, (array) =>
-      all(array, numbers, (each, number) =>
-        memberByNumber(each, number) === null ? { array: each, changes: [] } : memberRecovered(each, number, to),
-      ),
-    );
-  }
-
-  /** All of it was copied while the member took every write: it is a full copy. One that failed meanwhile is not. */
-  #finishRecovery(numbers: readonly number[]): Promise<void> {
-    const { members } = this.#context;
-    return updateMetadata(this.#context, (array) =>
-      all(array, numbers, (each, number) => {
-        const member = memberByNumber(each, number);
-        const isWhole = member?.raidDisk !== null && member !== null && !members.isBlocked(member.raidDisk);
-        return isWhole ? memberRebuilt(each, number) : { array: each, changes: [] };
-      }),
-    );
   }
 
   async #total(plan: Copying): Promise<number> {
@@ -265,17 +291,4 @@ export class ResyncRunner {
     });
     this.#running = null;
   }
-}
-
-function all(
-  array: MdArray,
-  numbers: readonly number[],
-  step: (array: MdArray, number: number) => Transition,
-): Transition {
-  let transition: Transition = { array, changes: [] };
-  for (const number of numbers) {
-    const next = step(transition.array, number);
-    transition = { array: next.array, changes: [...transition.changes, ...next.changes] };
-  }
-  return transition;
 }

@@ -257,7 +257,7 @@ export class WritePath {
     // Some copies may have it and others not, and no one will write it again.
     if (error !== 0 && table.issued[request] !== 0) {
       this.#bitmap.need(lo, hi);
-      this.#core.notify({ type: "resyncNeeded" });
+      if (members.inSync > 1) this.#core.notify({ type: "resyncNeeded" });
     }
     table.issued[request] = 0;
     this.#lock.unlock(request);

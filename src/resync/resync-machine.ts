@@ -21,16 +21,26 @@ interface Pass {
   /** Is a window of ours suspended on the other nodes? */
   readonly announced: boolean;
   readonly stopping: boolean;
+  readonly skipsUnreadable: boolean;
+  /** Windows that no copy could give. */
+  readonly unreadable: number;
 }
 
-/** finished: nothing is left from the start of the pass to the end. failed: a copy failed. stopped: on request. */
-export type PassOutcome = "finished" | "failed" | "stopped";
+/**
+ * finished: nothing is left from the start of the pass to the end. incomplete: what no copy can give is left, and the
+ * next pass will find it so. failed: a member failed, all is to be thought over. stopped: on request.
+ */
+export type PassOutcome = "finished" | "incomplete" | "failed" | "stopped";
+
+/** Of a window. unreadable: all that could be copied was; sectors that no copy can give are left. */
+export type CopyOutcome = "copied" | "unreadable" | "failed";
 
 export type ResyncEvent =
-  | { readonly type: "start"; readonly from: Sector }
+  /** `skipsUnreadable`: one sector that cannot be read keeps nothing else from being copied. Else the pass ends there. */
+  | { readonly type: "start"; readonly from: Sector; readonly skipsUnreadable: boolean }
   | { readonly type: "scanned"; readonly range: SectorRange | null }
   | { readonly type: "announced" }
-  | { readonly type: "copied"; readonly sectors: number; readonly failed: boolean; readonly ms: number }
+  | { readonly type: "copied"; readonly sectors: number; readonly outcome: CopyOutcome; readonly ms: number }
   | { readonly type: "withdrawn" }
   /** The copy under way ends first. */
   | { readonly type: "stop" };
@@ -40,7 +50,7 @@ export type ResyncEffect =
   /** Answered by `announced` once every other node holds its writes in `window`. */
   | { readonly type: "announce"; readonly window: SectorRange }
   | { readonly type: "copy"; readonly window: SectorRange }
-  /** Everything below `to` is done; before the next window. */
+  /** Everything below `to` is done, but for what had to be skipped; before the next window. */
   | { readonly type: "advance"; readonly to: Sector; readonly copied: number; readonly ms: number }
   | { readonly type: "withdraw" }
   | { readonly type: "ended"; readonly outcome: PassOutcome };
@@ -53,7 +63,8 @@ export function stepResync(state: ResyncState, event: ResyncEvent): ResyncStep {
   switch (event.type) {
     case "start": {
       assert(state.type === "idle" || state.type === "ended", "a pass is started while one runs");
-      const pass: Pass = { windowSize: firstWindow, announced: false, stopping: false };
+      const { skipsUnreadable } = event;
+      const pass = { windowSize: firstWindow, announced: false, stopping: false, skipsUnreadable, unreadable: 0 };
       return [{ type: "scanning", pass, from: event.from }, [{ type: "scan", from: event.from }]];
     }
     case "scanned":
@@ -78,7 +89,7 @@ export function stepResync(state: ResyncState, event: ResyncEvent): ResyncStep {
 
 function onScanned(pass: Pass, range: SectorRange | null): ResyncStep {
   if (pass.stopping) return close(pass, "stopped");
-  if (range === null) return close(pass, "finished");
+  if (range === null) return close(pass, pass.unreadable > 0 ? "incomplete" : "finished");
   return announce(pass, range.lo, range.hi);
 }
 
@@ -89,11 +100,14 @@ function announce(pass: Pass, lo: Sector, hi: Sector): ResyncStep {
 
 function onCopied(
   state: ResyncState & { readonly type: "copying" },
-  { sectors, failed, ms }: ResyncEvent & { readonly type: "copied" },
+  { sectors, outcome, ms }: ResyncEvent & { readonly type: "copied" },
 ): ResyncStep {
-  if (failed) return close(state.pass, "failed");
+  if (outcome === "failed") return close(state.pass, "failed");
   const { window, hi } = state;
-  const pass = { ...state.pass, windowSize: nextWindowSize(state.pass.windowSize, sectors, ms) };
+  const unreadable = state.pass.unreadable + (outcome === "unreadable" ? 1 : 0);
+  if (unreadable > 0 && !state.pass.skipsUnreadable) return close(state.pass, "incomplete");
+  const windowSize = nextWindowSize(state.pass.windowSize, sectors, ms);
+  const pass = { ...state.pass, windowSize, unreadable };
   const advance: ResyncEffect = { type: "advance", to: window.hi, copied: sectors, ms };
   const [next, effects] = nextWindow(pass, window.hi, hi);
   return [next, [advance, ...effects]];

@@ -127,6 +127,19 @@ describe("a resync copy", () => {
     expect(bench.failures()).toEqual([]);
   });
 
+  it("goes on behind what no member can read, in the middle of its chunk, and leaves only its bit", async () => {
+    const bench = differing();
+    const before = needed(bench);
+    bench.ring.fail((op) => isRead(op) && op.at <= DATA_AT + 80 && op.at + op.sectors > DATA_AT + 80, EIO);
+    expect((await bench.send(resync(64, 96))).answer?.failed).toBe(true);
+    const { answer } = await bench.send(resync(96, 192));
+    expect(answer).toEqual({ type: "copied", sectors: 96, failed: false });
+    expect(new Set(bench.content("d1", 96, 96))).toEqual(new Set([10]));
+    expect(needed(bench)).toBe(before - 1);
+    for (let i = 0; i < 4; i++) bench.pass(5000);
+    expect([bench.bitOnDisk("d0", 1), bench.bitOnDisk("d0", 2)]).toEqual([true, false]);
+  });
+
   it("ends with the failure of a target; its chunks still need it", async () => {
     const bench = differing(3);
     bench.ring.fail((op) => on("d2", isWrite)(op) && op.at >= DATA_AT + 128, EIO);

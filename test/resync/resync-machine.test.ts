@@ -2,20 +2,26 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type SectorRange, sector, sectorRange } from "../../src/base/units.ts";
 import { idleResync, type ResyncEffect, type ResyncEvent, stepResync } from "../../src/resync/resync-machine.ts";
+import { nextRetryDelay } from "../../src/resync/retry-delay.ts";
 import { firstWindow, largestWindow, nextWindowSize, smallestWindow } from "../../src/resync/window-size.ts";
 
 interface Disk {
   readonly work: readonly SectorRange[];
   readonly msPerSector: number;
   readonly failAt?: number;
+  readonly unreadableAt?: number;
+  readonly skipsUnreadable?: boolean;
   readonly stopAfter?: number;
 }
 
 /** Carries a pass out against a list of ranges that need copying. */
-function run({ work, msPerSector, failAt, stopAfter }: Disk): { log: ResyncEffect[]; outcome: string } {
+function run({ work, msPerSector, failAt, unreadableAt, skipsUnreadable = true, stopAfter }: Disk): {
+  log: ResyncEffect[];
+  outcome: string;
+} {
   const log: ResyncEffect[] = [];
   let state = idleResync;
-  const events: ResyncEvent[] = [{ type: "start", from: sector(0) }];
+  const events: ResyncEvent[] = [{ type: "start", from: sector(0), skipsUnreadable }];
   for (let steps = 0; steps < 100_000; steps++) {
     if (steps === stopAfter) [state] = stepResync(state, { type: "stop" });
     const event = events.shift();
@@ -34,8 +40,10 @@ function run({ work, msPerSector, failAt, stopAfter }: Disk): { log: ResyncEffec
       }
       if (effect.type === "copy") {
         const sectors = effect.window.hi - effect.window.lo;
-        const failed = failAt !== undefined && effect.window.lo <= failAt && failAt < effect.window.hi;
-        events.push({ type: "copied", sectors, failed, ms: sectors * msPerSector });
+        const { lo, hi } = effect.window;
+        const covers = (at: number | undefined): boolean => at !== undefined && lo <= at && at < hi;
+        const outcome = covers(failAt) ? "failed" : covers(unreadableAt) ? "unreadable" : "copied";
+        events.push({ type: "copied", sectors, outcome, ms: sectors * msPerSector });
       }
     }
   }
@@ -80,12 +88,41 @@ describe("resync pass", () => {
     expect(log.at(-2)).toEqual({ type: "withdraw" });
   });
 
+  it("copies everything else when a sector cannot be read, and says that it is not complete", () => {
+    const work = [sectorRange(0, 100_000), sectorRange(200_000, 300_000)];
+    const whole = run({ work, msPerSector: 0.001 });
+    const { log, outcome } = run({ work, msPerSector: 0.001, unreadableAt: 50_000 });
+    expect(outcome).toBe("incomplete");
+    expect(windows(log, "copy")).toEqual(windows(whole.log, "copy"));
+    expect(log.at(-2)).toEqual({ type: "withdraw" });
+  });
+
+  it("does not go behind a sector that cannot be read when it fills a member", () => {
+    const work = [sectorRange(0, 100_000)];
+    const { log, outcome } = run({ work, msPerSector: 0.001, unreadableAt: 50_000, skipsUnreadable: false });
+    expect(outcome).toBe("incomplete");
+    expect(log.at(-2)).toEqual({ type: "withdraw" });
+    for (const effect of log) if (effect.type === "advance") expect(effect.to).toBeLessThanOrEqual(50_000);
+    expect(windows(log, "copy").at(-1)?.hi).toBeGreaterThan(50_000);
+  });
+
   it("stops after the window under way", () => {
     for (let stopAfter = 1; stopAfter < 12; stopAfter++) {
       const { log, outcome } = run({ work: [sectorRange(0, 1_000_000)], msPerSector: 0.001, stopAfter });
       expect(outcome).toBe("stopped");
       expect(windows(log, "announce").length).toBeLessThanOrEqual(stopAfter + 1);
     }
+  });
+});
+
+describe("the wait before another try", () => {
+  it("doubles from 5 s to 10 min", () => {
+    const waits: number[] = [];
+    for (let ms = 0, i = 0; i < 9; i++) {
+      ms = nextRetryDelay(ms);
+      waits.push(ms / 1000);
+    }
+    expect(waits).toEqual([5, 10, 20, 40, 80, 160, 320, 600, 600]);
   });
 });
 

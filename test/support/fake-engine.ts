@@ -39,6 +39,8 @@ export class FakeEngine implements Engine {
   attached = false;
   stopped = false;
   quiesced = false;
+  /** Sectors that no member can read. */
+  readonly unreadable = new Set<number>();
   /** Called before each window is copied: the place to disturb. */
   onCopy: (range: SectorRange) => Promise<void> = async () => {};
   readonly #host: string;
@@ -282,10 +284,12 @@ export class FakeEngine implements Engine {
     const { chunkSectors } = this.#config.bitmap;
     for (const chunk of [...this.needed]) {
       const end = Math.min((chunk + 1) * chunkSectors, this.#config.size);
-      if (kind === "resync" && end > lo && end <= hi) this.needed.delete(chunk);
+      const bad = [...this.unreadable].some((at) => Math.floor(at / chunkSectors) === chunk);
+      if (kind === "resync" && end > lo && end <= hi && !bad) this.needed.delete(chunk);
     }
     if (!this.#degraded) for (const chunk of this.dirty) if (!this.needed.has(chunk)) this.dirty.delete(chunk);
     this.#writeBitmap();
-    return { type: "copied", sectors: targets.length === 0 ? 0 : hi - lo, failed: false };
+    const failed = [...this.unreadable].some((at) => at >= lo && at < hi);
+    return { type: "copied", sectors: targets.length === 0 ? 0 : hi - lo, failed };
   }
 }
