@@ -28,6 +28,7 @@ export const demo: Command = async (invocation, context) => {
   } catch (error) {
     dashboard.abort();
     const interrupted = context.interrupted.aborted;
+    if (!interrupted) for (const line of host.complaints()) tell.detail(line);
     tell.last(`demo: FAILED step=${tell.current} ${interrupted ? "interrupted" : String(error)}`);
     return { data: null, text: "", streamed: !context.json, exitCode: interrupted ? EXIT_INTERRUPTED : 1 };
   } finally {

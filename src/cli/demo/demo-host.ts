@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, truncateSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, truncateSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -112,6 +112,19 @@ export class DemoHost {
     });
   }
 
+  /** What the processes of this demo complained of, for a failure's story: the logs go with the folder. */
+  complaints(): string[] {
+    return readdirSync(this.folder)
+      .filter((file) => file.endsWith(".log"))
+      .flatMap((file) => {
+        const lines = readFileSync(join(this.folder, file), "utf8").trim().split("\n");
+        return lines
+          .filter((line) => /"level":"(warn|error|fatal)"|Error/.test(line))
+          .map((line) => `${file}: ${line}`);
+      })
+      .slice(-COMPLAINTS_SHOWN);
+  }
+
   async close(): Promise<void> {
     const nodes = [...this.#nodes.values()].map(({ process: child }) => end(child, "SIGTERM"));
     this.#nodes.clear();
@@ -128,6 +141,7 @@ export class DemoHost {
   }
 }
 
+const COMPLAINTS_SHOWN = 20;
 const START_MS = 15_000;
 const STOP_MS = 10_000;
 
