@@ -17,8 +17,8 @@ export interface EngineCore {
   /** Ranges that other nodes resync. */
   readonly suspended: SuspendList;
   balance: ReadBalance;
-  /** What we know of the mirrors was surely true when this turn's completions happened: reads may be answered. */
-  mayAnswerReads: boolean;
+  /** This node was surely still a member when this turn's completions happened: what they brought may be answered. */
+  mayAnswer: boolean;
   /** Nothing new is issued to members, but for the bitmap. */
   quiesced: boolean;
   /** The end has been asked for: what would have to wait for others is refused. */

@@ -119,8 +119,9 @@ export class EngineLoop {
     const waited = this.#waitMs();
     const completions = this.ring.submitAndReap(waited);
     // After the completions: what they brought was read before this instant.
-    this.#core.mayAnswerReads = this.shared.mayAnswerReads(this.#now());
+    this.#core.mayAnswer = this.shared.mayAnswer(this.#now());
     this.#paths.reads.retryHeld();
+    this.#paths.failures.retryHeld();
     for (let i = 0; i < completions; i++) {
       this.#route(this.ring.completedTag[i] ?? 0, this.ring.completedResult[i] ?? 0);
     }
@@ -163,12 +164,18 @@ export class EngineLoop {
     const untilRound = this.#core.config.readOnly
       ? Number.POSITIVE_INFINITY
       : this.#paths.bitmap.untilRound(this.#now());
-    const onLease =
-      this.#paths.reads.held > 0 || (!this.#leaseHeld && (this.#wantsToWrite || untilRound < LEASE_POLL_MS));
+    const toWrite = this.#wantsToWrite || untilRound < LEASE_POLL_MS;
+    const onLease = this.#answersHeld > 0 || (!this.#leaseHeld && toWrite);
     const polled = onLease ? LEASE_POLL_MS : this.#commands.isDraining ? DRAIN_POLL_MS : Number.POSITIVE_INFINITY;
     const onOthers = onLease ? polled : Math.min(polled, untilRound);
     const wait = Math.min(onOthers, this.#frontEnd?.wantsTurnIn() ?? Number.POSITIVE_INFINITY);
     return wait === Number.POSITIVE_INFINITY ? -1 : Math.ceil(wait);
+  }
+
+  /** Requests that could be answered if this node were surely a member. */
+  get #answersHeld(): number {
+    const { reads, failures } = this.#paths;
+    return this.#core.mayAnswer ? reads.held : reads.held + failures.held;
   }
 
   /** Is there something to do that waits for nothing? */
@@ -359,7 +366,7 @@ export class EngineLoop {
       this.#core.members.blocked > 0 ? this.#paths.failures.held + this.#paths.writes.waitingOnBitmap : 0;
     shared.set(counterIndex.waitingOnFailure, onFailure);
     const writesHeld = this.#leaseHeld ? 0 : this.#paths.writes.waitingToIssue;
-    shared.set(counterIndex.waitingOnLease, writesHeld + this.#paths.reads.held);
+    shared.set(counterIndex.waitingOnLease, writesHeld + this.#answersHeld);
     shared.set(counterIndex.dirtyChunks, counters.dirty);
     shared.set(counterIndex.neededChunks, counters.needed);
   }

@@ -54,7 +54,7 @@ export function wirePaths(
     members,
     suspended: new SuspendList(),
     balance: "balanced",
-    mayAnswerReads: false,
+    mayAnswer: false,
     quiesced: false,
     stopping: false,
     closed: false,

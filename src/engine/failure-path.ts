@@ -71,12 +71,21 @@ export class FailurePath {
     if (copies === 0) table.error[request] = Errno.EIO;
   }
 
-  /** The request is done on the members: answers it, now or when the failure that it waits for is settled. */
+  /**
+   * The request is done on the members: answers it, now or when the failure that it waits for is settled. Nor is it
+   * answered while this node may have been declared dead: what landed late may have been copied over by a survivor.
+   */
   finish(request: number): void {
-    const { table, members } = this.#core;
+    const { table, members, mayAnswer } = this.#core;
     const error = this.errorOf(request);
-    if (error === 0 && table.lostIn[request] !== 0 && members.blocked > 0) this.#held.push(request);
+    const lacks = table.lostIn[request] !== 0 && members.blocked > 0;
+    if (error === 0 && (lacks || !mayAnswer)) this.#held.push(request);
     else this.#core.finish(request, error);
+  }
+
+  /** Once a turn: answers what waited only for the node to be surely a member. */
+  retryHeld(): void {
+    if (this.#held.length > 0 && this.#core.mayAnswer) this.#releaseHeld();
   }
 
   /** What is known of the request's outcome so far: errno, or 0. */

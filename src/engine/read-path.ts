@@ -47,8 +47,8 @@ export class ReadPath {
 
   /** Starts those anew that waited, once they may be answered; refuses them when the engine stops. */
   retryHeld(): void {
-    const { table, mayAnswerReads, stopping, finish } = this.#core;
-    if (!mayAnswerReads && !stopping) return;
+    const { table, mayAnswer, stopping, finish } = this.#core;
+    if (!mayAnswer && !stopping) return;
     for (let left = this.#held.length; left > 0; left--) {
       const request = this.#held.shift();
       table.done[request] = 0;
@@ -147,14 +147,14 @@ export class ReadPath {
   }
 
   #partDone(request: number): void {
-    const { table, shared, finish, mayAnswerReads } = this.#core;
+    const { table, shared, finish, mayAnswer } = this.#core;
     const done = (table.done[request] ?? 0) + (table.part[request] ?? 0);
     table.done[request] = done;
     if (done < (table.sectors[request] ?? 0)) {
       this.start(request);
       return;
     }
-    if (!mayAnswerReads) {
+    if (!mayAnswer) {
       this.#held.push(request);
       return;
     }

@@ -53,7 +53,7 @@ export class SharedBlock {
   }
 
   /** Is what we know of the mirrors surely still true? */
-  mayAnswerReads(nowMs: number): boolean {
+  mayAnswer(nowMs: number): boolean {
     return nowMs < (this.#lease[1] ?? 0);
   }
 

@@ -296,6 +296,23 @@ describe("without the lease", () => {
     expect(read.errno).toBe(0);
   });
 
+  it("a write or flush that ends too late is answered only when this node is surely a member again", () => {
+    const bench = new EngineBench();
+    bench.ring.hold((op) => isWrite(op) || op.type === "flush");
+    const write = bench.write(0, 8, 1);
+    const flush = bench.flush();
+    bench.run();
+    bench.shared.setLease(bench.now, bench.now);
+    bench.ring.release();
+    bench.run();
+    expect([write.errno, flush.errno]).toEqual([null, null]);
+    expect(bench.shared.read("waitingOnLease")).toBe(2);
+    expect(bench.ring.lastWaitMs).toBeGreaterThan(0);
+    bench.shared.setLease(bench.now + 1, bench.now + 1);
+    bench.run();
+    expect([write.errno, flush.errno]).toEqual([0, 0]);
+  });
+
   it("a write whose page was on its way waits", () => {
     const bench = new EngineBench();
     bench.ring.hold(isBitmap);
@@ -316,7 +333,7 @@ describe("without the lease", () => {
     const write = bench.write(0, 8, 1);
     bench.run();
     const log = since(bench);
-    bench.shared.setLease(bench.now);
+    bench.shared.setLease(bench.now, Number.POSITIVE_INFINITY);
     bench.ring.release();
     bench.run();
     expect(log()).toEqual([]);
