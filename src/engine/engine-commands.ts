@@ -82,10 +82,11 @@ export class EngineCommands {
   }
 
   #begin(command: EngineCommand): Progress {
-    const { bitmap, writes, copies, attach, detach } = this.#options;
+    const { bitmap, failures, writes, copies, attach, detach } = this.#options;
     switch (command.type) {
       case "suspend":
         this.#core.suspended.suspend(command.slot, command.range);
+        failures.suspend(command.range.lo, command.range.hi);
         return () => (this.#writesIn(command.range.lo, command.range.hi) ? null : none);
       case "resume":
         this.#core.suspended.resume(command.slot);

@@ -13,6 +13,9 @@ export type FailedDuring = Extract<EngineNotice, { type: "memberFailed" }>["duri
  * Members that fail, and the requests whose answer waits for that. A member is out of use at once; a request that it
  * lacks is answered only when all nodes know that it is faulty, since until then some node may read the old data from it
  * and a crash may make it the source of a resync. The last in-sync copy is never failed.
+ *
+ * Another node that does not know yet may just then resync the range from the very member that lacks the request, and
+ * copy over it what was there before. So a request that waits here while its range is suspended starts anew afterwards.
  */
 export class FailurePath {
   readonly #core: EngineCore;
@@ -76,11 +79,24 @@ export class FailurePath {
    * answered while this node may have been declared dead: what landed late may have been copied over by a survivor.
    */
   finish(request: number): void {
-    const { table, members, mayAnswer } = this.#core;
+    const { table, members, mayAnswer, suspended } = this.#core;
     const error = this.errorOf(request);
     const lacks = table.lostIn[request] !== 0 && members.blocked > 0;
-    if (error === 0 && (lacks || !mayAnswer)) this.#held.push(request);
+    if (error === 0 && (lacks || !mayAnswer)) {
+      if (suspended.blocks(table.at[request] ?? 0, table.end(request))) this.#markOverwritten(request);
+      this.#held.push(request);
+    } else if (error === 0 && table.overwritten[request] !== 0) this.#startAnew(request);
     else this.#core.finish(request, error);
+  }
+
+  /** Another node resyncs [lo, hi) from now on: what is held there may be gone when it is done. */
+  suspend(lo: number, hi: number): void {
+    const { table } = this.#core;
+    for (let left = this.#held.length; left > 0; left--) {
+      const request = this.#held.shift();
+      if ((table.at[request] ?? 0) < hi && lo < table.end(request)) this.#markOverwritten(request);
+      this.#held.push(request);
+    }
   }
 
   /** Once a turn: answers what waited only for the node to be surely a member. */
@@ -108,6 +124,20 @@ export class FailurePath {
   /** Answers what is held with an error: nobody will settle it any more. */
   abandonHeld(errno: number): void {
     for (let left = this.#held.length; left > 0; left--) this.#core.finish(this.#held.shift(), errno);
+  }
+
+  /** What all members have is the same after the copy. */
+  #markOverwritten(request: number): void {
+    const { table } = this.#core;
+    if (table.lostIn[request] !== 0) table.overwritten[request] = 1;
+  }
+
+  #startAnew(request: number): void {
+    const { table, startLater } = this.#core;
+    table.done[request] = 0;
+    table.lostIn[request] = 0;
+    table.overwritten[request] = 0;
+    startLater(request);
   }
 
   #releaseHeld(): void {

@@ -31,6 +31,8 @@ export class RequestTable {
   readonly error: Int32Array;
   /** A member that has failed, and is not settled, lacks it: which era of the failure path that was; 0: none does. */
   readonly lostIn: Float64Array;
+  /** It has been written, is not answered yet, and another node's resync may since have copied over what it wrote. */
+  readonly overwritten: Uint8Array;
   /** Nobody waits for it any more: unless it is issued, it never will be. */
   readonly cancelled: Uint8Array;
   /** Legs of it are in flight on members. */
@@ -66,6 +68,7 @@ export class RequestTable {
     this.legsPending = new Int32Array(capacity);
     this.error = new Int32Array(capacity);
     this.lostIn = new Float64Array(capacity);
+    this.overwritten = new Uint8Array(capacity);
     this.cancelled = new Uint8Array(capacity);
     this.issued = new Uint8Array(capacity);
     this.next = Int32Array.from({ length: capacity }, (_, i) => (i + 1 < capacity ? i + 1 : -1));
@@ -95,6 +98,7 @@ export class RequestTable {
     this.legsPending[request] = 0;
     this.error[request] = 0;
     this.lostIn[request] = 0;
+    this.overwritten[request] = 0;
     this.cancelled[request] = 0;
     this.issued[request] = 0;
     return request;

@@ -394,6 +394,42 @@ describe("F28: writes of one node into the window that another resyncs", () => {
   });
 });
 
+describe("a write that lost a mirror, and waits for all nodes to know", () => {
+  it("is there after another node's resync has copied the stale mirror over it", async () => {
+    await check(30, { nodes: 3 }, async (simulation, events) => {
+      const { world, array, workload } = simulation;
+      const lo = 160;
+      const [dying, writer] = [nodeAt(simulation, 0), nodeAt(simulation, 1)];
+      // Bits in the chunks around, for a resync by whoever takes them over.
+      for (let i = 0; i < 8 && dying.port !== null; i++) {
+        workload.write(dying.port, lo - 32 + i * 8, lo - 24 + i * 8, { fua: false });
+        await wait(simulation, 3);
+      }
+      simulation.letGo();
+      dying.kill("killed");
+      // When the third one has the token, to announce a window perhaps: the write's failure has to wait for it.
+      const turn = world.random.integer(1, 5);
+      const other = nodeAt(simulation, 2).process?.life;
+      const evictedAt = (): number => events.findIndex(({ type }) => type === "evicted");
+      const turnsOfOther = (): number =>
+        events.slice(evictedAt()).filter((event) => event.type === "token_held" && event.life === other).length;
+      await world.run(world.now + 3000, () => evictedAt() >= 0 && turnsOfOther() >= turn);
+      diskAt(simulation, 0).bad = [
+        { lo: array.geometry.dataAt + lo, hi: array.geometry.dataAt + lo + 8, read: false, write: true },
+      ];
+      let answered = false;
+      if (writer.port !== null) {
+        workload.write(writer.port, lo, lo + 8, { fua: false }, () => {
+          answered = true;
+        });
+      }
+      await world.run(world.now + 5000, () => answered);
+      simulation.keepUp();
+      await simulation.healAndJudge();
+    });
+  });
+});
+
 describe("defects that the kernel's md-cluster was seen to have", () => {
   it("K1: adding a member again brings back the writes of all nodes", async () => {
     await check(6, { nodes: 2 }, async (simulation) => {
