@@ -1,20 +1,22 @@
 import { connect, type Socket } from "node:net";
 import { MdError } from "../../base/md-error.ts";
+import {
+  Command,
+  CommandFlag,
+  HandshakeFlag,
+  IHAVEOPT,
+  InfoType,
+  NBDMAGIC,
+  OPTION_REPLY_MAGIC,
+  Option,
+  OptionReply,
+  REQUEST_BYTES,
+  REQUEST_MAGIC,
+  SIMPLE_REPLY_BYTES,
+  SIMPLE_REPLY_MAGIC,
+} from "./protocol.ts";
 
-const NBDMAGIC = 0x4e42444d41474943n;
-const IHAVEOPT = 0x49484156454f5054n;
-const OPTION_REPLY = 0x0003e889045565a9n;
-const REQUEST = 0x25609513;
-const SIMPLE_REPLY = 0x67446698;
-const OPT_GO = 7;
-const REP_ACK = 1;
-const REP_INFO = 3;
 const REP_ERROR = 0x80000000;
-const INFO_EXPORT = 0;
-const FIXED_NEWSTYLE = 1;
-const NO_ZEROES = 2;
-const CMD = { read: 0, write: 1, disconnect: 2, flush: 3 } as const;
-const CMD_FLAG_FUA = 1;
 const MAX_OPTION_REPLY = 64 * 1024;
 
 interface Pending {
@@ -66,15 +68,15 @@ export class NbdClient {
   }
 
   read(offset: number, length: number): Promise<Buffer> {
-    return this.#request(CMD.read, offset, length, null, 0);
+    return this.#request(Command.READ, offset, length, null, 0);
   }
 
   async write(offset: number, data: Uint8Array, options: { readonly fua?: boolean } = {}): Promise<void> {
-    await this.#request(CMD.write, offset, data.byteLength, data, options.fua ? CMD_FLAG_FUA : 0);
+    await this.#request(Command.WRITE, offset, data.byteLength, data, options.fua ? CommandFlag.FUA : 0);
   }
 
   async flush(): Promise<void> {
-    await this.#request(CMD.flush, 0, 0, null, 0);
+    await this.#request(Command.FLUSH, 0, 0, null, 0);
   }
 
   /** Says goodbye and waits until the connection is closed. */
@@ -82,7 +84,7 @@ export class NbdClient {
     return new Promise((resolve) => {
       if (this.#socket.destroyed) return resolve();
       this.#socket.once("close", () => resolve());
-      this.#socket.end(requestHeader(CMD.disconnect, 0, 0, 0, 0));
+      this.#socket.end(requestHeader(Command.DISC, 0, 0, 0, 0));
     });
   }
 
@@ -96,7 +98,7 @@ export class NbdClient {
     return new Promise((resolve, reject) => {
       if (this.#broken !== null) return reject(this.#broken);
       const cookie = this.#nextCookie++;
-      this.#pending.set(cookie, { readLength: command === CMD.read ? length : 0, resolve, reject });
+      this.#pending.set(cookie, { readLength: command === Command.READ ? length : 0, resolve, reject });
       this.#socket.cork();
       this.#socket.write(requestHeader(command, flags, cookie, offset, length));
       if (payload !== null) this.#socket.write(payload);
@@ -107,8 +109,8 @@ export class NbdClient {
   async #receiveReplies(): Promise<void> {
     try {
       for (;;) {
-        const header = await this.#reader.take(16);
-        if (header.readUInt32BE(0) !== SIMPLE_REPLY) throw new Error("a reply with a wrong magic number");
+        const header = await this.#reader.take(SIMPLE_REPLY_BYTES);
+        if (header.readUInt32BE(0) !== SIMPLE_REPLY_MAGIC) throw new Error("a reply with a wrong magic number");
         const cookie = Number(header.readBigUInt64BE(8));
         const pending = this.#pending.get(cookie);
         if (pending === undefined) throw new Error("a reply to no request");
@@ -128,8 +130,8 @@ export class NbdClient {
 }
 
 function requestHeader(command: number, flags: number, cookie: number, offset: number, length: number): Buffer {
-  const header = Buffer.alloc(28);
-  header.writeUInt32BE(REQUEST, 0);
+  const header = Buffer.alloc(REQUEST_BYTES);
+  header.writeUInt32BE(REQUEST_MAGIC, 0);
   header.writeUInt16BE(flags, 4);
   header.writeUInt16BE(command, 6);
   header.writeBigUInt64BE(BigInt(cookie), 8);
@@ -140,15 +142,16 @@ function requestHeader(command: number, flags: number, cookie: number, offset: n
 
 async function negotiate(socket: Socket, reader: SocketReader, name: string): Promise<{ size: number; flags: number }> {
   const greeting = await reader.take(18);
-  if (greeting.readBigUInt64BE(0) !== NBDMAGIC || greeting.readBigUInt64BE(8) !== IHAVEOPT) {
+  if (!hasMagic(greeting, 0, NBDMAGIC) || !hasMagic(greeting, 8, IHAVEOPT)) {
     throw new Error("this is no newstyle NBD server");
   }
-  const noZeroes = greeting.readUInt16BE(16) & NO_ZEROES;
+  const noZeroes = greeting.readUInt16BE(16) & HandshakeFlag.NO_ZEROES;
   const text = Buffer.from(name);
   const go = Buffer.alloc(4 + 16 + 4 + text.length + 2);
-  go.writeUInt32BE(FIXED_NEWSTYLE | noZeroes, 0);
-  go.writeBigUInt64BE(IHAVEOPT, 4);
-  go.writeUInt32BE(OPT_GO, 12);
+  go.writeUInt32BE(HandshakeFlag.FIXED_NEWSTYLE | noZeroes, 0);
+  go.writeUInt32BE(IHAVEOPT[0], 4);
+  go.writeUInt32BE(IHAVEOPT[1], 8);
+  go.writeUInt32BE(Option.GO, 12);
   go.writeUInt32BE(4 + text.length + 2, 16);
   go.writeUInt32BE(text.length, 20);
   text.copy(go, 24);
@@ -158,23 +161,26 @@ async function negotiate(socket: Socket, reader: SocketReader, name: string): Pr
   let flags = 0;
   for (;;) {
     const header = await reader.take(20);
-    if (header.readBigUInt64BE(0) !== OPTION_REPLY) throw new Error("an option reply with a wrong magic number");
+    if (!hasMagic(header, 0, OPTION_REPLY_MAGIC)) throw new Error("an option reply with a wrong magic number");
     const type = header.readUInt32BE(12);
     const length = header.readUInt32BE(16);
     if (length > MAX_OPTION_REPLY) throw new Error(`an option reply of ${length} bytes`);
     const data = await reader.take(length);
     if (type >= REP_ERROR)
       throw new Error(`export "${name}" refused: ${data.toString() || `error ${type - REP_ERROR}`}`);
-    if (type === REP_INFO && data.readUInt16BE(0) === INFO_EXPORT) {
+    if (type === OptionReply.INFO && data.readUInt16BE(0) === InfoType.EXPORT) {
       size = Number(data.readBigUInt64BE(2));
       flags = data.readUInt16BE(10);
     }
-    if (type === REP_ACK) {
+    if (type === OptionReply.ACK) {
       if (size < 0) throw new Error("the server told no size");
       return { size, flags };
     }
   }
 }
+
+const hasMagic = (bytes: Buffer, at: number, [high, low]: readonly [number, number]): boolean =>
+  bytes.readUInt32BE(at) === high && bytes.readUInt32BE(at + 4) === low;
 
 type Target = { readonly path: string } | { readonly host: string; readonly port: number };
 
