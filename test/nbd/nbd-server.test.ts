@@ -106,6 +106,33 @@ describe.each([
     }
   });
 
+  it("gathers more replies than go out at once, and keeps to its own memory", async () => {
+    const client = await open().client();
+    const neighbour = await host.client();
+    noise(16 * MIB).copy(host.sink.data);
+    const late = requestBytes(READ ?? 0, { cookie: 77n, offset: 512n, length: 512 });
+    neighbour.send(late.subarray(0, 14));
+    expect((await client.call(READ ?? 0, { length: 512 })).errno).toBe(0);
+    host.sink.holding = true;
+    const count = 60;
+    client.send(
+      ...Array.from({ length: count }, (_, i) =>
+        requestBytes(READ ?? 0, { cookie: BigInt(i), offset: BigInt(i * 16384), length: 16384 }),
+      ),
+    );
+    await host.until(() => host.sink.held === count, "all reads are under way");
+    host.letGo();
+    for (let i = 0; i < count; i++) {
+      const { cookie, data } = await client.reply(16384);
+      const at = Number(cookie) * 16384;
+      expect(data.equals(host.sink.data.subarray(at, at + 16384))).toBe(true);
+    }
+    neighbour.send(late.subarray(14));
+    const reply = await neighbour.reply(512);
+    expect(reply.cookie).toBe(77n);
+    expect(reply.data.equals(host.sink.data.subarray(512, 1024))).toBe(true);
+  });
+
   it("passes on flushes, trims, zeroes and their flags", async () => {
     const client = await open().client();
     host.sink.logging = true;
