@@ -18,6 +18,7 @@ export function observeLockspace(lockspace: Lockspace, world: World, life: strin
     },
     dump: () => lockspace.dump(),
     leave: () => lockspace.leave(),
+    abandon: () => lockspace.abandon(),
   };
 }
 

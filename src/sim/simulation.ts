@@ -195,7 +195,7 @@ export class Simulation {
 
   /** "done", or why not; null if no node could be asked or the one that was is gone. */
   async #tryAddBack(path: string): Promise<string | null> {
-    const up = this.nodes.find(({ node }) => node !== null);
+    const up = this.nodes.find(({ node }) => node !== null && isWorking(node));
     const { node, process } = up ?? { node: null, process: null };
     if (node == null || process == null) return null;
     let outcome: string | null = null;
@@ -292,6 +292,9 @@ export class Simulation {
     };
   }
 }
+
+/** Not one that is on its way out: what it says of the members may be old. */
+const isWorking = (node: ClusterNode): boolean => ["active", "degraded"].includes(node.status().state);
 
 /** Takes a faulty member out and adds it again; one that has its place already is left alone. */
 async function bringBack(node: ClusterNode, path: string): Promise<void> {
