@@ -61,6 +61,22 @@ describe("a leg that fails", () => {
     expect([taken.errno, lost.errno]).toEqual([0, null]);
   });
 
+  it("has the write written anew if another node resynced its range before all knew of the failure", async () => {
+    const bench = benchWithBit();
+    bench.ring.fail(on("d0", isWrite), EIO, 1);
+    const write = bench.write(0, 8, 2);
+    bench.run();
+    const suspend = await bench.send({ type: "suspend", slot: slotNumber(1), range: range(0, 64) });
+    expect(suspend.answer).toEqual({ type: "none" });
+    // The other node copies what d0 has.
+    bench.content("d1", 0, 64).fill(1);
+    await bench.send({ type: "settleFailure", raidDisk: 0, outcome: "faulty" });
+    expect(write.errno).toBe(null);
+    await bench.send({ type: "resume", slot: slotNumber(1) });
+    expect(write.errno).toBe(0);
+    expect(new Set(bench.content("d1", 0, 8))).toEqual(new Set([2]));
+  });
+
   it("is not read from any more, from the moment it fails", () => {
     const bench = benchWithBit();
     bench.ring.fail(on("d0", isWrite), EIO, 1);
