@@ -75,7 +75,9 @@ export interface IoRing {
    * Submits what is queued and reaps what is complete. `waitMs` < 0 waits until a completion or a wake, 0 does not
    * wait, more waits at most so long; any wait may end early without cause. Returns the number of completions in
    * `completedTag` / `completedResult`; when it is not 0 the owner calls again soon, as queued socket operations
-   * may have been left for the next call; those on devices never are. A result of -EINTR (-4) or -EAGAIN (-11) says nothing about the device: try again.
+   * may have been left for the next call. Writes to devices (and zeroes) never are: what has not gone out when this
+   * returns, or before it is called for the next time, comes back with -EAGAIN. A result of -EINTR (-4) or -EAGAIN
+   * (-11) says nothing about the device: try again.
    * A ring that cannot block (`threads`) never waits: see `onReady`.
    */
   submitAndReap(waitMs: number): number;

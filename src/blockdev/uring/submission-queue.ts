@@ -81,6 +81,23 @@ export class SubmissionQueue {
     this.#tail = (this.#tail + 1) | 0;
   }
 
+  /**
+   * Takes back what the kernel has not taken. Entries that `drops` says yes to (tag, kind) are forgotten, the others stay
+   * queued in their order. The kernel looks at the queue only inside `enter`.
+   */
+  takeBack(drops: (tag: number, kind: number) => boolean): void {
+    const sqes = this.#sqes;
+    let to = this.#head;
+    for (let from = this.#head; from !== this.#tail; from = (from + 1) | 0) {
+      const at = (from & this.#mask) * WORDS_PER_SQE;
+      if (drops(sqes[at + 8] as number, sqes[at + 9] as number)) continue;
+      if (to !== from) sqes.copyWithin((to & this.#mask) * WORDS_PER_SQE, at, at + WORDS_PER_SQE);
+      to = (to + 1) | 0;
+    }
+    this.#tail = to;
+    Atomics.store(this.#words, this.#ring.sqTail, to);
+  }
+
   /** Has the kernel something for us that only `enter` brings: deferred completions, or ones that did not fit? */
   kernelWantsEnter(): boolean {
     return (Atomics.load(this.#words, this.#ring.sqFlags) & (SqFlag.TASKRUN | SqFlag.CQ_OVERFLOW)) !== 0;

@@ -2,6 +2,7 @@ import { closeSync } from "node:fs";
 import { assert } from "../../base/assert.ts";
 import { MdError } from "../../base/md-error.ts";
 import { bytesOf, SECTOR_SIZE, type Sector, sector } from "../../base/units.ts";
+import { realClock } from "../../env/real-env.ts";
 import { CompletionList } from "../completion-list.ts";
 import { Errno } from "../errno.ts";
 import type { DeviceIndex, IoRing, ListenAddress, SocketIndex, Tag, WakeHandle } from "../io-ring.ts";
@@ -35,6 +36,8 @@ const TRIAL_AT = 512;
 
 /** Transfers to memory up to this size are done on the spot; for larger ones another CPU may copy in the meantime. */
 const INLINE_BYTES = 64 << 10;
+/** Milliseconds: so long the kernel may refuse what is for devices before the owner is told to try again. */
+const INSIST_MS = 10;
 /** Attempts to get room in the submission queue before it is a contradiction. */
 const MAX_ROOM_ATTEMPTS = 100_000;
 
@@ -219,10 +222,11 @@ export class UringRing implements IoRing {
       this.#postponed = !this.#postponed && !this.#deviceQueued;
       if (this.#postponed) return count;
     }
-    this.#deviceQueued = false;
     const sq = this.#sq;
     const wait = count > 0 ? 0 : waitMs;
     if (wait !== 0 || sq.queued > 0 || sq.kernelWantsEnter()) sq.enter(wait);
+    if (this.#deviceQueued && sq.queued > 0) this.#insist();
+    this.#deviceQueued = false;
     return this.#cq.reap(this.completedTag, this.completedResult, count);
   }
 
@@ -323,6 +327,26 @@ export class UringRing implements IoRing {
       // It may refuse until completions are taken in; the caller still reads those of this turn.
       if (this.#sq.full) this.#reapEarly();
     }
+  }
+
+  /**
+   * The kernel has not taken everything, and something of it is for devices: that goes now or not at all. Whoever queued
+   * it looked at a lease in this turn; in the next it has to look again.
+   */
+  #insist(): void {
+    const giveUpAt = realClock.now() + INSIST_MS;
+    do {
+      // It may refuse until completions are taken in.
+      this.#reapEarly();
+      this.#sq.enter(0);
+      if (this.#sq.queued === 0) return;
+    } while (realClock.now() < giveUpAt);
+    this.#sq.takeBack((tag, high) => {
+      const kind = high & KIND_MASK;
+      if (kind !== Kind.device && kind !== Kind.zero) return false;
+      this.#early.add(tag, -Errno.EAGAIN);
+      return true;
+    });
   }
 
   #reapEarly(): void {
