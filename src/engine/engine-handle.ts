@@ -26,7 +26,7 @@ export async function startEngine(config: EngineConfig, shared = new SharedBlock
   const ready = await new Promise<WorkerMessage>((resolve, reject) => {
     port1.once("message", resolve);
     worker.once("error", (error) =>
-      reject(new MdError("E_INTERNAL", "the data plane did not start", { cause: error })),
+      reject(new MdError("E_INTERNAL", "the data plane did not start", { cause: error, why: String(error) })),
     );
   });
   if (ready.type === "ready") return new WorkerEngine(worker, port1, shared, control, ready.wakeHandle);
