@@ -87,6 +87,8 @@ export class EngineCommands {
       case "suspend":
         this.#core.suspended.suspend(command.slot, command.range);
         failures.suspend(command.range.lo, command.range.hi);
+        // The range that the slot had before is free.
+        writes.retrySuspended();
         return () => (this.#writesIn(command.range.lo, command.range.hi) ? null : none);
       case "resume":
         this.#core.suspended.resume(command.slot);

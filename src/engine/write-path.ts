@@ -105,8 +105,8 @@ export class WritePath {
 
   /** Takes back what is not issued and may not be now: suspended, cancelled; or `all`, since the engine ends. */
   takeBack(all: boolean): void {
-    this.#takeBackFrom(this.#ready, all);
-    this.#takeBackFrom(this.#unrecorded, all);
+    // What is taken back gives its range to one that waited for it, which comes to these queues then.
+    while (this.#takeBackFrom(this.#ready, all) + this.#takeBackFrom(this.#unrecorded, all) > 0);
   }
 
   /** What would have to be issued again never will be: of cancelled requests; or `all`, the engine stops without a lease. */
@@ -162,24 +162,36 @@ export class WritePath {
     if (table.legsPending[request] === 0) this.#partDone(request);
   }
 
-  #takeBackFrom(queue: RequestQueue, all: boolean): void {
-    const { table, suspended } = this.#core;
+  /** How many were taken back. */
+  #takeBackFrom(queue: RequestQueue, all: boolean): number {
+    let taken = 0;
     for (let left = queue.length; left > 0; left--) {
       const request = queue.shift();
-      const lo = table.at[request] ?? 0;
-      const hi = table.end(request);
-      // Once a part has gone out the rest has to follow.
-      const begun = (table.done[request] ?? 0) > 0;
-      if (all || table.cancelled[request] !== 0) {
-        this.#giveUp(request);
-      } else if (begun || !suspended.blocks(lo, hi)) {
+      if (all) this.#giveUp(request);
+      else if (!this.#isTakenBack(request)) {
         queue.push(request);
-      } else {
-        this.#bitmap.endWrite(lo, hi, false);
-        this.#lock.unlock(request);
-        this.#suspend(request);
+        continue;
       }
+      taken++;
     }
+    return taken;
+  }
+
+  /** Takes back a request that holds its range if it may not be issued now. */
+  #isTakenBack(request: number): boolean {
+    const { table, suspended } = this.#core;
+    if (table.cancelled[request] !== 0) {
+      this.#giveUp(request);
+      return true;
+    }
+    const lo = table.at[request] ?? 0;
+    const hi = table.end(request);
+    // Once a part has gone out the rest has to follow.
+    if ((table.done[request] ?? 0) > 0 || !suspended.blocks(lo, hi)) return false;
+    this.#bitmap.endWrite(lo, hi, false);
+    this.#lock.unlock(request);
+    this.#suspend(request);
+    return true;
   }
 
   /** It holds its range and its bits are set, but no leg of it is in flight. */
@@ -196,10 +208,7 @@ export class WritePath {
   #issuePart(request: number): void {
     const { table, personality, members } = this.#core;
     // It may have waited for another's range until now.
-    if (table.cancelled[request] !== 0) {
-      this.#giveUp(request);
-      return;
-    }
+    if (this.#isTakenBack(request)) return;
     const at = (table.at[request] ?? 0) + (table.done[request] ?? 0);
     table.part[request] = personality.contiguous(sector(at), sector(table.end(request)));
     table.issued[request] = 1;

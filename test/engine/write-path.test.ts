@@ -247,6 +247,52 @@ describe("a suspended range", () => {
     expect(write.errno).toBe(0);
   });
 
+  it.each([4, 8])("takes back %i that overlap and wait for a bit; they go out in order after it", async (writes) => {
+    const bench = new EngineBench();
+    bench.ring.hold(isBitmap);
+    const requests = Array.from({ length: writes }, (_, i) => bench.write(100, 8, i + 1));
+    bench.run();
+    const log = since(bench);
+    const suspend = await bench.send({ type: "suspend", slot: slotNumber(1), range: range(96, 128) });
+    expect(suspend.answer).toEqual({ type: "none" });
+    bench.ring.release();
+    bench.run();
+    expect(log().filter(isData)).toEqual([]);
+    expect(bench.shared.read("waitingOnSuspend")).toBe(writes);
+    await bench.send({ type: "resume", slot: slotNumber(1) });
+    expect(requests.map(({ errno }) => errno)).toEqual(requests.map(() => 0));
+    for (const path of ["d0", "d1"]) expect(new Set(bench.content(path, 100, 8))).toEqual(new Set([writes]));
+  });
+
+  it("takes back all that overlap and wait for the lease", async () => {
+    const bench = new EngineBench();
+    bench.write(96, 32, 9);
+    bench.run();
+    bench.shared.setLease(bench.now, Number.POSITIVE_INFINITY);
+    const log = since(bench);
+    const requests = Array.from({ length: 8 }, (_, i) => bench.write(100, 8, i + 1));
+    bench.run();
+    const suspend = await bench.send({ type: "suspend", slot: slotNumber(1), range: range(96, 128) });
+    expect(suspend.answer).toEqual({ type: "none" });
+    bench.shared.setLease(Number.POSITIVE_INFINITY);
+    bench.run();
+    expect(log().filter(isData)).toEqual([]);
+    await bench.send({ type: "resume", slot: slotNumber(1) });
+    expect(requests.map(({ errno }) => errno)).toEqual(requests.map(() => 0));
+    for (const path of ["d0", "d1"]) expect(new Set(bench.content(path, 100, 8))).toEqual(new Set([8]));
+  });
+
+  it("is left by a write when it moves on", async () => {
+    const bench = new EngineBench();
+    await bench.send({ type: "suspend", slot: slotNumber(1), range: range(0, 64) });
+    const write = bench.write(0, 8, 1);
+    bench.run();
+    expect(write.errno).toBe(null);
+    await bench.send({ type: "suspend", slot: slotNumber(1), range: range(64, 128) });
+    expect(write.errno).toBe(0);
+    expect(bench.shared.read("waitingOnSuspend")).toBe(0);
+  });
+
   it("is kept for each slot by itself", async () => {
     const bench = new EngineBench();
     await bench.send({ type: "suspend", slot: slotNumber(1), range: range(0, 64) });
