@@ -77,10 +77,11 @@ export class BitmapPath {
     for (let chunk = this.#chunkOf(lo); chunk <= last; chunk++) this.intent.endWrite(chunk, everywhere);
   }
 
-  /** The mirrors may differ in [lo, hi). */
-  need(lo: number, hi: number): void {
+  /** Some copies may have what was written to [lo, hi) and others not, and no one will write it again. */
+  differs(lo: number, hi: number): void {
     const last = this.#lastChunk(hi);
     for (let chunk = this.#chunkOf(lo); chunk <= last; chunk++) this.intent.need(chunk);
+    if (this.#core.members.inSync > 1) this.#core.notify({ type: "resyncNeeded" });
   }
 
   isDurable(lo: number, hi: number): boolean {

@@ -64,7 +64,7 @@ export function wirePaths(
     if (holder < table.capacity) writes.locked(holder);
     else copies.granted(holder);
   });
-  const failures = new FailurePath(core);
+  const failures = new FailurePath(core, (lo, hi) => bitmap.differs(lo, hi));
   const bitmap = new BitmapPath(core, failures, arena.staging.at);
   const writes = new WritePath(core, bitmap, failures, lock, arena.zeros);
   const reads = new ReadPath(core, bitmap);

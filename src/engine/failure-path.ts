@@ -1,6 +1,7 @@
 import { assert } from "../base/assert.ts";
 import { sector } from "../base/units.ts";
 import { Errno } from "../blockdev/errno.ts";
+import { RequestOp } from "../blockdev/front-end.ts";
 import { counterIndex } from "./counter-index.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { EngineNotice } from "./engine-protocol.ts";
@@ -19,13 +20,16 @@ export type FailedDuring = Extract<EngineNotice, { type: "memberFailed" }>["duri
  */
 export class FailurePath {
   readonly #core: EngineCore;
+  readonly #differs: (lo: number, hi: number) => void;
   readonly #held: RequestQueue;
   readonly #alive: Uint8Array;
   /** Rises when a member that failed turns out to be the last copy: what was written without it in the era before is lost. */
   #era = 1;
 
-  constructor(core: EngineCore) {
+  /** `differs`: the copies of [lo, hi) may differ from now on, and need a resync. */
+  constructor(core: EngineCore, differs: (lo: number, hi: number) => void) {
     this.#core = core;
+    this.#differs = differs;
     this.#held = new RequestQueue(core.table);
     this.#alive = new Uint8Array(core.config.raidDisks);
   }
@@ -123,7 +127,18 @@ export class FailurePath {
 
   /** Answers what is held with an error: nobody will settle it any more. */
   abandonHeld(errno: number): void {
-    for (let left = this.#held.length; left > 0; left--) this.#core.finish(this.#held.shift(), errno);
+    for (let left = this.#held.length; left > 0; left--) {
+      const request = this.#held.shift();
+      this.#leaveDiffering(request);
+      this.#core.finish(request, errno);
+    }
+  }
+
+  /** The members that took what is held have it, whatever it is answered; the others do not. */
+  #leaveDiffering(request: number): void {
+    const { table } = this.#core;
+    if (table.lostIn[request] === 0 || table.op[request] === RequestOp.flush) return;
+    this.#differs(table.at[request] ?? 0, table.end(request));
   }
 
   /** What all members have is the same after the copy. */
@@ -142,7 +157,11 @@ export class FailurePath {
 
   #releaseHeld(): void {
     // Answering makes room for new requests, which may come to be held again.
-    for (let left = this.#held.length; left > 0; left--) this.finish(this.#held.shift());
+    for (let left = this.#held.length; left > 0; left--) {
+      const request = this.#held.shift();
+      if (this.errorOf(request) !== 0) this.#leaveDiffering(request);
+      this.finish(request);
+    }
   }
 
   #isLastCopy(disk: number): boolean {

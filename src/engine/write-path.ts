@@ -263,11 +263,7 @@ export class WritePath {
     const hi = table.end(request);
     const error = this.#failures.errorOf(request);
     this.#bitmap.endWrite(lo, hi, error === 0 && table.lostIn[request] === 0 && !members.isDegraded);
-    // Some copies may have it and others not, and no one will write it again.
-    if (error !== 0 && table.issued[request] !== 0) {
-      this.#bitmap.need(lo, hi);
-      if (members.inSync > 1) this.#core.notify({ type: "resyncNeeded" });
-    }
+    if (error !== 0 && table.issued[request] !== 0) this.#bitmap.differs(lo, hi);
     table.issued[request] = 0;
     this.#lock.unlock(request);
     if (error === 0) shared.add(counterIndex.writeSectors, hi - lo);

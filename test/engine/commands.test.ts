@@ -255,6 +255,8 @@ describe("stop", () => {
     expect(stop.answer).toEqual({ type: "none" });
     // Degraded: the bit stays.
     expect(bench.bitOnDisk("d0", 1)).toBe(true);
+    // The mirrors differ where only one has the write.
+    expect(bench.shared.read("neededChunks")).toBe(1);
   });
 
   it("without the lease writes nothing", async () => {

@@ -164,6 +164,28 @@ describe("a failed member that turns out to be the last copy", () => {
     expect(new Set(bench.content("d0", 24, 8))).toEqual(new Set([1]));
   });
 
+  it("has what it lacks resynced if the others stay: they have it", async () => {
+    const bench = benchWithBit();
+    bench.ring.fail(on("d0", isWrite), EIO, 1);
+    const lost = bench.write(0, 8, 2);
+    bench.run();
+    const zero = bench.submit(RequestOp.zero, 8, 8, 0, 0);
+    const flush = bench.flush();
+    bench.run();
+    const later = bench.write(320, 8, 3);
+    bench.run();
+    await bench.send({ type: "settleFailure", raidDisk: 0, outcome: "last_copy" });
+    expect([lost.errno, zero.errno, flush.errno, later.errno]).toEqual([5, 5, 5, 0]);
+    expect(bench.content("d0", 0, 1)).not.toEqual(bench.content("d1", 0, 1));
+    expect(bench.shared.read("neededChunks")).toBe(1);
+    expect(bench.notices).toContainEqual({ type: "resyncNeeded" });
+    for (let i = 0; i < 6; i++) bench.pass(5000);
+    for (const path of ["d0", "d1"]) expect(bench.bitOnDisk(path, 0)).toBe(true);
+    await bench.send({ type: "copy", kind: "resync", range: range(0, 64) });
+    expect(bench.content("d0", 0, 64)).toEqual(bench.content("d1", 0, 64));
+    expect(bench.shared.read("neededChunks")).toBe(0);
+  });
+
   it("gets the bits that it has missed before data follows", async () => {
     const bench = benchWithBit();
     bench.ring.fail(on("d1", isBitmap), EIO, 1);
