@@ -270,6 +270,20 @@ describe.each([
     expect((await client.readToEnd()).length).toBe(16 + 4096);
   });
 
+  it("answers it also for what the array had no room for yet", async () => {
+    const client = await open().client();
+    host.sink.capacity = 2;
+    host.sink.holding = true;
+    client.socket.end(
+      Buffer.concat(Array.from({ length: 10 }, () => requestBytes(READ ?? 0, { offset: 512n, length: 512 }))),
+    );
+    await host.until(() => host.sink.held === 2 && host.server.usage.requests === 10, "all have come in");
+    host.letGo();
+    const all = await client.readToEnd();
+    expect(all.length).toBe(10 * (16 + 512));
+    for (let i = 0; i < 10; i++) expect(all.readUInt32BE(i * 528 + 4)).toBe(0);
+  });
+
   it("closes only the connection with a wrong magic", async () => {
     const bad = await open().client();
     const good = await host.client();
