@@ -29,8 +29,12 @@ export interface StartArrayRequest {
 
 /** An array that this node was fenced from and that nobody has assembled again. */
 export interface LostArray {
+  /** md notation. */
+  readonly uuid: string;
   readonly name: string;
   readonly reason: string;
+  /** RFC 3339. */
+  readonly at: string;
 }
 
 /** The composition root: one node of a cluster, wired from real parts. Arrays come and go in it. */
@@ -87,6 +91,11 @@ export class Daemon {
 
   get lostArrays(): readonly LostArray[] {
     return [...this.#lost.values()];
+  }
+
+  /** Its operator knows. */
+  forgetLost({ uuid }: LostArray): void {
+    this.#lost.delete(uuid);
   }
 
   session(uuid: string): ArraySession | null {
@@ -194,7 +203,7 @@ export class Daemon {
     void node.ended.then((end) => {
       if (this.#sessions.get(uuid) === session) this.#sessions.delete(uuid);
       if (end.type === "fenced") {
-        this.#lost.set(uuid, { name, reason: end.reason });
+        this.#lost.set(uuid, { uuid, name, reason: end.reason, at: timeText(this.env.clock.wall()) });
         this.tell("error", "FENCED", name, `${name} is gone from this node: ${end.reason}`);
       }
       // A data plane that died must not leave a daemon behind that looks alive: the others take over when it is gone.

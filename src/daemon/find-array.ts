@@ -1,7 +1,7 @@
 import { MdError } from "../base/md-error.ts";
 import { mdUuidText, parseUuid } from "../superblock/uuid.ts";
 import type { ArraySession } from "./array-session.ts";
-import type { Daemon } from "./daemon.ts";
+import type { Daemon, LostArray } from "./daemon.ts";
 
 /**
  * The array that is meant, of those assembled here; null: the only one, and `warn` is told which (command line
@@ -27,6 +27,13 @@ export function findArray(
     });
   }
   return first;
+}
+
+/** The array that is meant, of those that this node was fenced from; null: none. */
+export function findLostArray({ lostArrays }: Pick<Daemon, "lostArrays">, designator: string): LostArray | null {
+  const uuid = uuidOf(designator);
+  const name = nameOf(designator);
+  return lostArrays.find((lost) => (uuid === null ? lost.name === name : lost.uuid === uuid)) ?? null;
 }
 
 function onlyArray(daemon: Daemon, warn: (code: string, message: string) => void): ArraySession {

@@ -25,8 +25,8 @@ export function adviceFor(
   if (cluster.lockService === "lost") {
     advice.push({ text: `restore the lock service ${cluster.lockServer}; writes wait for it`, command: null });
   }
-  for (const { name, reason } of lostArrays) {
-    advice.push({ text: `${name} is gone from this node (${reason})`, command: `mdctl assemble ${name}` });
+  for (const { name, reason, at } of lostArrays) {
+    advice.push({ text: `${name} is gone from this node since ${at} (${reason})`, command: `mdctl assemble ${name}` });
   }
   for (const array of arrays) advice.push(...arrayAdvice(array));
   return advice;

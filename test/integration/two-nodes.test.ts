@@ -267,6 +267,9 @@ describe("one daemon", () => {
     await host.event("n1", ({ event, array }) => event === "FENCED" && array === "md0");
     const status = await host.data<StatusData>("n1", "status");
     expect(status).toMatchObject({ verdict: "degraded", arrays: [], advice: [{ command: "mdctl assemble md0" }] });
+    expect(status.advice[0]?.text).toMatch(/^md0 is gone from this node since \S+Z \(.+\)$/);
+    await host.data("n1", "stop", "md0");
+    expect((await host.data<StatusData>("n1", "status")).advice).toEqual([]);
     await host.event("n2", ({ event }) => event === "NODEUP");
     await host.data("n1", "assemble", "md0", ...members);
     expect((await host.data<StatusData>("n1", "status")).arrays).toMatchObject([{ name: "md0", health: "optimal" }]);
