@@ -13,7 +13,8 @@ export async function applyMetadata(
   context: NodeContext,
   { from, number }: MessageOf<"metadata_updated">,
 ): Promise<AfterAll> {
-  const found = await readOrFail(context, number);
+  // Whatever goes wrong: going on with old knowledge would write to the wrong set of members (`handleMessage`).
+  const found = await readPeerUpdate(context, number);
   await decideCandidates(context, found.accepted);
   await context.members.begin(found.array, found.changes);
   context.array = found.array;
@@ -30,14 +31,4 @@ export async function applyMetadata(
       if (!(error instanceof MdError)) throw error;
     });
   };
-}
-
-async function readOrFail(context: NodeContext, number: number): ReturnType<typeof readPeerUpdate> {
-  try {
-    return await readPeerUpdate(context, number);
-  } catch (error) {
-    // Going on with old knowledge would write to the wrong set of members.
-    if (error instanceof MdError) context.fail(error.message);
-    throw error;
-  }
 }

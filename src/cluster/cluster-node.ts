@@ -175,8 +175,8 @@ export class ClusterNode {
 
   /** Clean leave: hands over what is left to resync. Idempotent. */
   async stop(): Promise<void> {
-    if (this.#end?.type === "fenced") return;
-    await this.#leave({ type: "stopped" });
+    if (this.#end !== null && this.#end.type !== "stopped") return;
+    await this.#leave();
   }
 
   /** From owning our slot to serving IO. */
@@ -198,34 +198,33 @@ export class ClusterNode {
 
   #onEnd(how: "fenced" | "failed", reason: string): void {
     if (this.#end !== null) return;
-    if (how === "fenced") {
-      this.#die(reason);
-    } else if (this.#leaving === null) {
-      this.#history.add("error", "FAILED", `this node leaves the array: ${reason}`);
-      // What it knows is not enough to serve anything.
-      this.#shell.context.engine.send({ type: "quiesce" }).catch(ignoreExpected);
-      void this.#leave({ type: "failed", reason });
+    if (how === "failed") {
+      this.#history.add("error", "FAILED", `this node drops out of the array: ${reason}`);
+      // What it knows is not enough to serve anything, nor to give anything back: the others take it for dead.
+      this.#shell.context.lockspace.abandon();
+      this.#shell.context.dispatch({ type: "leave" });
     }
+    const what = how === "failed" ? "this node has dropped out" : "this node was declared dead";
+    this.#die(new MdError("E_NOT_JOINED", `${what}: ${reason}`), { type: how, reason });
   }
 
   /** Nothing may be written any more, not even to leave in order; in the data plane the lease has ended already. */
-  #die(reason: string): void {
+  #die(error: MdError, end: NodeEnd): void {
     const { context, runner } = this.#shell;
-    const error = new MdError("E_NOT_JOINED", `this node was declared dead: ${reason}`);
     context.writeLease.end();
     context.bus.break(error);
     void runner.stop();
     context.engine.send({ type: "stop" }).catch(ignoreExpected);
     context.engine.end(error);
     void closeAll(context.devices.values());
-    this.#finish({ type: "fenced", reason });
+    this.#finish(end);
   }
 
-  #leave(end: NodeEnd): Promise<void> {
+  #leave(): Promise<void> {
     if (this.#leaving === null) {
       const { context, runner } = this.#shell;
       context.dispatch({ type: "leave" });
-      this.#leaving = leaveArray(context, runner, end.type === "stopped").then(() => this.#finish(end));
+      this.#leaving = leaveArray(context, runner).then(() => this.#finish({ type: "stopped" }));
     }
     return this.#leaving;
   }

@@ -51,7 +51,9 @@ export async function addByCommand(context: NodeContext, path: string): Promise<
       kept = true;
       const bound = addSpare(context.array, spare);
       await writeAndAnnounce(context, send, join(bound, activateSpares(bound.array)));
-      return { number: spare.number, raidDisk: memberByNumber(context.array, spare.number)?.raidDisk ?? null };
+      const added = memberByNumber(context.array, spare.number);
+      if (added === null) throw new MdError("E_IO", `${path} cannot be used by this node: it was taken out again`);
+      return { number: spare.number, raidDisk: added.raidDisk };
     });
   } finally {
     if (!kept) await device.close();

@@ -6,6 +6,7 @@ import { type Sector, type SlotNumber, sector } from "../base/units.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { EngineMember, EngineMemberState } from "../engine/engine-protocol.ts";
+import { sameUuid } from "../superblock/uuid.ts";
 
 /** How the data plane sees a member of `array`. */
 export function engineMember(
@@ -48,6 +49,14 @@ export class EngineMembers {
   /** The number of the member that the data plane has there. */
   numberAt(raidDisk: number): number | null {
     return this.#placed.get(raidDisk)?.number ?? null;
+  }
+
+  /** Does the data plane have this very device? */
+  holds(array: MdArray, number: number): boolean {
+    const member = memberByNumber(array, number);
+    if (member === null || member.raidDisk === null) return false;
+    const placed = this.#placed.get(member.raidDisk);
+    return placed !== undefined && placed.number === number && sameUuid(placed.deviceUuid, member.deviceUuid);
   }
 
   block(raidDisk: number): void {
@@ -143,9 +152,17 @@ export class EngineMembers {
   ): Promise<void> {
     const path = this.#devices.get(member.number)?.path;
     assert(path !== undefined, `member ${member.number} is not open`);
+    const before = this.#placed.get(raidDisk);
+    // At once: a failure that the data plane reports meanwhile is this member's.
     this.#placed.set(raidDisk, member);
     const wanted = engineMember(array, member, raidDisk, path, this.#slot, { state, recoveredTo });
-    await this.#engine.send({ type: "setMember", member: wanted });
+    try {
+      await this.#engine.send({ type: "setMember", member: wanted });
+    } catch (error) {
+      if (before === undefined) this.#placed.delete(raidDisk);
+      else this.#placed.set(raidDisk, before);
+      throw error;
+    }
   }
 
   async #unplace(array: MdArray, raidDisk: number): Promise<void> {

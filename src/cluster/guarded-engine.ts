@@ -12,6 +12,7 @@ export class GuardedEngine implements Engine {
   readonly #engine: Engine;
   readonly #waiting = new Set<(error: MdError) => void>();
   #ended: MdError | null = null;
+  #stopping: Promise<boolean> = Promise.resolve(false);
 
   constructor(engine: Engine) {
     this.shared = engine.shared;
@@ -20,13 +21,22 @@ export class GuardedEngine implements Engine {
 
   send<C extends EngineCommand>(command: C): Promise<AnswerOf<C["type"]>> {
     if (this.#ended !== null) return Promise.reject(this.#ended);
+    const answer = this.#engine.send(command);
+    if (command.type === "stop") {
+      this.#stopping = answer.then(
+        () => true,
+        () => false,
+      );
+    }
     return new Promise((resolve, reject) => {
       this.#waiting.add(reject);
-      this.#engine
-        .send(command)
-        .then(resolve, reject)
-        .finally(() => this.#waiting.delete(reject));
+      answer.then(resolve, reject).finally(() => this.#waiting.delete(reject));
     });
+  }
+
+  /** Has it been stopped in order, so that nothing is written or answered any more? Waits for a stop under way. */
+  hasStopped(): Promise<boolean> {
+    return this.#stopping;
   }
 
   onNotice(listener: (notice: EngineNotice) => void): void {

@@ -11,19 +11,37 @@ export class WriteLease {
   readonly #shared: SharedBlock;
   readonly #clock: Clock;
   #ended = false;
+  #writing = 0;
+  #whenDrained: (() => void)[] = [];
 
   constructor(shared: SharedBlock, clock: Clock) {
     this.#shared = shared;
     this.#clock = clock;
   }
 
-  /** This node is no member any more: nothing is written. */
+  /** This node is no member any more: nothing is written from now on. */
   end(): void {
     this.#ended = true;
   }
 
-  /** Resolves at once while the lease lasts, otherwise when it is renewed. E_NOT_JOINED when it never will be. */
-  async held(): Promise<void> {
+  /** Resolves when no write is under way. */
+  async drained(): Promise<void> {
+    if (this.#writing > 0) await new Promise<void>((resolve) => this.#whenDrained.push(resolve));
+  }
+
+  /** Writes at once while the lease lasts, otherwise when it is renewed. E_NOT_JOINED when it never will be. */
+  async write(write: () => Promise<void>): Promise<void> {
+    await this.#held();
+    this.#writing++;
+    try {
+      await write();
+    } finally {
+      this.#writing--;
+      if (this.#writing === 0) for (const resolve of this.#whenDrained.splice(0)) resolve();
+    }
+  }
+
+  async #held(): Promise<void> {
     while (!this.#shared.leaseHolds(this.#clock.now())) {
       this.#check();
       await sleep(this.#clock, POLL_MS);
@@ -59,9 +77,8 @@ export class LeasedDevice implements BlockDevice {
     return this.#device.read(at, into);
   }
 
-  async write(at: Sector, from: Uint8Array): Promise<void> {
-    await this.#lease.held();
-    await this.#device.write(at, from);
+  write(at: Sector, from: Uint8Array): Promise<void> {
+    return this.#lease.write(() => this.#device.write(at, from));
   }
 
   flush(): Promise<void> {

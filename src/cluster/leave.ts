@@ -4,29 +4,39 @@ import type { NodeContext } from "./node-context.ts";
 import { closeAll } from "./open-members.ts";
 import type { ResyncRunner } from "./resync-runner.ts";
 
-/** How long one step may take when the lock server or a device does not answer: then the others take us for dead. */
+/** How long one step may take when the lock server or a device does not answer. */
 const STEP_MS = 10_000;
 
 /**
  * A clean end (md-cluster, 11): no more IO, what can be cleared is cleared, and what is left is handed over before our
  * slot is free. Goes on after every failure: a slot that was not handed over is recovered like a dead node's, or by
- * whoever assembles next. Not `orderly`: nothing that is waiting is finished, clients see errors.
+ * whoever assembles next. But nothing is given back while something of ours may still be written: if that does not come
+ * to an end we stop renewing our lease, and the others take us for dead.
  */
-export async function leaveArray(context: NodeContext, runner: ResyncRunner, orderly: boolean): Promise<void> {
+export async function leaveArray(context: NodeContext, runner: ResyncRunner): Promise<void> {
   const { engine, bus, slotLocks, lockspace, noNewDev, resyncLock } = context;
-  const step = (what: string, run: () => Promise<unknown>): Promise<void> => attempt(context, what, run);
-  if (orderly) await step("detach", () => engine.send({ type: "detach" }));
+  const step = (what: string, run: () => Promise<unknown>): Promise<boolean> => attempt(context, what, run);
+  await step("detach", () => engine.send({ type: "detach" }));
   await step("resync", () => runner.stop());
-  if (orderly) await step("flush", () => engine.send({ type: "flushBitmap" }));
+  await step("flush", () => engine.send({ type: "flushBitmap" }));
   await step("hand-over", () => handOver(context));
-  await step("engine", () => engine.send({ type: "stop" }));
-  engine.end(new MdError("E_NOT_JOINED", "this node has left the array"));
+  const isStill =
+    (await step("engine", () => engine.send({ type: "stop" }))) &&
+    // Whatever holds the token or waits for it on this node comes first; what comes later writes nothing any more.
+    (await step("sections", () => bus.withToken(async () => context.writeLease.end()))) &&
+    (await step("writes", () => context.writeLease.drained()));
+  const left = new MdError("E_NOT_JOINED", "this node has left the array");
+  if (!isStill) {
+    context.history.add("warn", "LEAVE", "this node cannot leave in order: the others will take it for dead");
+    context.writeLease.end();
+    lockspace.abandon();
+  }
+  engine.end(left);
   await step("channel", () => bus.close());
   await step("locks", () => Promise.all([noNewDev.close(), resyncLock.close()]));
   await step("slot", () => slotLocks.release(lockspace.slot));
   await step("slots", () => slotLocks.close());
   await step("lockspace", () => lockspace.leave());
-  context.writeLease.end();
   await step("devices", () => closeAll([...context.devices.values(), ...candidateDevices(context)]));
 }
 
@@ -44,7 +54,8 @@ async function handOver(context: NodeContext): Promise<void> {
   history.add("info", "HANDOVER", `${dirty} chunks are handed over`, { dirty });
 }
 
-async function attempt(context: NodeContext, what: string, run: () => Promise<unknown>): Promise<void> {
+/** True: it came to its end. */
+async function attempt(context: NodeContext, what: string, run: () => Promise<unknown>): Promise<boolean> {
   const { clock, log } = context.env;
   const inTime = new AbortController();
   try {
@@ -54,9 +65,11 @@ async function attempt(context: NodeContext, what: string, run: () => Promise<un
         if (!inTime.signal.aborted) throw new MdError("E_TIMEOUT", `no end within ${STEP_MS} ms`);
       }),
     ]);
+    return true;
   } catch (error) {
     if (!(error instanceof MdError)) throw error;
     log.warn({ evt: "leave-step", step: what, err: error.message }, "leaving goes on without it");
+    return false;
   } finally {
     inTime.abort();
   }

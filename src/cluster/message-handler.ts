@@ -1,4 +1,4 @@
-import { unreachable } from "../base/assert.ts";
+import { AssertionError, unreachable } from "../base/assert.ts";
 import type { ClusterMessage } from "../messages/message.ts";
 import type { AfterAll } from "../messages/message-bus.ts";
 import { applyMetadata } from "./apply-metadata.ts";
@@ -7,8 +7,27 @@ import { receiveRemove, voteOnDevice } from "./device-vote.ts";
 import type { NodeContext } from "./node-context.ts";
 import { receiveResyncing } from "./suspend-receiver.ts";
 
-/** What each message does to this node. When it resolves the message is acknowledged: all of it has happened. */
+/**
+ * What each message does to this node. When it resolves the message is acknowledged: all of it has happened. A node that
+ * cannot carry one out must not go on as if it had, nor let the sender believe so: it drops out without an answer, and
+ * the sender goes on when it has been declared dead.
+ */
 export async function handleMessage(context: NodeContext, message: ClusterMessage): Promise<AfterAll | null> {
+  try {
+    return await carryOut(context, message);
+  } catch (error) {
+    if (error instanceof AssertionError) throw error;
+    // A data plane that has come to its end does nothing wrong any more.
+    if (!(await context.engine.hasStopped())) {
+      context.fail(
+        `${message.type} could not be carried out: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    }
+    throw error;
+  }
+}
+
+async function carryOut(context: NodeContext, message: ClusterMessage): Promise<AfterAll | null> {
   switch (message.type) {
     case "metadata_updated": {
       const afterAll = await applyMetadata(context, message);

@@ -1,4 +1,4 @@
-import { type ArrayChange, failMember, type Transition } from "../array/array-state.ts";
+import { type ArrayChange, failMember, removeMember, type Transition } from "../array/array-state.ts";
 import { inSyncMembers, type MdArray, writableMembers } from "../array/md-array.ts";
 import { nextUpdate } from "../array/superblock-of.ts";
 import { writeSuperblocks } from "../array/superblock-store.ts";
@@ -43,14 +43,15 @@ export async function adoptUnannounced(context: NodeContext, send: Send): Promis
   await decideCandidates(context, found.accepted);
   const isNews = found.changes.length > 0 || found.torn || found.array.events > context.array.events;
   if (!isNews && !context.members.hasUnsettled) return false;
+  // First what was begun, with its own number: a member two events behind is no longer believed, and the next crash may
+  // come in the middle of the next update. A member that cannot be written fails in that one.
+  if (found.torn) await writeSuperblocks(found.array, context.devices);
   await writeAndAnnounce(context, send, found);
   return true;
 }
 
 export async function writeAndAnnounce(context: NodeContext, send: Send, transition: Transition): Promise<void> {
-  const { array, changes } = await write(context, transition);
-  context.array = array;
-  await context.members.begin(array, changes);
+  const { array, changes } = await writeAndBegin(context, transition);
   const source = inSyncMembers(array)[0];
   if (source === undefined) throw new MdError("E_IO", `"${array.name}" has no in-sync member left`);
   await send({ type: "metadata_updated", from: context.lockspace.slot, number: source.number });
@@ -60,14 +61,48 @@ export async function writeAndAnnounce(context: NodeContext, send: Send, transit
   context.lookForWork();
 }
 
+/**
+ * What is on disk must be true of our own data plane as well. A member that it cannot take in to be filled fails again,
+ * before anybody was told of it; with anything else that it refuses this node cannot go on.
+ */
+async function writeAndBegin(context: NodeContext, transition: Transition): Promise<Transition> {
+  const { array, changes } = await write(context, transition);
+  context.array = array;
+  let next: Transition = { array, changes: [] };
+  for (const change of changes) {
+    try {
+      await context.members.begin(array, [change]);
+    } catch (error) {
+      if (!(error instanceof MdError)) throw error;
+      const isNew = change.type === "rebuilding" && !context.members.holds(array, change.number);
+      if (!isNew) {
+        context.fail(`the data plane did not follow a change of the members: ${error.message}`);
+        throw error;
+      }
+      const who = memberText(context, change.number);
+      context.history.add("error", "ERROR", `${who} cannot be taken in: ${error.message}`, { ...change });
+      const failed = failMember(next.array, change.number);
+      // Nobody else has heard of one that was added just now: it leaves no trace.
+      const isAdded = changes.some(({ type, number }) => type === "added" && number === change.number);
+      const gone = isAdded ? removeMember(failed.array, change.number) : { array: failed.array, changes: [] };
+      next = { array: gone.array, changes: [...next.changes, ...failed.changes, ...gone.changes] };
+    }
+  }
+  if (next.changes.length === 0) return { array, changes };
+  const rest = await writeAndBegin(context, next);
+  return { array: rest.array, changes: [...changes, ...rest.changes] };
+}
+
 /** Members that cannot be written are failed on the way. E_IO when that would be the last copy. */
 async function write(context: NodeContext, transition: Transition): Promise<Transition> {
   let { array } = transition;
   const changes: ArrayChange[] = [...transition.changes];
   for (;;) {
-    array = nextUpdate(array, mdTime(context.env));
-    // A number once used is never used again, even if the update fails: part of it may be on disk.
-    context.array = { ...context.array, events: array.events };
+    // A number once used is never used again, even if the update fails: part of it may be on disk. But it is not what
+    // we have adopted: another node's update with the same number is news.
+    const events = Math.max(array.events, context.usedEvents);
+    array = nextUpdate({ ...array, events }, mdTime(context.env));
+    context.usedEvents = array.events;
     await context.engine.send({ type: "setEvents", events: array.events });
     const failures = await writeInOrder(array, context.devices);
     if (failures.length === 0) return { array, changes };

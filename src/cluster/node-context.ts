@@ -58,6 +58,8 @@ export interface NodeContext {
   /** By member number. */
   readonly errors: Map<number, { read: number; write: number }>;
   array: MdArray;
+  /** The highest event number that this node has written anywhere, also for an update that failed. */
+  usedEvents: number;
   /** What the others are doing; changes by `dispatch` alone. */
   node: NodeState;
   dispatch(event: NodeEvent): void;

@@ -40,6 +40,7 @@ export function startShell(
     history,
     ownWindow: new OwnWindow(slotLocks),
     members: new EngineMembers(engine, lockspace.slot, devices, array),
+    usedEvents: array.events,
     candidates: new Map(),
     remoteSyncs: new Map(),
     questions: new Map(),

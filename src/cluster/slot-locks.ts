@@ -14,7 +14,7 @@ const unknownWindow: ResyncWindow = { range: null, needsResync: true };
 export class SlotLocks {
   readonly #lockspace: Lockspace;
   readonly #locks = new Map<SlotNumber, Promise<GuardedLock>>();
-  readonly #waits = new Map<SlotNumber, AbortController>();
+  readonly #waits = new Map<SlotNumber, Set<AbortController>>();
   #closed = false;
 
   constructor(lockspace: Lockspace) {
@@ -35,15 +35,20 @@ export class SlotLocks {
   }
 
   /** Waits for the slot; false if `stopWaiting` ended it. */
-  take(slot: SlotNumber): Promise<boolean> {
-    return this.#use(slot, async (convert) => {
-      if (this.#closed) return false;
-      const wait = new AbortController();
-      this.#waits.set(slot, wait);
-      const { status } = await convert("PW", { signal: wait.signal });
-      this.#waits.delete(slot);
-      return status === "granted";
-    });
+  async take(slot: SlotNumber): Promise<boolean> {
+    // From now on `stopWaiting` is about this wait, though others may use the lock before it begins.
+    const wait = new AbortController();
+    const waits = this.#waits.get(slot) ?? new Set();
+    this.#waits.set(slot, waits.add(wait));
+    try {
+      return await this.#use(slot, async (convert) => {
+        if (this.#closed || wait.signal.aborted) return false;
+        const { status } = await convert("PW", { signal: wait.signal });
+        return status === "granted";
+      });
+    } finally {
+      waits.delete(wait);
+    }
   }
 
   /** False if somebody has it. */
@@ -53,7 +58,7 @@ export class SlotLocks {
 
   /** Nobody waits for this slot here any more: it has a new owner. */
   stopWaiting(slot: SlotNumber): void {
-    this.#waits.get(slot)?.abort();
+    for (const wait of this.#waits.get(slot) ?? []) wait.abort();
   }
 
   async release(slot: SlotNumber): Promise<void> {
@@ -75,7 +80,7 @@ export class SlotLocks {
   /** Gives all of them up. Waits end. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const wait of this.#waits.values()) wait.abort();
+    for (const slot of this.#waits.keys()) this.stopWaiting(slot);
     await Promise.all([...this.#locks.values()].map(async (lock) => (await lock).close()));
   }
 

@@ -159,6 +159,10 @@ class LockspaceClient implements Lockspace {
     this.#stop(new MdError("E_NOT_JOINED", `lockspace ${this.name} was left`));
   }
 
+  abandon(): void {
+    this.#stop(new MdError("E_NOT_JOINED", `lockspace ${this.name} was given up`));
+  }
+
   /** Renews, and looks after the others; every tenth of a lease. */
   #tick(): void {
     if (this.#end !== null) return;
@@ -248,6 +252,11 @@ class LockspaceClient implements Lockspace {
   #lost(reason: string): void {
     if (this.#end !== null) return;
     const { env, listener } = this.#options;
+    if (this.#leaving) {
+      // The answer that we have left was lost, or others do not know it yet: either way we are out.
+      this.#stop(new MdError("E_NOT_JOINED", `lockspace ${this.name} was left`));
+      return;
+    }
     env.log.error({ evt: "lockspace.lost", lockspace: this.name, reason }, `lockspace lost: ${reason}`);
     const error = new MdError("E_LOCK_SERVICE_LOST", `the membership in lockspace ${this.name} has ended: ${reason}`);
     this.#stop(error);

@@ -82,6 +82,11 @@ export interface Lockspace {
   dump(): Promise<LockspaceDump>;
   /** Frees all locks and the slot. The others see recoverPrep and recoverDone without recoverSlot. */
   leave(): Promise<void>;
+  /**
+   * Ends our part without giving anything back: the lease ends at once and is not renewed, no lock is let go. The others
+   * declare us dead when it has run out, and take over what is ours. Nothing is called back.
+   */
+  abandon(): void;
 }
 
 export interface LockspaceDump {

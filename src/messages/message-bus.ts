@@ -20,7 +20,8 @@ export type AfterAll = () => void;
 
 /**
  * Carries a message out on this node. The sender waits for it on every node: it must not wait for the token, and what
- * it throws is logged, counted and acknowledged like success. Never runs while a section of this node does.
+ * it throws is logged, counted and acknowledged like success, unless it has broken the bus. Never runs while a section
+ * of this node does.
  */
 export type MessageHandler = (message: ClusterMessage) => Promise<AfterAll | null>;
 

@@ -43,6 +43,8 @@ export class FakeEngine implements Engine {
   readonly unreadable = new Set<number>();
   /** Called before each window is copied: the place to disturb. */
   onCopy: (range: SectorRange) => Promise<void> = async () => {};
+  /** Called before each command: what it throws is the answer. */
+  onCommand: (command: EngineCommand) => void = () => {};
   readonly #host: string;
   readonly #disks: SharedDisks;
   readonly #config: EngineConfig;
@@ -76,6 +78,7 @@ export class FakeEngine implements Engine {
     this.log.push(command);
     const answer = this.#queue.then(() => {
       if (this.stopped) throw new MdError("E_DAEMON", "the data plane has stopped");
+      this.onCommand(command);
       return this.#carryOut(command);
     });
     this.#queue = answer.catch(() => {});
