@@ -67,6 +67,48 @@ describe("a lockspace", () => {
     expect((await join("n3")).lockspace.slot).toBe(0);
   });
 
+  it("is left once, though the answer to that is lost: it is not reported as being declared dead", async () => {
+    const master: LockMaster = {
+      about: "loses the answer to the first leave",
+      call: (id, call) => {
+        const reply = server.call(id, call);
+        if (call.op !== "leave" || lost) return reply;
+        lost = true;
+        return new Promise(() => {});
+      },
+      watch: (...args) => server.watch(...args),
+      onReachable: () => server.onReachable(),
+      close: async () => {},
+    };
+    let lost = false;
+    const a = await join("n1", {}, master);
+    const b = await join("n2");
+    a.log.length = 0;
+    let left = false;
+    void a.lockspace.leave().then(() => {
+      left = true;
+    });
+    for (let turn = 0; turn < 40 && !left; turn++) await clock.advance(50);
+    expect([left, lost]).toEqual([true, true]);
+    expect(a.log.filter((line) => !/^(prep|done)/.test(line))).toEqual([]);
+    expect(b.lockspace.members.map(({ node }) => node)).toEqual(["n2"]);
+  });
+
+  it("that is given up lets go of nothing: the others declare it dead when the lease has run out", async () => {
+    const a = await join("n1");
+    const b = await join("n2");
+    const lock = await a.lockspace.open("message", { lvb: true });
+    await lock.convert("EX");
+    b.log.length = 0;
+    a.lockspace.abandon();
+    expect(a.deadline).toBe(0);
+    await clock.advance(100);
+    expect([a.deadline, b.log]).toEqual([0, []]);
+    for (let turn = 0; turn < 60; turn++) await clock.advance(100);
+    expect(b.log[0]).toBe("prep");
+    expect(b.log).toContain("slot 0 n1");
+  });
+
   it("carries a value from EX to CW to a reader, and warns the holder with the wanted mode", async () => {
     const a = await join("n1");
     const b = await join("n2");
