@@ -125,21 +125,17 @@ export class BitmapPath {
   pageCompletion(index: number, result: number): void {
     const { members } = this.#core;
     const { raidDisks } = members;
-    const page = Math.floor(index / raidDisks);
     members.ended(index % raidDisks);
     if (result === BITMAP_PAGE_BYTES) {
-      this.#legState[index] = LegState.ok;
+      this.#legEnded(index, LegState.ok);
     } else if ((isTransient(result) || result > 0) && (this.#attempts[index] ?? 0) < MAX_ATTEMPTS) {
       this.#attempts[index] = (this.#attempts[index] ?? 0) + 1;
       this.#legState[index] = LegState.again;
       this.#again++;
-      return;
     } else {
-      this.#legState[index] = LegState.failed;
       this.#legErrno[index] = errnoOf(result);
+      this.#legEnded(index, LegState.failed);
     }
-    this.#legsPending[page] = (this.#legsPending[page] ?? 0) - 1;
-    if (this.#legsPending[page] === 0) this.#pageDone(page);
   }
 
   /** A failure of a member is settled: whether the page writes that missed it count. */
@@ -249,11 +245,21 @@ export class BitmapPath {
   }
 
   #issueAgain(): void {
+    const { members } = this.#core;
     for (let leg = 0; leg < this.#legState.length && this.#again > 0; leg++) {
       if (this.#legState[leg] !== LegState.again) continue;
       this.#again--;
-      this.#issueLeg(leg);
+      // Its member may have failed meanwhile, and even be gone.
+      if (members.takesWrites(leg % members.raidDisks)) this.#issueLeg(leg);
+      else this.#legEnded(leg, LegState.skipped);
     }
+  }
+
+  #legEnded(leg: number, state: number): void {
+    const page = Math.floor(leg / this.#core.members.raidDisks);
+    this.#legState[leg] = state;
+    this.#legsPending[page] = (this.#legsPending[page] ?? 0) - 1;
+    if (this.#legsPending[page] === 0) this.#pageDone(page);
   }
 
   #pageDone(page: number): void {

@@ -100,11 +100,19 @@ export class CopyPieces {
     if (legs === 0) this.#pieceDone(unit, false);
   }
 
-  /** Writes again what was short. The lease holds. */
+  /** Writes again what was short, to members that still take it. The lease holds. */
   writeAgain(unit: number): void {
+    let dropped = 0;
     for (let leg = unit * this.#width; leg < (unit + 1) * this.#width; leg++) {
-      if (this.units.legState[leg] === LegState.again) this.#writeTarget(unit, leg);
+      if (this.units.legState[leg] !== LegState.again) continue;
+      if (this.#isTarget(this.units.legDisk[leg] ?? 0)) {
+        this.#writeTarget(unit, leg);
+      } else {
+        this.units.legState[leg] = LegState.skipped;
+        dropped++;
+      }
     }
+    if (dropped > 0) this.#legsEnded(unit, dropped);
   }
 
   /** Gives up writes that are to be issued again. True: nothing of the unit is in flight now. */
@@ -172,7 +180,11 @@ export class CopyPieces {
       this.units.pieceFailed[unit] = 1;
       this.#failures.fail(this.units.legDisk[leg] ?? 0, "copy", errnoOf(result), this.units.at[unit] ?? 0);
     }
-    const pending = (this.units.legsPending[unit] ?? 0) - 1;
+    this.#legsEnded(unit, 1);
+  }
+
+  #legsEnded(unit: number, legs: number): void {
+    const pending = (this.units.legsPending[unit] ?? 0) - legs;
     this.units.legsPending[unit] = pending;
     if (pending === 0) this.#pieceDone(unit, this.units.pieceFailed[unit] === 1);
   }

@@ -182,6 +182,7 @@ export class EngineLoop {
   get #mayGoOn(): boolean {
     if (this.#cancelled || this.#commands.waiting > 0 || this.#paths.copies.isRunnable) return true;
     if (this.#incoming.length > 0 && this.#admits) return true;
+    if (this.#paths.bitmap.changed) return true;
     return this.#leaseHeld && this.#wantsToWrite;
   }
 

@@ -155,9 +155,7 @@ export class WritePath {
     const { table, personality } = this.#core;
     this.#queuedAgain[request] = 0;
     for (let leg = request * table.width; leg < request * table.width + personality.copies; leg++) {
-      if (table.legState[leg] !== LegState.again) continue;
-      table.legState[leg] = LegState.skipped;
-      table.legsPending[request] = (table.legsPending[request] ?? 0) - 1;
+      if (table.legState[leg] === LegState.again) this.#dropLeg(request, leg);
     }
     if (table.legsPending[request] === 0) this.#partDone(request);
   }
@@ -234,18 +232,26 @@ export class WritePath {
   }
 
   #issueAgain(request: number): void {
-    const { table, personality } = this.#core;
-    if (table.cancelled[request] !== 0) {
-      this.#abandonLegs(request);
-      return;
-    }
+    const { table, personality, members } = this.#core;
+    const cancelled = table.cancelled[request] !== 0;
     this.#queuedAgain[request] = 0;
-    for (let copy = 0; copy < personality.copies; copy++) {
-      const leg = request * table.width + copy;
+    for (let leg = request * table.width; leg < request * table.width + personality.copies; leg++) {
       if (table.legState[leg] !== LegState.again) continue;
+      // Its member may have failed meanwhile, and even be gone.
+      if (cancelled || !members.takesWrites(table.legDisk[leg] ?? 0)) {
+        this.#dropLeg(request, leg);
+        continue;
+      }
       table.legState[leg] = LegState.inFlight;
       this.#legs.issue(request, leg);
     }
+    if (table.legsPending[request] === 0) this.#partDone(request);
+  }
+
+  #dropLeg(request: number, leg: number): void {
+    const { table } = this.#core;
+    table.legState[leg] = LegState.skipped;
+    table.legsPending[request] = (table.legsPending[request] ?? 0) - 1;
   }
 
   #partDone(request: number): void {

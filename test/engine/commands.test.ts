@@ -125,6 +125,63 @@ describe("a member", () => {
     expect(write.errno).toBe(0);
   });
 
+  it("that is removed while the rest of a write to it waits for the lease is not written to", async () => {
+    const bench = new EngineBench();
+    bench.write(0, 8, 1);
+    bench.run();
+    bench.ring.hold(isWrite);
+    const write = bench.write(0, 8, 2);
+    bench.run();
+    bench.shared.setLease(bench.now, Number.POSITIVE_INFINITY);
+    bench.ring.fail(on("d1", isWrite), 512, 1);
+    bench.ring.release();
+    bench.run();
+    await bench.send({ type: "setMember", member: { ...member(1), state: "faulty" } });
+    const removed = await bench.send({ type: "removeMember", raidDisk: 1 });
+    expect([removed.answer, write.errno]).toEqual([{ type: "none" }, null]);
+    bench.shared.setLease(Number.POSITIVE_INFINITY);
+    bench.run();
+    expect(write.errno).toBe(0);
+    expect(new Set(bench.content("d0", 0, 8))).toEqual(new Set([2]));
+  });
+
+  it("that is removed while its bitmap waits for the lease is not written to", async () => {
+    const bench = new EngineBench();
+    bench.ring.hold(isBitmap);
+    const write = bench.write(0, 8, 2);
+    bench.run();
+    bench.shared.setLease(bench.now, Number.POSITIVE_INFINITY);
+    bench.ring.fail(on("d1", isBitmap), 512, 1);
+    bench.ring.release();
+    bench.run();
+    await bench.send({ type: "setMember", member: { ...member(1), state: "faulty" } });
+    const removed = await bench.send({ type: "removeMember", raidDisk: 1 });
+    expect([removed.answer, write.errno]).toEqual([{ type: "none" }, null]);
+    bench.shared.setLease(Number.POSITIVE_INFINITY);
+    bench.run();
+    expect(write.errno).toBe(0);
+    expect(bench.bitOnDisk("d0", 0)).toBe(true);
+  });
+
+  it("that is removed while the rest of a copy to it waits for the lease is not written to", async () => {
+    const bench = new EngineBench({ disks: 3, bits: Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0) });
+    bench.ring.disks.get("d0")?.fill(7, DATA_AT * 512);
+    bench.ring.hold(isWrite);
+    const copy = await bench.send({ type: "copy", kind: "resync", range: range(0, 64) });
+    bench.shared.setLease(bench.now, Number.POSITIVE_INFINITY);
+    bench.ring.fail(on("d1", isWrite), 512, 1);
+    bench.ring.release();
+    bench.run();
+    await bench.send({ type: "setMember", member: { ...member(1), state: "faulty" } });
+    const removed = await bench.send({ type: "removeMember", raidDisk: 1 });
+    expect([removed.answer, copy.answer]).toEqual([{ type: "none" }, null]);
+    bench.shared.setLease(Number.POSITIVE_INFINITY);
+    bench.run();
+    await bench.settle();
+    expect(copy.answer).toEqual({ type: "copied", sectors: 64, failed: false });
+    expect(new Set(bench.content("d2", 0, 64))).toEqual(new Set([7]));
+  });
+
   it("that has not failed has no failure to settle", async () => {
     const bench = new EngineBench();
     const settled = await bench.send({ type: "settleFailure", raidDisk: 1, outcome: "last_copy" });
