@@ -141,7 +141,7 @@ describe("F02: one of several nodes is killed under load on all", () => {
 
 describe("F05: a node is stopped for longer than its lease with writes in flight, and goes on", () => {
   it("writes nothing after the takeover, and is told that it is dead", async () => {
-    await check(12, { nodes: 3 }, async (simulation, events) => {
+    await check(6, { nodes: 3 }, async (simulation, events) => {
       simulation.resumeAsking();
       await wait(simulation, 200 + simulation.world.random.between(0, 200));
       const victim = nodeAt(simulation, 0);
@@ -157,7 +157,7 @@ describe("F05: a node is stopped for longer than its lease with writes in flight
   });
 
   it("also when only its control plane hangs: the data plane stops by itself", async () => {
-    await check(12, { nodes: 2 }, async (simulation) => {
+    await check(6, { nodes: 2 }, async (simulation) => {
       simulation.resumeAsking();
       await wait(simulation, 200);
       const { process } = nodeAt(simulation, 0);
@@ -223,7 +223,7 @@ describe("a node that loses a mirror and dies before anybody hears of it", () =>
     [0, 3],
     [2, 3],
   ])("leaves bits on the others only: they are found (mirror %i of %i fails)", async (broken, members) => {
-    await check(6, { nodes: 2, members, reads: 0.3 }, async (simulation) => {
+    await check(3, { nodes: 2, members, reads: 0.3 }, async (simulation) => {
       const writer = nodeAt(simulation, 0);
       const bad = diskAt(simulation, broken);
       writer.cutLink();
@@ -328,7 +328,7 @@ describe("F22: power cut at every single write of metadata", () => {
 
 describe("F23: power cut under load", () => {
   it.each([1, 2, 3])("of %i nodes: what was flushed is there, mirrors are equal after the resync", async (nodes) => {
-    await check(12, { nodes, flushes: 0.15, fua: 0.2 }, async (simulation) => {
+    await check(6, { nodes, flushes: 0.15, fua: 0.2 }, async (simulation) => {
       for (let cut = 0; cut < 3; cut++) {
         simulation.resumeAsking();
         await wait(simulation, simulation.world.random.between(20, 1500));
@@ -396,7 +396,7 @@ describe("F28: writes of one node into the window that another resyncs", () => {
 
 describe("a write that lost a mirror, and waits for all nodes to know", () => {
   it("is there after another node's resync has copied the stale mirror over it", async () => {
-    await check(30, { nodes: 3 }, async (simulation, events) => {
+    await check(12, { nodes: 3 }, async (simulation, events) => {
       const { world, array, workload } = simulation;
       const lo = 160;
       const [dying, writer] = [nodeAt(simulation, 0), nodeAt(simulation, 1)];
