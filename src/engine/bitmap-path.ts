@@ -8,12 +8,11 @@ import type { FailurePath } from "./failure-path.ts";
 import { MemberState } from "./member-table.ts";
 import { LegState } from "./request-table.ts";
 import { TagKind, tagOf } from "./tag.ts";
-import { errnoOf, isTransient } from "./transfer.ts";
+import { errnoOf, MAX_ATTEMPTS, mayRetry } from "./transfer.ts";
 
 const PAGE_SECTORS = BITMAP_PAGE_BYTES / SECTOR_SIZE;
 /** Rounds in which every bit that may be cleared is: one to age, one for the stamp, one to clear. */
 const ROUNDS_TO_CLEAR = 3;
-const MAX_ATTEMPTS = 1000;
 
 /**
  * Brings the write-intent bitmap to the members: one durable write for each dirty page and turn, whoever dirtied it;
@@ -34,6 +33,7 @@ export class BitmapPath {
   #nextRound = Number.POSITIVE_INFINITY;
   #forcedRounds = 0;
   #flushesPending = 0;
+  readonly #flushAttempts: Uint16Array;
   #flushFailed = false;
   #flushGeneration = -1;
   /** The flushes that are in flight are those of a round. */
@@ -56,6 +56,7 @@ export class BitmapPath {
     this.#legState = new Uint8Array(legs);
     this.#legErrno = new Int32Array(legs);
     this.#attempts = new Uint16Array(legs);
+    this.#flushAttempts = new Uint16Array(raidDisks);
     this.#legsPending = new Int32Array(this.intent.pages);
     // What one member has on disk need not be on the others.
     if (!readOnly) this.intent.requireAll();
@@ -128,8 +129,11 @@ export class BitmapPath {
     members.ended(index % raidDisks);
     if (result === BITMAP_PAGE_BYTES) {
       this.#legEnded(index, LegState.ok);
-    } else if ((isTransient(result) || result > 0) && (this.#attempts[index] ?? 0) < MAX_ATTEMPTS) {
-      this.#attempts[index] = (this.#attempts[index] ?? 0) + 1;
+      return;
+    }
+    const attempts = (this.#attempts[index] ?? 0) + 1;
+    this.#attempts[index] = attempts;
+    if (result > 0 ? attempts < MAX_ATTEMPTS : mayRetry(result, attempts)) {
       this.#legState[index] = LegState.again;
       this.#again++;
     } else {
@@ -189,7 +193,9 @@ export class BitmapPath {
   flushCompletion(disk: number, result: number): void {
     const { members } = this.#core;
     members.ended(disk);
-    if (isTransient(result)) {
+    const attempts = (this.#flushAttempts[disk] ?? 0) + 1;
+    this.#flushAttempts[disk] = attempts;
+    if (mayRetry(result, attempts) && members.takesWrites(disk)) {
       members.flush(disk, tagOf(TagKind.memberFlush, disk));
       return;
     }
@@ -216,6 +222,7 @@ export class BitmapPath {
     for (let disk = 0; disk < members.raidDisks; disk++) {
       if (!members.takesWrites(disk)) continue;
       this.#flushesPending++;
+      this.#flushAttempts[disk] = 0;
       members.flush(disk, tagOf(TagKind.memberFlush, disk));
     }
   }

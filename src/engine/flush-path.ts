@@ -2,7 +2,7 @@ import type { EngineCore } from "./engine-core.ts";
 import type { FailurePath } from "./failure-path.ts";
 import { LegState, LegWork } from "./request-table.ts";
 import { TagKind, tagOf } from "./tag.ts";
-import { errnoOf, isTransient } from "./transfer.ts";
+import { errnoOf, mayRetry } from "./transfer.ts";
 
 /**
  * Flushes: to every member that takes writes; all that was answered before is durable when it is answered. A member
@@ -42,7 +42,9 @@ export class FlushPath {
     const request = Math.floor(leg / table.width);
     const disk = table.legDisk[leg] ?? 0;
     members.ended(disk);
-    if (isTransient(result)) {
+    const attempts = (table.legRetries[leg] ?? 0) + 1;
+    table.legRetries[leg] = attempts;
+    if (mayRetry(result, attempts) && members.takesWrites(disk)) {
       members.flush(disk, tagOf(TagKind.request, leg));
       return;
     }

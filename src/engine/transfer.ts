@@ -1,8 +1,8 @@
 import { SECTOR_SIZE } from "../base/units.ts";
 import { Errno } from "../blockdev/errno.ts";
 
-/** Attempts at one transfer that the kernel puts off, or carries out piece by piece, before it counts as failed. */
-const MAX_ATTEMPTS = 1000;
+/** Attempts at one operation that the kernel puts off, or carries out piece by piece, before it counts as failed. */
+export const MAX_ATTEMPTS = 1000;
 
 /** What a completion means for a transfer of which `left` sectors were asked for: these, or sectors done. */
 export const TRANSFER_FAILED = -1;
@@ -12,7 +12,7 @@ export const TRANSFER_FAILED = -1;
  * transfer is done when it is exactly as long as asked for: what is short is never counted as good.
  */
 export function sectorsDone(result: number, left: number, blockSize: number, attempts: number): number {
-  if (isTransient(result)) return attempts < MAX_ATTEMPTS ? 0 : TRANSFER_FAILED;
+  if (mayRetry(result, attempts)) return 0;
   if (result < 0 || attempts >= MAX_ATTEMPTS) return TRANSFER_FAILED;
   if (result === left * SECTOR_SIZE) return left;
   const whole = Math.floor(result / blockSize) * (blockSize / SECTOR_SIZE);
@@ -20,7 +20,9 @@ export function sectorsDone(result: number, left: number, blockSize: number, att
   return whole > 0 && whole < left ? whole : TRANSFER_FAILED;
 }
 
-export const isTransient = (result: number): boolean => result === -Errno.EAGAIN || result === -Errno.EINTR;
+/** Was it only put off, and not too often? `attempts` with this one. */
+export const mayRetry = (result: number, attempts: number): boolean =>
+  (result === -Errno.EAGAIN || result === -Errno.EINTR) && attempts < MAX_ATTEMPTS;
 
 /** The errno of a completion that failed: of a short one, EIO. */
 export const errnoOf = (result: number): number => (result < 0 ? -result : Errno.EIO);

@@ -4,7 +4,7 @@ import { WRITE_DURABLE } from "../blockdev/io-ring.ts";
 import type { EngineCore } from "./engine-core.ts";
 import { LegState, LegWork } from "./request-table.ts";
 import { TagKind, tagOf } from "./tag.ts";
-import { errnoOf, isTransient, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
+import { errnoOf, mayRetry, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
 
 /** A part of the arena that is zero and stays so. */
 export interface ZeroBuffer {
@@ -61,15 +61,16 @@ export class WriteLegs {
     table.legRetries[leg] = attempts;
     switch (table.legWork[leg]) {
       case LegWork.zero:
-        if (isTransient(result)) return LegState.again;
+        if (mayRetry(result, attempts)) return LegState.again;
         // The device cannot, or would not: say it with data.
         if (result < 0) table.legWork[leg] = LegWork.writeZeros;
         else if (((table.flags[request] ?? 0) & REQUEST_FUA) !== 0) table.legWork[leg] = LegWork.flush;
         else return LegState.ok;
+        table.legRetries[leg] = 0;
         return LegState.again;
       case LegWork.flush:
         if (result >= 0) return LegState.ok;
-        if (isTransient(result)) return LegState.again;
+        if (mayRetry(result, attempts)) return LegState.again;
         break;
       default: {
         const left = (table.part[request] ?? 0) - (table.legDone[leg] ?? 0);

@@ -291,6 +291,24 @@ describe("a flush", () => {
     expect(bench.ring.log.filter((op) => op.type === "flush" && op.path === "d0")).toHaveLength(1);
   });
 
+  it("that is put off again and again counts as failed some time", async () => {
+    const bench = new EngineBench();
+    bench.ring.fail((op) => op.type === "flush" && op.path === "d0", -11);
+    const flush = bench.flush();
+    bench.run();
+    expect(bench.failures()).toEqual([expect.objectContaining({ raidDisk: 0, during: "flush", errno: 11 })]);
+    await bench.send({ type: "settleFailure", raidDisk: 0, outcome: "faulty" });
+    expect(flush.errno).toBe(0);
+  });
+
+  it("of zeroes with FUA that is put off again and again does too", () => {
+    const bench = new EngineBench();
+    bench.ring.fail((op) => op.type === "flush" && op.path === "d0", -11);
+    bench.submit(RequestOp.zero, 0, 8, 0, REQUEST_FUA);
+    bench.run();
+    expect(bench.failures()).toEqual([expect.objectContaining({ raidDisk: 0, during: "write", errno: 11 })]);
+  });
+
   it("of zeroes with FUA that fails counts as the failure of the leg", () => {
     const bench = new EngineBench();
     bench.ring.fail((op) => op.type === "flush" && op.path === "d0", EIO);

@@ -188,6 +188,18 @@ describe("zeroes and discards", () => {
     expect(bench.failures()).toEqual([]);
   });
 
+  it("write zeros on a member that puts them off again and again", () => {
+    const bench = new EngineBench();
+    bench.write(0, 64, 5);
+    bench.run();
+    bench.ring.fail((op) => op.path === "d1" && op.type === "zero", -11);
+    const zero = bench.submit(RequestOp.zero, 0, 64, 0, 0);
+    bench.run();
+    expect(zero.errno).toBe(0);
+    for (const path of ["d0", "d1"]) expect(new Set(bench.content(path, 0, 64))).toEqual(new Set([0]));
+    expect(bench.failures()).toEqual([]);
+  });
+
   it("flush what they zeroed with FUA", () => {
     const bench = new EngineBench();
     const log = since(bench);
