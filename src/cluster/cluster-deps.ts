@@ -46,7 +46,7 @@ export const defaultClusterNodeOptions: ClusterNodeOptions = {
   force: false,
   ring: "auto",
   queueDepth: 128,
-  arenaBytes: 32 * 1024 * 1024,
+  arenaBytes: 64 * 1024 * 1024,
   syncSpeedMax: 0,
   confirmMs: 5000,
 };
