@@ -7,6 +7,7 @@ import type { BlockDevice } from "../blockdev/block-device.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { EngineMember, EngineMemberState } from "../engine/engine-protocol.ts";
 import { sameUuid } from "../superblock/uuid.ts";
+import type { FillTarget } from "./filling.ts";
 
 /** How the data plane sees a member of `array`. */
 export function engineMember(
@@ -97,9 +98,10 @@ export class EngineMembers {
   }
 
   /** Our own copying has got so far: reads below may use the member. */
-  async recoveredTo(array: MdArray, number: number, to: Sector): Promise<void> {
+  async recoveredTo(array: MdArray, { number, deviceUuid }: FillTarget, to: Sector): Promise<void> {
     const member = memberByNumber(array, number);
     if (member?.state !== "rebuilding" || member.raidDisk === null) return;
+    if (!sameUuid(member.deviceUuid, deviceUuid) || !this.holds(array, number)) return;
     // It has failed meanwhile: no read may go there any more.
     if (this.#blocked.has(member.raidDisk) || this.#unsettled.has(member.raidDisk)) return;
     await this.#place(array, { ...member, recoveredTo: to }, member.raidDisk, "rebuilding", to);

@@ -49,7 +49,8 @@ export class ResyncAnnouncer {
 
   /** Nothing is left to copy: the others may balance their reads again, if they do not know it yet. */
   async rest(): Promise<void> {
-    if (this.#context.ownWindow.needsResync) await this.#tellWhatIsLeft();
+    if (this.#told) await this.withdraw();
+    else if (this.#context.ownWindow.needsResync) await this.#tellWhatIsLeft();
   }
 
   async #tellWhatIsLeft(): Promise<void> {

@@ -2,6 +2,8 @@ import type { RecoveryPlan } from "../resync/recovery-plan.ts";
 import { nextRetryDelay } from "../resync/retry-delay.ts";
 import type { NodeContext } from "./node-context.ts";
 
+type Planned = Pick<RecoveryPlan, "type">;
+
 /**
  * When to try again what no copy could give. As long as nothing has changed it will fail once more, so the waits become
  * longer; other members, or more or fewer chunks that need a resync, are worth a try at once.
@@ -17,7 +19,7 @@ export class ResyncRetry {
   }
 
   /** Something was left. Milliseconds until the next try, and the chunks that need a resync still. */
-  async gaveUp(plan: RecoveryPlan): Promise<{ readonly ms: number; readonly needed: number }> {
+  async gaveUp(plan: Planned): Promise<{ readonly ms: number; readonly needed: number }> {
     const needed = await this.#needed();
     const situation = this.#situationOf(plan, needed);
     this.#delay = nextRetryDelay(situation === this.#situation ? this.#delay : 0);
@@ -27,7 +29,7 @@ export class ResyncRetry {
   }
 
   /** Milliseconds to wait before this is tried; 0: now. */
-  async waitMs(plan: RecoveryPlan): Promise<number> {
+  async waitMs(plan: Planned): Promise<number> {
     if (this.#situation === "" || this.#situationOf(plan, await this.#needed()) !== this.#situation) return 0;
     return Math.max(0, this.#at - this.#context.env.clock.now());
   }
@@ -36,7 +38,7 @@ export class ResyncRetry {
     return (await this.#context.engine.send({ type: "queryBitmap" })).needed;
   }
 
-  #situationOf({ type }: RecoveryPlan, needed: number): string {
+  #situationOf({ type }: Planned, needed: number): string {
     return `${type} ${needed} ${membersNow(this.#context)}`;
   }
 }

@@ -1,7 +1,7 @@
 import { isDegraded } from "../array/md-array.ts";
 import { unreachable } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
-import { type SectorRange, sector } from "../base/units.ts";
+import { type SectorRange, sector, sectorRange } from "../base/units.ts";
 import type { CopyKind } from "../engine/engine-protocol.ts";
 import { sleep } from "../env/clock.ts";
 import { planRecovery, type RecoveryPlan } from "../resync/recovery-plan.ts";
@@ -15,6 +15,7 @@ import {
 } from "../resync/resync-machine.ts";
 import { addProgress, type ResyncProgress, startProgress } from "../resync/resync-progress.ts";
 import { activateByPlan } from "./device-change.ts";
+import { type Filling, fillingOf, isFilling } from "./filling.ts";
 import type { NodeContext } from "./node-context.ts";
 import { checkpointRecovery, finishRecovery } from "./recovery-metadata.ts";
 import { ResyncAnnouncer } from "./resync-announcer.ts";
@@ -24,7 +25,7 @@ const RETRY_MS = 1000;
 /** How often the place that a recovery has reached is written down. */
 const CHECKPOINT_MS = 30_000;
 
-type Copying = Extract<RecoveryPlan, { type: "resync" | "recover" }>;
+type Copying = { readonly type: "resync" } | Filling;
 
 export interface RunningSync {
   readonly action: "resync" | "recover";
@@ -131,16 +132,19 @@ export class ResyncRunner {
         await activateByPlan(this.#context);
         continue;
       }
-      const outcome = await this.#guardedPass(plan);
+      // The members may have changed since; from here on the pass is about these very devices.
+      const copying = plan.type === "recover" ? fillingOf(this.#context.array) : plan;
+      if (copying === null) continue;
+      const outcome = await this.#guardedPass(copying);
       if (outcome === "failed") await sleep(this.#context.env.clock, RETRY_MS, this.#stop.signal);
-      if (outcome === "finished" && plan.type === "recover") await finishRecovery(this.#context, plan.numbers);
+      if (outcome === "finished" && copying.type === "recover") await finishRecovery(this.#context, copying.targets);
       // What is equal now need not stay marked until the lazy clearing comes to it.
       if (outcome === "finished") await this.#context.engine.send({ type: "flushBitmap" });
       if (outcome === "incomplete") {
-        await this.#giveUpForNow(plan);
+        await this.#giveUpForNow(copying);
         return;
       }
-      this.#report(plan, outcome);
+      this.#report(copying, outcome);
     }
   }
 
@@ -193,7 +197,6 @@ export class ResyncRunner {
 
   async #pass(plan: Copying): Promise<PassOutcome> {
     const { env } = this.#context;
-    const kind: CopyKind = plan.type;
     this.#running = { action: plan.type, progress: startProgress(env.clock.now(), await this.#total(plan)) };
     this.#unreadable = null;
     const membersBefore = membersNow(this.#context);
@@ -211,12 +214,12 @@ export class ResyncRunner {
       for (const effect of effects) {
         if (effect.type === "ended") return effect.outcome;
         if (effect.type !== "advance") {
-          queue.push(await this.#perform(kind, effect, membersBefore));
+          queue.push(await this.#perform(plan, effect, membersBefore));
           continue;
         }
         await this.#advance(plan, effect);
         if (plan.type === "recover" && env.clock.now() >= checkpointAt) {
-          await checkpointRecovery(this.#context, plan.numbers, effect.to);
+          await checkpointRecovery(this.#context, plan.targets, effect.to);
           checkpointAt = env.clock.now() + CHECKPOINT_MS;
         }
       }
@@ -224,13 +227,18 @@ export class ResyncRunner {
   }
 
   async #perform(
-    kind: CopyKind,
+    plan: Copying,
     effect: Exclude<ResyncEffect, { type: "ended" | "advance" }>,
     membersBefore: string,
   ): Promise<ResyncEvent> {
-    const { engine, env } = this.#context;
+    const { engine, env, array } = this.#context;
+    const kind: CopyKind = plan.type;
     switch (effect.type) {
       case "scan": {
+        // To fill a member means everything from where the pass began to the end: no gap, and no answer instead of it.
+        if (plan.type === "recover") {
+          return { type: "scanned", range: effect.from < array.size ? sectorRange(effect.from, array.size) : null };
+        }
         const { range } = await engine.send({ type: "scan", kind, from: effect.from });
         return { type: "scanned", range };
       }
@@ -243,13 +251,25 @@ export class ResyncRunner {
       case "copy": {
         const began = env.clock.now();
         const { sectors, failed } = await engine.send({ type: "copy", kind, range: effect.window });
-        const outcome = failed ? this.#whyFailed(membersBefore) : "copied";
+        const outcome = this.#isLost(plan, !failed && sectors === 0)
+          ? "failed"
+          : failed
+            ? this.#whyFailed(membersBefore)
+            : "copied";
         if (outcome === "unreadable") this.#unreadable ??= effect.window;
         return { type: "copied", sectors, outcome, ms: env.clock.now() - began };
       }
       default:
         return unreachable(effect);
     }
+  }
+
+  /** Is any device that this pass fills no longer there to be filled, or did the data plane find none? */
+  #isLost(plan: Copying, nothingCopied: boolean): boolean {
+    if (plan.type === "resync") return false;
+    const { array } = this.#context;
+    const isThere = plan.targets.every((target) => isFilling(this.#context, array, target));
+    return !isThere || nothingCopied;
   }
 
   #whyFailed(membersBefore: string): CopyOutcome {
@@ -263,7 +283,7 @@ export class ResyncRunner {
       this.#running = { ...this.#running, progress: addProgress(this.#running.progress, env.clock.now(), copied) };
     }
     if (plan.type === "recover") {
-      for (const number of plan.numbers) await members.recoveredTo(array, number, to);
+      for (const target of plan.targets) await members.recoveredTo(array, target, to);
     }
     const limit = deps.options.syncSpeedMax;
     const early = limit === 0 ? 0 : (copied / 2 / limit) * 1000 - ms;

@@ -9,21 +9,17 @@ import type { RecoveringSlot } from "./node-machine.ts";
 import { readSlotBits } from "./slot-bits.ts";
 
 const RETRY_MS = 1000;
+/** After so many failures the disks are gone for us: others may see them. */
+const MOST_TRIES = 10;
 
 /**
  * Takes over a slot whose owner is gone (md-cluster, 12.3). Every survivor does this; the first to get the lock finds the
  * bits, the others find none. A death at any point leaves the bits in the dead slot, in ours, or in both.
  */
 export async function recoverSlot(context: NodeContext, { slot, node, why }: RecoveringSlot): Promise<void> {
-  const isOurs = await context.slotLocks.take(slot);
+  const dirty = await takeSlotOver(context, slot);
   // The slot has a new owner, who reads the bits as its own; or we are leaving.
-  if (!isOurs) return;
-  let dirty: number;
-  try {
-    dirty = await takeOverBits(context, slot);
-  } finally {
-    await context.slotLocks.release(slot);
-  }
+  if (dirty === null) return;
   if (dirty > 0 || why === "died") {
     const text = dirty === 0 ? "nothing left to take over" : `${dirty} chunks are ours to resync`;
     context.history.add("info", "TAKEOVER", `slot ${slot} of ${node} (${why}): ${text}`, { slot, node, dirty });
@@ -36,23 +32,35 @@ export async function recoverSlot(context: NodeContext, { slot, node, why }: Rec
 }
 
 /**
- * For the holder of the slot's lock: folds its bits into ours, durably, and only then clears them on disk. Returns the
- * number of chunks. Tries again for as long as no member can be read: the bits must not be forgotten.
+ * The number of chunks taken over; null: it is not ours to do any more. The bits must not be forgotten, so what fails is
+ * tried again, but whoever cannot reach a member must not keep the slot from those who can.
  */
-export async function takeOverBits(context: NodeContext, slot: SlotNumber): Promise<number> {
-  for (;;) {
+async function takeSlotOver(context: NodeContext, slot: SlotNumber): Promise<number | null> {
+  for (let tries = 1; ; tries++) {
+    if (!(await context.slotLocks.take(slot))) return null;
     try {
-      return await mergeOnce(context, slot);
+      return await takeOverBits(context, slot);
     } catch (error) {
-      if (!(error instanceof MdError) || context.node.phase === "fenced") throw error;
+      if (!(error instanceof MdError) || context.node.phase !== "active") throw error;
       context.env.log.error({ evt: "takeover-failed", slot, err: error.message }, "takeover is tried again");
-      await sleep(context.env.clock, RETRY_MS);
-      if (context.node.phase === "leaving") throw error;
+      if (tries >= MOST_TRIES) {
+        context.fail(`slot ${slot} cannot be taken over: ${error.message}`);
+        throw error;
+      }
+    } finally {
+      await context.slotLocks.release(slot);
     }
+    await sleep(context.env.clock, RETRY_MS);
+    const isOpen = context.node.recovering.some((target) => target.slot === slot);
+    if (!isOpen || context.node.phase !== "active") return null;
   }
 }
 
-async function mergeOnce(context: NodeContext, slot: SlotNumber): Promise<number> {
+/**
+ * For the holder of the slot's lock: folds its bits into ours, durably, and only then clears them on disk. Returns the
+ * number of chunks. On an error they are still there.
+ */
+export async function takeOverBits(context: NodeContext, slot: SlotNumber): Promise<number> {
   const { array, devices, env } = context;
   const found = await readSlotBits(array, devices, slot, env.log);
   const dirty = countBits(found.bits, array.bitmap.layout.chunks);

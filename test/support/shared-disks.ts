@@ -12,6 +12,11 @@ export class SharedDisks {
   readonly #hidden = new Set<string>();
   readonly #held = new Map<string, Promise<void>>();
 
+  /** Called after each flush of the control plane. */
+  onFlush: (path: string) => void = () => {};
+  /** `host path` of every device that cannot be read. */
+  readonly unreadable = new Set<string>();
+
   add(path: string, sectors: number): void {
     this.#bytes.set(path, new Uint8Array(sectors * 512));
   }
@@ -63,6 +68,7 @@ export class SharedDisks {
       throw new MdError("E_NO_DEVICE", `${path} does not exist on ${host}`);
     }
     const device = new MemoryDevice(path, bytes);
+    const onFlush = (): void => this.onFlush(path);
     const check = (at: Sector): void => {
       if (this.isFailing(path, host)) throw new MdError("E_IO", `${path}: write error at ${at}`);
     };
@@ -72,6 +78,7 @@ export class SharedDisks {
       logicalBlockSize: device.logicalBlockSize,
       read: async (at, into) => {
         await this.#held.get(host);
+        if (this.unreadable.has(`${host} ${path}`)) throw new MdError("E_IO", `${path}: read error at ${at}`);
         await device.read(at, into);
       },
       async write(at, from) {
@@ -81,6 +88,7 @@ export class SharedDisks {
       async flush() {
         check(0 as Sector);
         await device.flush();
+        onFlush();
       },
       close: () => device.close(),
     };
