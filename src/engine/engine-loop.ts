@@ -278,8 +278,14 @@ export class EngineLoop {
   }
 
   get #admits(): boolean {
-    const { quiesced, closed, members } = this.#core;
-    return closed || !(quiesced || members.isUndecided);
+    const { quiesced, members } = this.#core;
+    return this.#refuses || !(quiesced || members.isUndecided);
+  }
+
+  /** When the end comes, nobody decides any more which copy is left. */
+  get #refuses(): boolean {
+    const { closed, stopping, members } = this.#core;
+    return closed || (stopping && members.isUndecided);
   }
 
   #admit(): void {
@@ -290,8 +296,8 @@ export class EngineLoop {
   }
 
   #start(request: number): void {
-    const { table, config, closed } = this.#core;
-    if (closed) {
+    const { table, config } = this.#core;
+    if (this.#refuses) {
       this.#finish(request, ESHUTDOWN);
       return;
     }

@@ -316,6 +316,42 @@ describe("stop", () => {
     expect(bench.shared.read("neededChunks")).toBe(1);
   });
 
+  it("refuses what waits for which copy is left", async () => {
+    const bench = new EngineBench();
+    bench.write(0, 64, 1);
+    bench.run();
+    bench.ring.fail(on("d1", isWrite), -5, 1);
+    bench.write(0, 8, 1);
+    bench.run();
+    await bench.send({ type: "setMember", member: { ...member(0), state: "faulty" } });
+    const requests = [bench.read(0, 8), bench.write(8, 8, 1), bench.flush()];
+    bench.run();
+    expect(requests.map(({ errno }) => errno)).toEqual([null, null, null]);
+    const stop = await bench.send({ type: "stop" });
+    expect(requests.map(({ errno }) => errno)).toEqual([108, 108, 108]);
+    expect(stop.answer).toEqual({ type: "none" });
+  });
+
+  it("refuses a read that finds no copy while that is undecided", async () => {
+    const bench = new EngineBench();
+    bench.write(0, 64, 1);
+    bench.run();
+    bench.ring.hold(isRead);
+    const read = bench.read(0, 8);
+    bench.run();
+    bench.ring.fail(on("d1", isWrite), -5, 1);
+    bench.write(0, 8, 1);
+    bench.run();
+    await bench.send({ type: "setMember", member: { ...member(0), state: "faulty" } });
+    const stop = await bench.send({ type: "stop" });
+    bench.ring.fail(isRead, -5);
+    bench.ring.release();
+    bench.run();
+    await bench.settle();
+    expect(read.errno).toBe(108);
+    expect(stop.answer).toEqual({ type: "none" });
+  });
+
   it("without the lease writes nothing", async () => {
     const bench = new EngineBench();
     bench.write(0, 8, 1);
