@@ -10,7 +10,7 @@ import type { BlockDevice } from "../blockdev/block-device.ts";
 import type { Send } from "../messages/message-bus.ts";
 import { sameUuid, uuidText } from "../superblock/uuid.ts";
 import { adoptUnannounced, updateMetadata, writeAndAnnounce } from "./metadata-update.ts";
-import type { NodeContext } from "./node-context.ts";
+import { checkBlockSize, type NodeContext } from "./node-context.ts";
 
 /** By command: E_LAST_COPY, E_MEMBER_NOT_FOUND. */
 export function failByCommand(context: NodeContext, number: number): Promise<void> {
@@ -46,6 +46,7 @@ export async function addByCommand(context: NodeContext, path: string): Promise<
       await adoptUnannounced(context, send);
       // Under the token: while we waited for it somebody else may have added the same device.
       await checkFree(context, device);
+      checkBlockSize(context, device);
       const spare = await offer(context, send, device);
       context.devices.set(spare.number, device);
       kept = true;

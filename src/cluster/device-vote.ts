@@ -5,7 +5,7 @@ import { sleep } from "../env/clock.ts";
 import type { MessageOf } from "../messages/message.ts";
 import { sameUuid, uuidText } from "../superblock/uuid.ts";
 import { closeRemoved } from "./metadata-update.ts";
-import { type NodeContext, recordChanges } from "./node-context.ts";
+import { checkBlockSize, type NodeContext, recordChanges } from "./node-context.ts";
 
 /**
  * A peer offers a new device (NEWDISK). Who finds it gives up `no-new-dev`, which the peer can then have alone; who does
@@ -25,6 +25,7 @@ export async function voteOnDevice(context: NodeContext, { uuid, number }: Messa
   }
   const device = await context.open(path, { readOnly: false });
   try {
+    checkBlockSize(context, device);
     const superblock = await readSuperblock(device);
     if (!sameUuid(superblock.deviceUuid, uuid) || superblock.devNumber !== number) throw new Error("another device");
   } catch (error) {

@@ -1,5 +1,6 @@
 import type { ArrayChange } from "../array/array-state.ts";
 import type { MdArray } from "../array/md-array.ts";
+import { MdError } from "../base/md-error.ts";
 import type { SlotNumber } from "../base/units.ts";
 import type { BlockDevice, OpenBlockDevice } from "../blockdev/block-device.ts";
 import type { Lockspace } from "../dlm/lockspace.ts";
@@ -78,6 +79,15 @@ export function countError(context: NodeContext, number: number, kind: "read" | 
   const counts = context.errors.get(number) ?? { read: 0, write: 0 };
   counts[kind]++;
   context.errors.set(number, counts);
+}
+
+/** E_VALUE for a device whose blocks are larger than those in which the data plane of this array writes. */
+export function checkBlockSize({ array, devices }: NodeContext, device: BlockDevice): void {
+  const active = array.members.filter(({ raidDisk }) => raidDisk !== null);
+  const largest = Math.max(512, ...active.map(({ number }) => devices.get(number)?.logicalBlockSize ?? 0));
+  if (device.logicalBlockSize <= largest) return;
+  const blocks = `blocks of ${device.logicalBlockSize} bytes, "${array.name}" has blocks of ${largest}`;
+  throw new MdError("E_VALUE", `${device.path} cannot be a member: it has ${blocks}`);
 }
 
 /** `name[number]` as in mdstat, for texts. */

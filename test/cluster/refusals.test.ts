@@ -79,6 +79,15 @@ describe("a data plane that cannot take a new member in", () => {
   });
 });
 
+it.each(["a", "b"])("a device with larger blocks than the array's is refused by %s", async (host) => {
+  const { world, a, b } = await twoNodes();
+  world.disks.add("/dev/new", 8192);
+  world.disks.blockSizes.set(`${host} /dev/new`, 4096);
+  const code = host === "a" ? "E_VALUE" : "E_NODE_CANNOT_SEE_DEVICE";
+  await expect(world.wait(a.node.addMember("/dev/new"))).rejects.toMatchObject({ code });
+  for (const each of [a, b]) expect(membersOf(each)).toEqual(["0 in_sync", "1 in_sync"]);
+});
+
 describe("a node that cannot carry a message out", () => {
   it("does not acknowledge a window that it could not suspend: the sender waits until it is declared dead", async () => {
     const { world, a, b } = await twoNodes({ clean: true });

@@ -271,9 +271,9 @@ export class FakeEngine implements Engine {
         ? state === "rebuilding"
         : raidDisk !== source?.[0] && state !== "faulty" && state !== "blocked",
     );
-    if (source === undefined || (kind === "recover" && targets.length === 0)) {
-      return { type: "copied", sectors: 0, failed: true };
-    }
+    if (source === undefined) return { type: "copied", sectors: 0, failed: true };
+    // The worst that may be expected of a data plane.
+    if (kind === "recover" && targets.length === 0) return { type: "copied", sectors: 0, failed: false };
     const { path, dataOffset } = source[1].member;
     const content = this.#disks.data(path, dataOffset + lo, hi - lo);
     for (const [raidDisk, entry] of targets) {

@@ -17,6 +17,9 @@ export class SharedDisks {
   /** `host path` of every device that cannot be read. */
   readonly unreadable = new Set<string>();
 
+  /** Devices with blocks of another size than 512 bytes, as `host path`. */
+  readonly blockSizes = new Map<string, number>();
+
   add(path: string, sectors: number): void {
     this.#bytes.set(path, new Uint8Array(sectors * 512));
   }
@@ -67,7 +70,7 @@ export class SharedDisks {
     if (bytes === undefined || this.#hidden.has(`${host} ${path}`)) {
       throw new MdError("E_NO_DEVICE", `${path} does not exist on ${host}`);
     }
-    const device = new MemoryDevice(path, bytes);
+    const device = new MemoryDevice(path, bytes, this.blockSizes.get(`${host} ${path}`));
     const onFlush = (): void => this.onFlush(path);
     const check = (at: Sector): void => {
       if (this.isFailing(path, host)) throw new MdError("E_IO", `${path}: write error at ${at}`);
