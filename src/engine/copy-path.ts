@@ -9,6 +9,8 @@ import type { FailurePath } from "./failure-path.ts";
 import { MemberState } from "./member-table.ts";
 import type { RangeLock } from "./range-lock.ts";
 import { LegState } from "./request-table.ts";
+import { TagKind, tagOf } from "./tag.ts";
+import { errnoOf, mayRetry } from "./transfer.ts";
 
 /** Units at work, and the sectors of one, while requests of front ends are in flight. */
 const BUSY_UNITS = 2;
@@ -27,26 +29,36 @@ interface Copy {
  * resync: the source is the first in-sync member, as for reads meanwhile; all others take what it has. recover: members
  * that are being rebuilt are filled. What the source cannot read comes from another in-sync member, sector block by
  * sector block. A copy ends when a member fails: what is then to be done is another question.
+ *
+ * Once a recovery has been answered its target may be called a copy, by a superblock that is durable at once: so the
+ * target is flushed before. Of a resync the bits vouch, which are cleared only after a flush.
  */
 export class CopyPath {
   readonly units: CopyUnits;
   readonly #core: EngineCore;
   readonly #bitmap: BitmapPath;
+  readonly #failures: FailurePath;
   readonly #pieces: CopyPieces;
   readonly #lock: RangeLock;
   readonly #progress: ChunkProgress;
   readonly #queue: Copy[] = [];
   readonly #firstHolder: number;
+  readonly #flushAttempts: Uint16Array;
   #current: Copy | null = null;
   #cursor = 0;
   #copied = 0;
   #failed = false;
   #aborted = false;
+  /** Targets are flushed, or need not be. */
+  #flushed = false;
+  #flushesPending = 0;
 
   /** Holders of `lock` from the request table's capacity on are units. */
   constructor(core: EngineCore, bitmap: BitmapPath, failures: FailurePath, lock: RangeLock, units: CopyUnits) {
     this.#core = core;
     this.#bitmap = bitmap;
+    this.#failures = failures;
+    this.#flushAttempts = new Uint16Array(core.config.raidDisks);
     this.#pieces = new CopyPieces(core, failures, units, {
       kind: () => this.#current?.kind ?? null,
       onCopied: (sectors) => {
@@ -109,11 +121,28 @@ export class CopyPath {
     }
     if (this.#aborted) this.#giveUpWaiting();
     else if (!quiesced) this.#issueUnits(this.#current);
-    if (this.units.active === 0 && (this.#aborted || this.#cursor >= this.#current.hi)) this.#end(this.#current);
+    if (this.units.active > 0 || !(this.#aborted || this.#cursor >= this.#current.hi)) return;
+    if (!this.#aborted && !this.#flushed && !quiesced) this.#flushTargets();
+    if (this.#flushesPending === 0 && (this.#aborted || this.#flushed)) this.#end(this.#current);
   }
 
   completion(index: number, result: number): void {
     this.#pieces.completion(index, result);
+  }
+
+  flushCompletion(disk: number, result: number): void {
+    const { members } = this.#core;
+    members.ended(disk);
+    const attempts = (this.#flushAttempts[disk] ?? 0) + 1;
+    this.#flushAttempts[disk] = attempts;
+    if (mayRetry(result, attempts) && members.takesWrites(disk)) {
+      members.flush(disk, tagOf(TagKind.copyFlush, disk));
+      return;
+    }
+    this.#flushesPending--;
+    if (result >= 0) return;
+    this.#failed = true;
+    this.#failures.fail(disk, "flush", errnoOf(result), 0);
   }
 
   #begin(): void {
@@ -124,6 +153,7 @@ export class CopyPath {
     this.#copied = 0;
     this.#failed = false;
     this.#aborted = false;
+    this.#flushed = next.kind === "resync";
     if (next.kind === "resync") this.#progress.start(next.lo);
   }
 
@@ -131,6 +161,17 @@ export class CopyPath {
     if (copy.kind === "resync") this.#progress.stop(copy.hi, this.#aborted);
     this.#current = null;
     copy.onDone(this.#copied, this.#failed || this.#aborted);
+  }
+
+  #flushTargets(): void {
+    const { members } = this.#core;
+    this.#flushed = true;
+    for (let disk = 0; disk < members.raidDisks; disk++) {
+      if (members.state[disk] !== MemberState.rebuilding) continue;
+      this.#flushesPending++;
+      this.#flushAttempts[disk] = 0;
+      members.flush(disk, tagOf(TagKind.copyFlush, disk));
+    }
   }
 
   #issueUnits(copy: Copy): void {

@@ -210,6 +210,9 @@ export class EngineLoop {
       case TagKind.copy:
         this.#paths.copies.completion(index, result);
         return;
+      case TagKind.copyFlush:
+        this.#paths.copies.flushCompletion(index, result);
+        return;
       default:
         assert(kind >= TagKind.frontEnd, `a completion has tag ${tag}`);
         this.#frontEnd?.ringCompletion(index, result);

@@ -223,6 +223,44 @@ describe("a recovery copy", () => {
     expect(needed(bench)).toBe(3);
   });
 
+  it("has made durable what it copied when it is answered", async () => {
+    const bench = differing(3, { members: [{}, {}, rebuilding] });
+    bench.ring.hold(({ type }) => type === "flush");
+    const from = bench.ring.log.length;
+    const copy = await bench.send({ type: "copy", kind: "recover", range: range(0, 4096) });
+    expect(copy.answer).toBe(null);
+    const log = bench.ring.log.slice(from);
+    expect(log.filter(({ type }) => type === "flush").map(({ path }) => path)).toEqual(["d2"]);
+    expect(log.at(-1)?.type).toBe("flush");
+    bench.ring.fail(({ type }) => type === "flush", -11, 1);
+    bench.ring.release();
+    bench.run();
+    await bench.settle();
+    expect(copy.answer).toEqual({ type: "copied", sectors: 4096, failed: false });
+    expect(bench.failures()).toEqual([]);
+  });
+
+  it.each([EIO, -11])("fails with the member that cannot make it durable (%i)", async (result) => {
+    const bench = differing(3, { members: [{}, {}, rebuilding] });
+    bench.ring.fail(({ type }) => type === "flush", result);
+    const { answer } = await bench.send({ type: "copy", kind: "recover", range: range(0, 4096) });
+    expect(answer).toEqual({ type: "copied", sectors: 4096, failed: true });
+    expect(bench.failures()).toEqual([expect.objectContaining({ raidDisk: 2, during: "flush", errno: -result })]);
+  });
+
+  it("is not answered before the flush has ended, though it is given up", async () => {
+    const bench = differing(3, { members: [{}, {}, rebuilding] });
+    bench.ring.hold(({ type }) => type === "flush");
+    const copy = await bench.send({ type: "copy", kind: "recover", range: range(0, 4096) });
+    const stop = await bench.send({ type: "stop" });
+    expect([copy.answer, stop.answer]).toEqual([null, null]);
+    bench.ring.release();
+    bench.run();
+    await bench.settle();
+    expect(copy.answer?.failed).toBe(true);
+    expect(stop.answer).toEqual({ type: "none" });
+  });
+
   it("goes on from where members are good already", async () => {
     const bench = differing(3, { members: [{}, {}, { state: "rebuilding", recoveredTo: sector(1000) }] });
     const scan = async (from: number): Promise<{ lo: Sector; hi: Sector } | null | undefined> =>
