@@ -7,7 +7,14 @@ import { SUPERBLOCK_READ_BYTES, superblockPlaces } from "../superblock/superbloc
 import { type MdArray, writableMembers } from "./md-array.ts";
 import type { Member } from "./member.ts";
 import { superblockOf } from "./superblock-of.ts";
-import { type MemberDevices, type MemberFailure, readBytes, writeMembers, writePadded } from "./write-members.ts";
+import {
+  flushMembers,
+  type MemberDevices,
+  type MemberFailure,
+  readBytes,
+  writeMembers,
+  writePadded,
+} from "./write-members.ts";
 
 /**
  * The superblock of a device, wherever it lies: of several whole ones the array created last counts, as for mdadm.
@@ -37,15 +44,21 @@ export async function readSuperblock(device: BlockDevice): Promise<Superblock> {
 /**
  * Writes every non-faulty member's superblock as `array` says, durably. Resolves with the members that could not be
  * written: they must be failed and all superblocks written once more (on-disk format, 14).
+ *
+ * What a superblock says of the data is true only once the data is durable: that one member was rebuilt is told by all.
+ * So all of them are flushed before any is written, and none is if one cannot be.
  */
-export const writeSuperblocks = (
+export async function writeSuperblocks(
   array: MdArray,
   devices: MemberDevices,
   members: readonly Member[] = writableMembers(array),
-): Promise<readonly MemberFailure[]> =>
-  writeMembers(members, devices, (member) => [
+): Promise<readonly MemberFailure[]> {
+  const lossy = await flushMembers(members, devices);
+  if (lossy.length > 0) return lossy;
+  return writeMembers(members, devices, (member) => [
     { at: member.superOffset, bytes: encodeSuperblock(superblockOf(array, member)) },
   ]);
+}
 
 /** Where metadata 0.90 has its superblock: 64 KiB aligned, at least 64 KiB before the end. It has the same magic. */
 const oldSuperblockSector = (deviceSize: number): number => Math.floor(deviceSize / 128) * 128 - 128;

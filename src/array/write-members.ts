@@ -29,18 +29,31 @@ export async function writePadded(device: BlockDevice, { at, bytes }: MetadataWr
  * Writes to all `members` at once and makes it durable. Resolves when every one of them has answered, with those that
  * failed; never rejects for a device.
  */
-export async function writeMembers(
+export const writeMembers = (
   members: readonly Member[],
   devices: MemberDevices,
   contentOf: (member: Member) => readonly MetadataWrite[],
+): Promise<readonly MemberFailure[]> =>
+  withMembers(members, devices, async (device, member) => {
+    for (const write of contentOf(member)) await writePadded(device, write);
+    await device.flush();
+  });
+
+/** Makes durable what `members` were told before, whoever did; resolves as `writeMembers`. */
+export const flushMembers = (members: readonly Member[], devices: MemberDevices): Promise<readonly MemberFailure[]> =>
+  withMembers(members, devices, (device) => device.flush());
+
+async function withMembers(
+  members: readonly Member[],
+  devices: MemberDevices,
+  action: (device: BlockDevice, member: Member) => Promise<void>,
 ): Promise<readonly MemberFailure[]> {
   const results = await Promise.all(
     members.map(async (member): Promise<MemberFailure | null> => {
       try {
         const device = devices.get(member.number);
         if (device === undefined) throw new MdError("E_NO_DEVICE", `member ${member.number} is not on this host`);
-        for (const write of contentOf(member)) await writePadded(device, write);
-        await device.flush();
+        await action(device, member);
         return null;
       } catch (error) {
         if (!(error instanceof MdError)) throw error;

@@ -173,6 +173,35 @@ describe("adding a device", () => {
   });
 });
 
+describe("what superblocks say of data", () => {
+  it("is durable before any of them is: it has been written, but perhaps not flushed", async () => {
+    const { array, images } = await prepared();
+    const log = new DiskLog(images);
+    const data = new Uint8Array(512).fill(77);
+    const last = log.devices[2] as BlockDevice;
+    await last.write(sector(DISK_SECTORS - 8), data);
+    expect(await writeSuperblocks(nextUpdate(array, later), byNumber(log.devices))).toEqual([]);
+    for (let steps = 1; steps <= log.length; steps++) {
+      for (const states of log.crashStates(steps)) {
+        const events = await Promise.all(
+          states.map(async (image, i) => (await readSuperblock(new MemoryDevice(`/dev/disk${i}`, image))).events),
+        );
+        if (events.every((count) => count === array.events)) continue;
+        expect(states[2]?.subarray((DISK_SECTORS - 8) * 512, (DISK_SECTORS - 7) * 512)).toEqual(data);
+      }
+    }
+  });
+
+  it("is not told when a member cannot make it durable", async () => {
+    const { array, images } = await prepared();
+    const log = new DiskLog(images);
+    log.failingFlush.add(2);
+    const failures = await writeSuperblocks(nextUpdate(array, later), byNumber(log.devices));
+    expect(failures.map(({ number, error }) => [number, error.code])).toEqual([[2, "E_IO"]]);
+    expect((await readSuperblock(log.devices[0] as BlockDevice)).events).toBe(array.events);
+  });
+});
+
 describe("a member that cannot be written", () => {
   it("is told, and the others are written", async () => {
     const { array, images } = await prepared();

@@ -1,3 +1,4 @@
+import { MdError } from "../../src/base/md-error.ts";
 import { bytesOf, type Sector, sector } from "../../src/base/units.ts";
 import type { BlockDevice } from "../../src/blockdev/block-device.ts";
 import { MemoryDevice } from "../../src/blockdev/memory-device.ts";
@@ -16,6 +17,7 @@ export class DiskLog {
   readonly #steps: DiskStep[] = [];
   /** Devices for which writes fail, by index. */
   readonly failing = new Set<number>();
+  readonly failingFlush = new Set<number>();
 
   constructor(images: readonly Uint8Array[], logicalBlockSize = 512) {
     this.#before = images.map((image) => image.slice());
@@ -32,6 +34,7 @@ export class DiskLog {
           this.#steps.push({ type: "write", disk, at: bytesOf(at), bytes: from.slice() });
         },
         flush: async () => {
+          if (this.failingFlush.has(disk)) throw new MdError("E_IO", `/dev/disk${disk} cannot flush`);
           await memory.flush();
           this.#steps.push({ type: "flush", disk });
         },
