@@ -77,6 +77,24 @@ describe("a leg that fails", () => {
     expect(new Set(bench.content("d1", 0, 8))).toEqual(new Set([2]));
   });
 
+  it("has writes that overlap written anew in their order, zeroes too, also when the range is free again by then", async () => {
+    const bench = benchWithBit();
+    bench.ring.fail(on("d0", isWrite), EIO, 1);
+    const requests = [bench.write(0, 8, 2)];
+    bench.run();
+    requests.push(bench.write(4, 8, 3), bench.submit(RequestOp.zero, 6, 8, 0, 0));
+    bench.run();
+    await bench.send({ type: "suspend", slot: slotNumber(1), range: range(0, 64) });
+    bench.content("d1", 0, 64).fill(1);
+    await bench.send({ type: "resume", slot: slotNumber(1) });
+    expect(requests.map(({ errno }) => errno)).toEqual([null, null, null]);
+    await bench.send({ type: "settleFailure", raidDisk: 0, outcome: "faulty" });
+    expect(requests.map(({ errno }) => errno)).toEqual([0, 0, 0]);
+    expect([...bench.content("d1", 0, 15)].filter((_, i) => i % 512 === 0)).toEqual([
+      2, 2, 2, 2, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+    ]);
+  });
+
   it("is not read from any more, from the moment it fails", () => {
     const bench = benchWithBit();
     bench.ring.fail(on("d0", isWrite), EIO, 1);
