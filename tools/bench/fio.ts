@@ -10,7 +10,7 @@ export interface Load {
 }
 
 /** A target is an NBD URI, or a list of files that fio writes or reads in turn through io_uring with O_DIRECT. */
-export type Target = { readonly uri: string } | { readonly files: readonly string[] };
+export type Target = { readonly uri: string } | { readonly files: readonly string[]; readonly offset: number };
 
 /** 4 KiB operations per second that the target served. */
 export function fioIops(target: Target, load: Load, sizeBytes: number): number {
@@ -19,7 +19,7 @@ export function fioIops(target: Target, load: Load, sizeBytes: number): number {
   const engine =
     "uri" in target
       ? ["--ioengine=nbd", `--uri=${target.uri}`]
-      : ["--ioengine=io_uring", "--direct=1", `--filename=${target.files.join(":")}`];
+      : ["--ioengine=io_uring", "--direct=1", `--filename=${target.files.join(":")}`, `--offset=${target.offset}`];
   try {
     const result = spawnSync(
       "fio",

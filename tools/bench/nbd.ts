@@ -1,6 +1,6 @@
 /**
- * Our NBD export of a two-member array (bitmap on, lease checked) against QEMU's quorum driver on files of the same
- * size and place: on tmpfs, where the servers' own cost shows, and with O_DIRECT on the disk, where the device is the
+ * Our NBD export of a two-member array (bitmap on, lease checked) against QEMU's quorum driver on the data area of
+ * the same files: on tmpfs, where the servers' own cost shows, and with O_DIRECT on the disk, where the device is the
  * limit; there also against fio on the raw files.
  */
 import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
@@ -12,9 +12,7 @@ import { type Server, startQuorum } from "./qemu-quorum.ts";
 import { machine, median, type Report, type Row } from "./report.ts";
 
 const MIB = 1024 * 1024;
-const ARRAY_BYTES = 256 * MIB;
-/** Room for the superblock and the bitmaps before the data. */
-const MEMBER_BYTES = ARRAY_BYTES + 2 * MIB;
+const MEMBER_BYTES = 257 * MIB;
 const ROUNDS = 3;
 const SECONDS = 2;
 
@@ -47,28 +45,30 @@ interface Collected {
 
 async function comparePlace(place: string, folder: string, direct: boolean, out: Collected): Promise<void> {
   const running: Server[] = [];
-  const started = async (server: Promise<Server>): Promise<Server> => {
-    running.push(await server);
+  const started = async <S extends Server>(starting: Promise<S>): Promise<S> => {
+    const server = await starting;
+    running.push(server);
     return server;
   };
-  const legs = [join(folder, "q0.img"), join(folder, "q1.img")] as const;
   try {
-    for (const leg of legs) fill(leg, ARRAY_BYTES);
     const ours = await started(startMdctlMirror(folder, MEMBER_BYTES, fill));
-    const quorum = await started(startQuorum(join(folder, "quorum.sock"), legs, direct, "quorum"));
-    const fifo = await started(startQuorum(join(folder, "fifo.sock"), legs, direct, "fifo"));
+    // The peer serves the very same blocks, in turns: where a file lies on the disk makes a difference of its own.
+    const { members, data } = ours;
+    const quorum = await started(startQuorum(join(folder, "quorum.sock"), members, data, direct, "quorum"));
+    const fifo = await started(startQuorum(join(folder, "fifo.sock"), members, data, direct, "fifo"));
     for (const load of loads) {
       const name = `4k_${load.rw}_qd${load.depth}`;
       const figures: Record<string, number[]> = {};
       const measure = (subject: string, target: Parameters<typeof fioIops>[0]): void => {
-        figures[subject] = [...(figures[subject] ?? []), fioIops(target, load, ARRAY_BYTES)];
+        figures[subject] = [...(figures[subject] ?? []), fioIops(target, load, data.size)];
       };
       for (let round = 0; round < ROUNDS; round++) {
         measure("mdctl", ours);
         measure("quorum", quorum);
         // Reading one child instead of comparing both is the fairer peer for reads; for writes there is no difference.
         if (load.rw === "randread") measure("quorum-fifo", fifo);
-        if (direct) measure("raw", { files: load.rw === "randwrite" ? [legs[0]] : legs });
+        if (direct)
+          measure("raw", { files: load.rw === "randwrite" ? members.slice(0, 1) : members, offset: data.offset });
       }
       const mdctl = median(figures["mdctl"] ?? []);
       for (const [subject, values] of Object.entries(figures)) {

@@ -8,19 +8,27 @@ export interface Server {
   stop(): Promise<void>;
 }
 
+/** The part of both files that is served. */
+export interface Area {
+  readonly offset: number;
+  readonly size: number;
+}
+
 /**
- * QEMU's mirror: the quorum driver (two children, one vote) behind qemu-storage-daemon. With O_DIRECT it uses native
- * asynchronous IO, which is its fastest way here; on tmpfs its own thread pool. Without file locks: a second one serves
- * the same files, in turns.
+ * QEMU's mirror: the quorum driver (two children, one vote) behind qemu-storage-daemon, over an area of two files. With
+ * O_DIRECT it uses native asynchronous IO, which is its fastest way here; on tmpfs its own thread pool. Without file
+ * locks: others serve the same files, in turns.
  */
 export async function startQuorum(
   socket: string,
   legs: readonly [string, string],
+  { offset, size }: Area,
   direct: boolean,
   readPattern: "quorum" | "fifo",
 ): Promise<Server> {
+  const cache = direct ? "file.cache.direct=on,file.aio=native" : "file.cache.direct=off,file.aio=threads";
   const leg = (file: string, node: string) =>
-    `driver=file,filename=${file},node-name=${node},locking=off,cache.direct=${direct ? "on,aio=native" : "off,aio=threads"}`;
+    `driver=raw,node-name=${node},offset=${offset},size=${size},file.driver=file,file.filename=${file},file.locking=off,${cache}`;
   const child: ChildProcess = spawn(
     "qemu-storage-daemon",
     [
