@@ -1,4 +1,4 @@
-import type { LockCall, LockspaceId } from "./lock-call.ts";
+import { BATCH_LIMIT, type LockCall, type LockspaceId } from "./lock-call.ts";
 
 /** A field of a call: may this value stand there? */
 type Check = (value: unknown) => boolean;
@@ -33,26 +33,85 @@ const sighting = shape({ slot: natural, incarnation: id, counter: natural });
 const header: Checks = { slot: natural, incarnation: id, epoch: natural, rid: natural, ack: natural, seen: natural };
 const lvb = optional(text(1024));
 const name = text(64);
+const oneOf =
+  (...values: readonly string[]): Check =>
+  (value) =>
+    values.includes(value as string);
+const node: Check = (value) => text(64)(value) && value !== "";
+const process = optional(shape({ host: text(256), pid: natural, started: text(64) }));
+const settings: Checks = {
+  slots: (value) => natural(value) && (value as number) >= 1 && (value as number) <= 64,
+  leaseMs: (value) => natural(value) && (value as number) >= 1,
+  lvbSize: (value) => natural(value) && (value as number) <= 256,
+  fencing: text(256),
+};
+const step: Checks = { name, lkid: natural, mode: integer, flags, lvb };
+const heldLock = shape({
+  lkid: natural,
+  name,
+  queue: oneOf("g", "c", "w"),
+  gr: integer,
+  rq: integer,
+  ex: flags,
+  bast: boolean,
+  order: natural,
+  lvb,
+  lvbSeq: natural,
+});
+const memberRecord = shape({
+  slot: natural,
+  incarnation: id,
+  counter: natural,
+  node,
+  process,
+  state: oneOf("active", "fencing", "absent"),
+});
+/** A member holds at most so many locks in one lockspace. */
+const MOST_LOCKS = 10_000;
 
 const operations: Readonly<Record<LockCall["op"], Check>> = {
   hello: shape({}),
   dump: shape({}),
   format: shape({ lsid: id, epoch: natural, replaces: optional(id) }),
   join: shape({
-    node: (value) => text(64)(value) && value !== "",
+    node,
     incarnation: id,
-    slots: (value) => natural(value) && (value as number) >= 1 && (value as number) <= 64,
-    leaseMs: (value) => natural(value) && (value as number) >= 1,
-    lvbSize: (value) => natural(value) && (value as number) <= 256,
-    process: optional(shape({ host: text(256), pid: natural, started: text(64) })),
+    ...settings,
+    process,
     gone: list(64, sighting),
+  }),
+  recover: shape({
+    slot: natural,
+    incarnation: id,
+    node,
+    process,
+    lsid: id,
+    epoch: natural,
+    seen: natural,
+    lkid: natural,
+    server: optional(text(64)),
+    settings: shape(settings),
+    generation: natural,
+    members: list(64, memberRecord),
+    lastRid: natural,
+    counter: natural,
+    locks: list(MOST_LOCKS, heldLock),
   }),
   renew: shape({ ...header, counter: natural }),
   poll: shape(header),
   leave: shape(header),
-  evict: shape({ ...header, victim: sighting }),
+  evict: shape({ ...header, victim: sighting, evidence: oneOf("lease", "process", "operator") }),
+  fence_begin: shape({ ...header, victim: sighting, takesOver: optional(natural) }),
+  fence_result: shape({
+    ...header,
+    victim: shape({ slot: natural, incarnation: id }),
+    token: natural,
+    ok: boolean,
+    evidence: text(256),
+  }),
   lock: shape({ ...header, name, mode: integer, flags, bast: boolean, lvb }),
-  convert: shape({ ...header, name, lkid: natural, mode: integer, flags, lvb }),
+  convert: shape({ ...header, ...step }),
+  batch: shape({ ...header, steps: list(BATCH_LIMIT, shape(step)) }),
   unlock: shape({ ...header, name, lkid: natural, flags, lvb }),
 };
 

@@ -56,11 +56,17 @@ export interface JoinCall {
   readonly slots: number;
   readonly leaseMs: number;
   readonly lvbSize: number;
+  /** The configured fencing methods, in words ("lease only" if there is none); equal on all members, or EPROTO. */
+  readonly fencing: string;
   readonly process?: ProcessIdentity;
-  /** Members that surely are dead: evicted first. */
+  /** Members that surely are dead, also such as are being fenced: evicted first. */
   readonly gone: readonly MemberSighting[];
 }
 
+/**
+ * While the lockspace is in state "recover", an answer extends a lease that still runs but must not revive one that has
+ * ended: not everybody has reported yet, and a member that comes later may know that the caller was evicted.
+ */
 export interface RenewCall extends CallHeader {
   readonly op: "renew";
   /** Must increase. */
@@ -87,6 +93,21 @@ export interface ConvertCall extends CallHeader {
   readonly lvb?: string;
 }
 
+/** One conversion of a batch: a convert call without header. */
+export type BatchStep = Pick<ConvertCall, "name" | "lkid" | "mode" | "flags" | "lvb">;
+
+/**
+ * Conversions executed in order, up to and with the first that is not granted at once (queued, EAGAIN, EDEADLK or
+ * refused); the state afterwards is that of the same calls one by one. Reply: `value` is the number of steps that were
+ * accepted; `rc` is OK, or the refusal of the step after them. 1 to BATCH_LIMIT steps.
+ */
+export interface BatchCall extends CallHeader {
+  readonly op: "batch";
+  readonly steps: readonly BatchStep[];
+}
+
+export const BATCH_LIMIT = 32;
+
 /** Plain unlock, CANCEL or FORCEUNLOCK. */
 export interface UnlockCall extends CallHeader {
   readonly op: "unlock";
@@ -101,13 +122,103 @@ export interface PollCall extends CallHeader {
   readonly op: "poll";
 }
 
+/**
+ * Removes a dead member at once: no fencing method is configured and it did not renew for a whole lease ("lease"), the
+ * end of its process is proved ("process"), or an operator vouches for it ("operator": the counter is not compared).
+ * EALIVE: it has renewed. EBUSY: "lease" is not enough for a member that is being fenced. OK also if it is gone already.
+ */
 export interface EvictCall extends CallHeader {
   readonly op: "evict";
   readonly victim: MemberSighting;
+  readonly evidence: "lease" | "process" | "operator";
+}
+
+/**
+ * First phase of fencing: the victim, if it still stands where it was seen (else EALIVE), gets EFENCED for every call
+ * from now on; its locks stay. Reply: `value` is the token that fence_result needs; the same again for its owner.
+ * EBUSY: another active member fences it (`value`: its token). Whoever saw that token stand still for the agent's whole
+ * timeout takes over with `takesOver`. ENOENT: it is no member any more. EINVAL: the caller itself.
+ */
+export interface FenceBeginCall extends CallHeader {
+  readonly op: "fence_begin";
+  readonly victim: MemberSighting;
+  readonly takesOver?: number;
+}
+
+/**
+ * Second phase. `ok`: the victim surely writes nothing any more; it is removed with its locks. Otherwise they stay, and
+ * the try is counted. ESTALE: somebody else fences it by now. OK also if it is gone already.
+ */
+export interface FenceResultCall extends CallHeader {
+  readonly op: "fence_result";
+  /** `slot` and `incarnation` beside it are the caller's. */
+  readonly victim: Pick<MemberSighting, "slot" | "incarnation">;
+  readonly token: number;
+  readonly ok: boolean;
+  /** What proves it, in words. */
+  readonly evidence: string;
 }
 
 export interface LeaveCall extends CallHeader {
   readonly op: "leave";
+}
+
+/** Equal on all members of a lockspace. */
+export interface LockspaceSettings {
+  readonly slots: number;
+  readonly leaseMs: number;
+  readonly lvbSize: number;
+  readonly fencing: string;
+}
+
+/** A lock as its owner knows it. What it has not been told of was not granted. */
+export interface HeldLock {
+  readonly lkid: number;
+  readonly name: string;
+  /** g: gr is held, rq is -1. c: gr is held, rq is waited for. w: gr is -1, rq is waited for. */
+  readonly queue: "g" | "c" | "w";
+  readonly gr: ModeNumber;
+  readonly rq: ModeNumber;
+  /** Flags of the last operation. */
+  readonly ex: number;
+  readonly bast: boolean;
+  /** `seq` of the reply or event that granted or queued it: the order of the queue. */
+  readonly order: number;
+  /** The last value read, or acknowledged as written; not the buffer that is not published yet. */
+  readonly lvb?: string;
+  readonly lvbSeq: number;
+}
+
+/**
+ * A member that has seen ENOLS, EIDENT, EEPOCH or ELOST reports what it knows; the lock table is rebuilt from these
+ * reports when all have come ("re-mastering"). Idempotent; repeated until the reply says state "run". While the reply
+ * says "recover" the caller is checked in: it may renew and poll in the new epoch (`reply.epoch`), its events count from
+ * 1, its request ids go on after `lastRid`. State "run" in the caller's own epoch: nothing was lost, go on as before.
+ * EFENCED: not on the list of members that counts. ECONFLICT: two hold what cannot be held together (`conflicts`);
+ * nothing is granted until one of them is evicted. EPROTO: other settings. EIDENT: `server` is not who answers.
+ */
+export interface RecoverCall {
+  readonly op: "recover";
+  readonly slot: DlmSlot;
+  readonly incarnation: string;
+  readonly node: string;
+  readonly process?: ProcessIdentity;
+  readonly lsid: string;
+  /** The caller's epoch, and the highest `seq` and lock id that it has seen. */
+  readonly epoch: number;
+  readonly seen: number;
+  readonly lkid: number;
+  /** `reply.server` of the refusal that led here: a call that arrives late, at another life of it, is refused. */
+  readonly server?: string;
+  readonly settings: LockspaceSettings;
+  /** The last list of members that the caller got, and its generation. The highest generation of all reports counts. */
+  readonly generation: number;
+  readonly members: readonly MemberRecord[];
+  /** The last call of the caller that it has an answer for. */
+  readonly lastRid: number;
+  /** Of its last renewal. */
+  readonly counter: number;
+  readonly locks: readonly HeldLock[];
 }
 
 /** The whole lockspace as a value. Needs no membership. */
@@ -115,12 +226,39 @@ export interface DumpCall {
   readonly op: "dump";
 }
 
-export type MemberCall = RenewCall | LockRequestCall | ConvertCall | UnlockCall | PollCall | EvictCall | LeaveCall;
-export type LockCall = HelloCall | FormatCall | JoinCall | DumpCall | MemberCall;
+export type MemberCall =
+  | RenewCall
+  | LockRequestCall
+  | ConvertCall
+  | BatchCall
+  | UnlockCall
+  | PollCall
+  | EvictCall
+  | FenceBeginCall
+  | FenceResultCall
+  | LeaveCall;
+export type LockCall = HelloCall | FormatCall | JoinCall | RecoverCall | DumpCall | MemberCall;
+
+/** active; fencing: see fence_begin; absent: on the list of a lockspace in state "recover", not checked in yet. */
+export type MemberState = "active" | "fencing" | "absent";
 
 export interface MemberRecord extends MemberSighting {
   readonly node: string;
   readonly process?: ProcessIdentity;
+  readonly state: MemberState;
+  readonly fence?: {
+    readonly token: number;
+    /** Incarnation of the member that fences it. */
+    readonly owner: string;
+    /** Attempts that failed so far. */
+    readonly tries: number;
+  };
+}
+
+/** Granted modes that cannot stand together. */
+export interface LockConflict {
+  readonly name: string;
+  readonly locks: readonly { readonly slot: DlmSlot; readonly mode: ModeNumber }[];
 }
 
 /** Numbered without gaps per member; delivered in this order. `seq` is the fencing token: it grows with every change. */
@@ -190,7 +328,7 @@ export interface MailboxRecord {
 export interface LockReply {
   /** 0 or a negative code of lock-status.ts. */
   readonly rc: number;
-  /** lock: the new lock's id. join: the slot. Otherwise 0. */
+  /** lock: the new lock's id. join, recover: the slot. batch: steps accepted. fence_begin: the token. Otherwise 0. */
   readonly value: number;
   readonly seq: number;
   readonly epoch: number;
@@ -199,18 +337,26 @@ export interface LockReply {
   readonly events: readonly LockEvent[];
   /** hello: of the lockspace there is. */
   readonly lsid?: string;
-  /** hello, join, renew, dump. */
+  /** hello, join, renew, poll, recover, dump. "recover": its members are reporting; nothing is locked or unlocked. */
+  readonly state?: "run" | "recover";
+  /** hello, join, renew, recover, dump. */
   readonly members?: readonly MemberRecord[];
-  /** hello: of the members there are; 0 if there is none. */
+  /** hello, join: of the members there are; 0 if there is none. */
   readonly leaseMs?: number;
+  /** hello, join: of the members there are; empty if there is none. */
+  readonly fencing?: string;
+  /** recover, hello, dump: in state "recover", when everybody has reported. */
+  readonly conflicts?: readonly LockConflict[];
   /**
    * hello, with ENOLS or EIDENT: the server cannot know whether it once held this lockspace. Whoever creates it anew
    * must first wait a full lease, so that no former member still writes.
    */
   readonly mayHaveForgotten?: boolean;
-  /** Beside `mayHaveForgotten`: which life of the server says so. What another life said proves nothing of this one. */
+  /** With ENOLS and EIDENT: which life of the server says so. What another life said proves nothing of this one. */
   readonly server?: string;
   /** dump: sorted by name, by slot. */
   readonly resources?: readonly ResourceRecord[];
   readonly mailboxes?: readonly MailboxRecord[];
+  /** dump, in state "recover": what was reported so far, by slot. */
+  readonly reports?: readonly { readonly slot: DlmSlot; readonly locks: readonly HeldLock[] }[];
 }

@@ -46,6 +46,7 @@ export class LockTable {
   #slots = 0;
   #leaseMs = 0;
   #lvbSize = 0;
+  #fencing = "";
   readonly #members = new Map<DlmSlot, TableMember>();
   readonly #resources = new Map<string, LockResource>();
 
@@ -55,12 +56,14 @@ export class LockTable {
     if (this.#lsid === "") return this.#reply(outcome(lockStatus.ENOLS));
     switch (call.op) {
       case "hello":
-        return { ...this.#reply(ok), members: this.#sightings(), leaseMs: this.#leaseMs, lsid: this.#lsid };
+        return { ...this.#reply(ok), ...this.#about(), lsid: this.#lsid };
       case "join": {
         const joined = this.#join(call, touched);
         const member = joined.rc === lockStatus.OK ? this.#members.get(joined.value) : undefined;
-        return { ...this.#reply(joined, member), members: this.#sightings(), leaseMs: this.#leaseMs };
+        return { ...this.#reply(joined, member), ...this.#about() };
       }
+      case "recover":
+        return this.#reply(outcome(lockStatus.EFENCED));
       case "dump":
         return {
           ...this.#reply(ok),
@@ -120,6 +123,10 @@ export class LockTable {
         return this.#evict(call, touched);
       case "leave":
         return this.#leave(member, touched);
+      case "batch":
+      case "fence_begin":
+      case "fence_result":
+        return outcome(lockStatus.EINVAL);
     }
   }
 
@@ -141,7 +148,13 @@ export class LockTable {
       this.#slots = call.slots;
       this.#leaseMs = call.leaseMs;
       this.#lvbSize = call.lvbSize;
-    } else if (this.#slots !== call.slots || this.#leaseMs !== call.leaseMs || this.#lvbSize !== call.lvbSize) {
+      this.#fencing = call.fencing;
+    } else if (
+      this.#slots !== call.slots ||
+      this.#leaseMs !== call.leaseMs ||
+      this.#lvbSize !== call.lvbSize ||
+      this.#fencing !== call.fencing
+    ) {
       return outcome(lockStatus.EPROTO);
     }
     let slot = 1;
@@ -288,10 +301,15 @@ export class LockTable {
     return [...this.#resources.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
+  #about(): Pick<LockReply, "members" | "leaseMs" | "fencing"> {
+    return { members: this.#sightings(), leaseMs: this.#leaseMs, fencing: this.#fencing };
+  }
+
   #sightings(): MemberRecord[] {
-    return this.#sortedMembers().map(({ slot, incarnation, counter, node, process }) =>
-      process === undefined ? { slot, incarnation, counter, node } : { slot, incarnation, counter, node, process },
-    );
+    return this.#sortedMembers().map(({ slot, incarnation, counter, node, process }) => {
+      const record = { slot, incarnation, counter, node, state: "active" } as const;
+      return process === undefined ? record : { ...record, process };
+    });
   }
 
   /** What waits in a member's mailbox; null if `incarnation` is not (or no longer) the member of this slot. */

@@ -195,7 +195,7 @@ class LockspaceClient implements Lockspace {
     for (const victim of this.#watch.observe(env.clock.now(), others)) {
       const { slot, incarnation, counter, node } = victim;
       env.log.warn({ evt: "node.evict", node, slot: slot - 1, counter }, `${node} does not renew: evicting it`);
-      void this.#session.once({ op: "evict", victim: { slot, incarnation, counter } });
+      void this.#session.once({ op: "evict", victim: { slot, incarnation, counter }, evidence: "lease" });
     }
   }
 

@@ -8,6 +8,9 @@ import { LVB_SIZE } from "./lockspace.ts";
 import { MemberWatch } from "./member-watch.ts";
 import { withTimeout } from "./with-timeout.ts";
 
+/** What protects a node that no fencing method is configured for. */
+const LEASE_ONLY = "lease only";
+
 export interface Joined {
   readonly lockspace: LockspaceId;
   readonly incarnation: string;
@@ -57,7 +60,7 @@ export class LockspaceJoin {
       throw this.#refusal("E_PROTOCOL_VERSION", lockStatusName(hello.rc));
     }
     this.#absentSince = null;
-    const { node, slots, lease, process } = this.#options;
+    const { node, slots, lease, process, fencing } = this.#options;
     const join = {
       op: "join",
       node,
@@ -65,6 +68,7 @@ export class LockspaceJoin {
       slots,
       leaseMs: lease.leaseMs,
       lvbSize: LVB_SIZE,
+      fencing: fencing ?? LEASE_ONLY,
       gone: this.#watch.observe(this.#options.env.clock.now(), hello.members ?? []),
     } as const;
     const reply = await this.#call(process === undefined ? join : { ...join, process });
@@ -110,7 +114,7 @@ export class LockspaceJoin {
         if (!members.some(({ incarnation }) => this.#watch.hasMoved(incarnation))) return;
         throw this.#refusal(
           "E_PROTOCOL_VERSION",
-          `its members use other settings than ours (lease ${reply.leaseMs} ms, ours ${lease.leaseMs} ms; slots, value block size and version must be equal too)`,
+          `its members use other settings than ours (lease ${reply.leaseMs} ms, ours ${lease.leaseMs} ms; fencing ${JSON.stringify(reply.fencing ?? "")}; slots, value block size and version must be equal too)`,
         );
       default:
         return; // created or replaced between two looks

@@ -71,11 +71,21 @@ export function lockMasterConformance(
     it("refuses a member too many, a node name in use, and settings that differ", async () => {
       const lockspace = fresh();
       await BareMember.join(master, lockspace, "a", 1);
-      const join = { op: "join", node: "b", incarnation: "x", slots: 1, leaseMs: 1000, lvbSize: 64, gone: [] } as const;
+      const join = {
+        op: "join",
+        node: "b",
+        incarnation: "x",
+        slots: 1,
+        leaseMs: 1000,
+        lvbSize: 64,
+        fencing: "lease only",
+        gone: [],
+      } as const;
       expect((await master.call(lockspace, join)).rc).toBe(lockStatus.ERANGE);
       expect((await master.call(lockspace, { ...join, node: "a" })).rc).toBe(lockStatus.EBUSY);
       expect((await master.call(lockspace, { ...join, leaseMs: 2000 })).rc).toBe(lockStatus.EPROTO);
       expect((await master.call(lockspace, { ...join, slots: 2 })).rc).toBe(lockStatus.EPROTO);
+      expect((await master.call(lockspace, { ...join, fencing: "agent" })).rc).toBe(lockStatus.EPROTO);
     });
 
     it("executes a repeated call once and gives the same answer", async () => {
@@ -120,12 +130,12 @@ export function lockMasterConformance(
       const a = await BareMember.join(master, lockspace, "a");
       const b = await BareMember.join(master, lockspace, "b");
       await b.call({ op: "renew", counter: 7 });
-      expect((await a.call({ op: "evict", victim: victim(b) })).rc).toBe(lockStatus.EALIVE);
+      expect((await a.call({ op: "evict", victim: victim(b), evidence: "lease" })).rc).toBe(lockStatus.EALIVE);
       types(a);
-      expect((await a.call({ op: "evict", victim: victim(b, 7) })).rc).toBe(lockStatus.OK);
+      expect((await a.call({ op: "evict", victim: victim(b, 7), evidence: "lease" })).rc).toBe(lockStatus.OK);
       expect(types(a)).toEqual(["prep", "failed", "done"]);
       expect((await b.call({ op: "renew", counter: 8 })).rc).toBe(lockStatus.EFENCED);
-      expect((await a.call({ op: "evict", victim: victim(b, 7) })).rc).toBe(lockStatus.OK); // done already
+      expect((await a.call({ op: "evict", victim: victim(b, 7), evidence: "lease" })).rc).toBe(lockStatus.OK); // done already
       expect(types(a)).toEqual([]);
     });
 
@@ -138,7 +148,7 @@ export function lockMasterConformance(
       await b.call({ ...convert(held.value, 5), flags: lockFlag.VALBLK, lvb: "x" });
       await a.call({ ...nl, mode: 3, flags: lockFlag.VALBLK, lvb: "" });
       types(a);
-      await c.call({ op: "evict", victim: victim(b) });
+      await c.call({ op: "evict", victim: victim(b), evidence: "lease" });
       await a.call({ op: "poll" });
       const events = a.events.splice(0);
       expect(events.map(({ type }) => type)).toEqual(["prep", "failed", "cast", "done"]);
@@ -162,6 +172,7 @@ export function lockMasterConformance(
         slots: 8,
         leaseMs: 5000,
         lvbSize: 64,
+        fencing: "lease only",
         gone: [victim(a), victim(b)],
       });
       expect(reply).toMatchObject({ rc: 0, value: 1, generation: 5 });

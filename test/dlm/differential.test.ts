@@ -81,7 +81,7 @@ class CallGenerator {
     const { slot, incarnation } = other;
     const gone = this.#random.next() < 0.5 ? [{ slot, incarnation, counter: this.#counter }] : [];
     const leaseMs = this.#random.next() < 0.1 ? 2000 : 1000;
-    const join = { op: "join", node: node.name, slots: 4, leaseMs, lvbSize: 64, gone } as const;
+    const join = { op: "join", node: node.name, slots: 4, leaseMs, lvbSize: 64, fencing: "lease only", gone } as const;
     const process = { host: 'h"|\n', pid: 7, started: "1" };
     return { ...join, incarnation: `i${this.#incarnations}`, ...(this.#random.next() < 0.5 ? { process } : {}) };
   }
@@ -103,7 +103,7 @@ class CallGenerator {
     if (roll < 0.14) {
       const { slot: place, incarnation: who } = this.#pick(this.#nodes);
       const counter = this.#random.below(this.#counter + 1);
-      return { op: "evict", ...header, rid: 0, victim: { slot: place, incarnation: who, counter } };
+      return { op: "evict", ...header, rid: 0, victim: { slot: place, incarnation: who, counter }, evidence: "lease" };
     }
     const lvb = this.#random.next() < 0.85 ? { lvb: `v${this.#step}` } : {};
     const mode = this.#random.below(this.#random.next() < 0.02 ? 7 : 6);

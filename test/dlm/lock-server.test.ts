@@ -53,7 +53,16 @@ describe("the embedded lock server", () => {
     return answer;
   };
   const join1 = (leaseMs = 1000) =>
-    ({ op: "join", node: "n1", incarnation: "a", slots: 4, leaseMs, lvbSize: 64, gone: [] }) as const;
+    ({
+      op: "join",
+      node: "n1",
+      incarnation: "a",
+      slots: 4,
+      leaseMs,
+      lvbSize: 64,
+      fencing: "lease only",
+      gone: [],
+    }) as const;
 
   it("is usable by its owner alone and takes its socket away when it ends", async () => {
     const server = await serve();

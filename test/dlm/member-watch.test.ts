@@ -4,7 +4,13 @@ import type { MemberRecord } from "../../src/dlm/lock-call.ts";
 import { MemberWatch } from "../../src/dlm/member-watch.ts";
 
 const times = { leaseMs: 1000 };
-const member = (counter: number, incarnation = "a"): MemberRecord => ({ slot: 1, incarnation, counter, node: "n1" });
+const member = (counter: number, incarnation = "a"): MemberRecord => ({
+  slot: 1,
+  incarnation,
+  counter,
+  state: "active",
+  node: "n1",
+});
 
 /** Looks every 100 ms from `from` to `to`; when it was dead first, or null. */
 function deadAt(watch: MemberWatch, from: number, to: number, see: (now: number) => MemberRecord): number | null {

@@ -35,6 +35,7 @@ export class BareMember {
       slots,
       leaseMs: 1000,
       lvbSize: 64,
+      fencing: "lease only",
       gone: [],
     });
     if (reply.rc !== 0) throw new Error(`join: ${lockStatusName(reply.rc)}`);
@@ -160,7 +161,7 @@ export class VectorRunner {
     this.#members.delete(node);
     const judge = await this.#member("Judge");
     const { slot, incarnation } = victim;
-    return (await judge.call({ op: "evict", victim: { slot, incarnation, counter: 0 } })).rc;
+    return (await judge.call({ op: "evict", victim: { slot, incarnation, counter: 0 }, evidence: "lease" })).rc;
   }
 
   /** All events since the last time, of all members, in the order in which they came to be. */

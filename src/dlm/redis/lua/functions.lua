@@ -201,9 +201,14 @@ local function ofMember(name)
   end
 end
 
+local function about(state)
+  return ',"members":' .. sightings(state) .. ',"leaseMs":' .. int(state.leaseMs) .. ',"fencing":'
+    .. cjson.encode(state.fencing)
+end
+
 local function hello(keys)
   local state, rc = open(keys)
-  local extra = ',"members":' .. sightings(state) .. ',"leaseMs":' .. int(state.leaseMs)
+  local extra = about(state)
   if state.lsid then extra = extra .. ',"lsid":' .. cjson.encode(state.lsid) end
   -- Redis may have been emptied, or restored from a backup: that there is no lockspace proves nothing.
   if rc ~= OK then extra = extra .. ',"mayHaveForgotten":true,"server":' .. cjson.encode(serverIdentity()) end
@@ -235,9 +240,10 @@ local function addMember(state, call)
     if member.node == call.node then return EBUSY, 0 end
   end
   if #members == 0 then
-    state.slots, state.leaseMs, state.lvbSize, state.code = call.slots, call.leaseMs, call.lvbSize, call.code
+    state.slots, state.leaseMs, state.lvbSize = call.slots, call.leaseMs, call.lvbSize
+    state.fencing, state.code = call.fencing, call.code
   elseif state.slots ~= call.slots or state.leaseMs ~= call.leaseMs or state.lvbSize ~= call.lvbSize
-    or state.code ~= call.code then
+    or state.fencing ~= call.fencing or state.code ~= call.code then
     return EPROTO, 0
   end
   local slot = 1
@@ -266,8 +272,7 @@ local function join(keys, args)
   local value
   rc, value = addMember(state, call)
   commit(state)
-  local extra = ',"members":' .. sightings(state) .. ',"leaseMs":' .. int(state.leaseMs)
-  return reply(state, rc, value, rc == OK and memberOf(state, value) or nil, extra)
+  return reply(state, rc, value, rc == OK and memberOf(state, value) or nil, about(state))
 end
 
 local function dumpMailbox(state, member)

@@ -48,6 +48,7 @@ local function load(keys)
     slots = tonumber(meta.slots or 0),
     leaseMs = tonumber(meta.leaseMs or 0),
     lvbSize = tonumber(meta.lvbSize or 0),
+    fencing = meta.fencing or '',
     members = {},
     resources = {},
     changed = false,
@@ -205,7 +206,7 @@ end
 local function commit(state)
   if state.changed then
     write(state, 'HSET', state.keys[1], 'gen', int(state.generation), 'seq', int(state.seq), 'lkid', int(state.lkid),
-      'slots', int(state.slots), 'leaseMs', int(state.leaseMs), 'lvbSize', int(state.lvbSize), 'code', state.code or '')
+      'slots', int(state.slots), 'leaseMs', int(state.leaseMs), 'lvbSize', int(state.lvbSize), 'code', state.code or '', 'fencing', state.fencing)
   end
   for _, command in ipairs(state.writes) do redis.call(unpack(command)) end
 end
@@ -224,7 +225,7 @@ local function sightings(state)
   for _, member in ipairs(allMembers(state)) do
     table.insert(result, cjson.encode({
       slot = member.slot, incarnation = member.incarnation, counter = member.counter, node = member.node,
-      process = member.process,
+      process = member.process, state = 'active',
     }))
   end
   return array(result)
