@@ -1,4 +1,5 @@
 import type { Sector, SectorRange, SlotNumber } from "../base/units.ts";
+import type { Frozen } from "../dlm/lockspace.ts";
 import type { MessageStatistics } from "../messages/message-statistics.ts";
 
 /** What a member is to the array. `spare` has no raidDisk; `blocked`: failed here, not yet known as faulty everywhere. */
@@ -98,6 +99,8 @@ export interface ArrayStatus {
   readonly slots: readonly SlotStatus[];
   readonly messages: MessageStatistics;
   readonly lockServerReachable: boolean;
+  /** The lock server has lost its state and the nodes rebuild it; null in ordinary times. */
+  readonly frozen: Frozen | null;
   readonly readBalance: "balanced" | "first";
   readonly ring: { readonly kind: string; readonly about: string };
   /** Sectors copied since start, resync and recovery. */

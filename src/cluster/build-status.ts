@@ -44,6 +44,7 @@ export function buildStatus(context: NodeContext, runner: ResyncRunner, extras: 
     slots: slotsOf(context),
     messages: bus.statistics,
     lockServerReachable: extras.lockServerReachable,
+    frozen: lockspace.frozen,
     readBalance: node.balance,
     ring: extras.ring,
     copiedSectors: shared.read("copiedSectors"),

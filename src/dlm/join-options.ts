@@ -1,4 +1,5 @@
 import type { Env } from "../env/env.ts";
+import type { Fencer } from "./fencer.ts";
 import type { LeaseTimes } from "./lease.ts";
 import type { LockMaster } from "./lock-master.ts";
 import type { LeaseSink, LockspaceListener } from "./lockspace.ts";
@@ -25,6 +26,8 @@ export interface JoinOptions {
    * after a tenth of a lease instead of a whole one.
    */
   readonly isProcessGone?: (process: ProcessIdentity) => boolean;
+  /** Used before a silent member's locks are given to others. Without it the end of the lease has to do. */
+  readonly fencer?: Fencer;
   /** Gives up joining (E_CANCELLED). */
   readonly signal?: AbortSignal;
 }

@@ -12,7 +12,16 @@ import { LockHandle } from "./lock-handle.ts";
 import type { Subscription } from "./lock-master.ts";
 import { lockModes } from "./lock-mode.ts";
 import { lockStatus, lockStatusName } from "./lock-status.ts";
-import type { Lock, Lockspace, LockspaceDump, LockspaceMember, OpenOptions } from "./lockspace.ts";
+import type {
+  ConvertStep,
+  Frozen,
+  Grant,
+  Lock,
+  Lockspace,
+  LockspaceDump,
+  LockspaceMember,
+  OpenOptions,
+} from "./lockspace.ts";
 import { lockspaceDump } from "./lockspace-dump.ts";
 import { type Joined, LockspaceJoin } from "./lockspace-join.ts";
 import { MemberSession } from "./member-session.ts";
@@ -100,6 +109,10 @@ class LockspaceClient implements Lockspace {
     return this.#members;
   }
 
+  get frozen(): Frozen | null {
+    return null;
+  }
+
   /** Resolves with the first acknowledged renewal: before it there is no lease to write under. */
   async start(): Promise<void> {
     const { env, lease, master } = this.#options;
@@ -136,6 +149,16 @@ class LockspaceClient implements Lockspace {
     const handle = this.#locks.get(value);
     if (handle !== undefined) return handle.opened;
     throw this.#end ?? new MdError("E_INTERNAL", `lock ${resource} was closed while it was opened`);
+  }
+
+  async convertAll(steps: readonly ConvertStep[], signal?: AbortSignal): Promise<readonly Grant[]> {
+    const grants: Grant[] = [];
+    for (const { lock, mode, ...options } of steps) {
+      const grant = await lock.convert(mode, signal === undefined ? options : { ...options, signal });
+      grants.push(grant);
+      if (grant.status !== "granted") break;
+    }
+    return grants;
   }
 
   async dump(): Promise<LockspaceDump> {

@@ -35,6 +35,15 @@ export interface Lock {
   close(): Promise<void>;
 }
 
+/** One conversion of several; see `Lockspace.convertAll`. */
+export interface ConvertStep {
+  readonly lock: Lock;
+  readonly mode: LockMode;
+  /** As in ConvertOptions. */
+  readonly lvb?: Uint8Array;
+  readonly noqueue?: boolean;
+}
+
 export interface OpenOptions {
   /** Take part in value block transfer. */
   readonly lvb: boolean;
@@ -45,6 +54,33 @@ export interface OpenOptions {
 export interface LockspaceMember {
   readonly node: string;
   readonly slot: SlotNumber;
+}
+
+/** Locks that two members claim and that cannot both be held: proof that a lock server granted twice. */
+export interface LockConflict {
+  readonly resource: string;
+  readonly locks: readonly { readonly slot: SlotNumber; readonly node: string; readonly mode: LockMode }[];
+}
+
+/**
+ * The lock server has lost what it knew, and the members tell it anew what they hold. New grants wait for that; IO under
+ * locks that are held goes on while the lease lasts.
+ */
+export interface Frozen {
+  /** What showed that the state is lost, in words. */
+  readonly reason: string;
+  /** `Clock.now` when this node found out. */
+  readonly since: number;
+  /** Node names. Both are empty until the lock server can be asked. */
+  readonly reported: readonly string[];
+  readonly missing: readonly string[];
+  /**
+   * `Clock.now` when those that are missing have reported or are declared dead at the latest; by then with a `Fencer`
+   * their fencing begins. Null while it cannot be told.
+   */
+  readonly deadline: number | null;
+  /** Not empty: it cannot go on before one of the claimants is evicted. */
+  readonly conflicts: readonly LockConflict[];
 }
 
 /**
@@ -58,6 +94,10 @@ export interface LockspaceListener {
   recoverDone(members: readonly LockspaceMember[], ownSlot: SlotNumber, generation: number): void;
   /** Another node has declared us dead. Final: nothing may be written any more, the lockspace is unusable. */
   fenced(reason: string): void;
+  /** Lock operations wait: the lock server's state is being rebuilt. Repeated when more is known of it. */
+  frozen?(state: Frozen): void;
+  /** They go on. The membership is the same, but for members that `recoverSlot` tells of. */
+  thawed?(): void;
   /** The lock server answers (true) or does not (false). For people; safety hangs on the lease alone. */
   serverReachable?(reachable: boolean): void;
 }
@@ -76,8 +116,16 @@ export interface Lockspace {
   readonly slot: SlotNumber;
   readonly generation: number;
   readonly members: readonly LockspaceMember[];
+  /** While the lock server's state is being rebuilt; null in ordinary times. */
+  readonly frozen: Frozen | null;
   /** Creates our lock on `resource`, in NL, without waiting (EXPEDITE). */
   open(resource: string, options: OpenOptions): Promise<Lock>;
+  /**
+   * Conversions in their order, in as few round trips as can be: each begins when the one before was granted. Resolves
+   * with the grants; the last of them is not granted if there are fewer than steps, and what follows it was not begun.
+   * A lock may occur several times. `signal` cancels the one that waits.
+   */
+  convertAll(steps: readonly ConvertStep[], signal?: AbortSignal): Promise<readonly Grant[]>;
   /** Every lock of every node, for `mdctl locks`. */
   dump(): Promise<LockspaceDump>;
   /** Frees all locks and the slot. The others see recoverPrep and recoverDone without recoverSlot. */

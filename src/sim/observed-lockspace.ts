@@ -3,6 +3,8 @@ import type { World } from "./world.ts";
 
 /** The lockspace as it is, with the checkers listening: who has the token. */
 export function observeLockspace(lockspace: Lockspace, world: World, life: string): Lockspace {
+  /** The observed `token` and the real one behind it. */
+  const token = new Map<Lock, Lock>();
   return {
     name: lockspace.name,
     slot: lockspace.slot,
@@ -12,9 +14,25 @@ export function observeLockspace(lockspace: Lockspace, world: World, life: strin
     get members() {
       return lockspace.members;
     },
+    get frozen() {
+      return lockspace.frozen;
+    },
     async open(resource, options) {
       const lock = await lockspace.open(resource, options);
-      return resource === "token" ? observeToken(lock, world, life) : lock;
+      if (resource !== "token") return lock;
+      const observed = observeToken(lock, world, life);
+      token.set(observed, lock);
+      return observed;
+    },
+    async convertAll(steps, signal) {
+      const real = steps.map((step) => ({ ...step, lock: token.get(step.lock) ?? step.lock }));
+      if (steps.some(({ lock }) => token.has(lock) && lock.mode === "EX")) world.emit({ type: "token_released", life });
+      const grants = await lockspace.convertAll(real, signal);
+      for (const [at, { mode }] of grants.entries()) {
+        const lock = steps[at]?.lock;
+        if (lock !== undefined && token.has(lock) && mode === "EX") world.emit({ type: "token_held", life });
+      }
+      return grants;
     },
     dump: () => lockspace.dump(),
     leave: () => lockspace.leave(),
@@ -54,5 +72,7 @@ export const observeListener = (listener: LockspaceListener, world: World, life:
     world.emit({ type: "log", life, level: "warn", text: `fenced: ${reason}` });
     listener.fenced(reason);
   },
+  frozen: (state) => listener.frozen?.(state),
+  thawed: () => listener.thawed?.(),
   serverReachable: (reachable) => listener.serverReachable?.(reachable),
 });

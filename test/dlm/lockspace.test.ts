@@ -141,6 +141,66 @@ describe("a lockspace", () => {
     expect((await again).mode).toBe("PR");
   });
 
+  it("carries out several conversions in order, waits where one must wait, and stops after one that is not granted", async () => {
+    const a = await join("n1");
+    const b = await join("n2");
+    const open = (node: RecordedNode, resource: string, lvb = false) => node.lockspace.open(resource, { lvb });
+    const [token, message, ack] = [await open(a, "token"), await open(a, "message", true), await open(a, "ack")];
+    const [theirToken, theirAck] = [await open(b, "token"), await open(b, "ack")];
+    await theirToken.convert("EX");
+    await theirAck.convert("CR");
+    const sending = a.lockspace.convertAll([
+      { lock: token, mode: "EX" },
+      { lock: message, mode: "EX" },
+      { lock: message, mode: "CW", lvb: block("news") },
+      { lock: ack, mode: "EX" },
+    ]);
+    await clock.advance(5);
+    expect([token.mode, message.mode, ack.mode]).toEqual(["NL", "NL", "NL"]);
+    await theirToken.convert("NL");
+    await clock.advance(5);
+    expect([token.mode, message.mode, ack.mode]).toEqual(["EX", "CW", "NL"]);
+    await theirAck.convert("NL");
+    const grants = await sending;
+    expect(grants.map(({ status, mode }) => `${status} ${mode}`)).toEqual([
+      "granted EX",
+      "granted EX",
+      "granted CW",
+      "granted EX",
+    ]);
+    const refused = await b.lockspace.convertAll([
+      { lock: theirToken, mode: "CR", noqueue: true },
+      { lock: theirAck, mode: "CR" },
+    ]);
+    expect(refused.map(({ status }) => status)).toEqual(["eagain"]);
+    await clock.advance(5);
+    expect(theirAck.mode).toBe("NL");
+  });
+
+  it("cancels what waits of several conversions by their signal", async () => {
+    const a = await join("n1");
+    const b = await join("n2");
+    const theirs = await b.lockspace.open("token", { lvb: false });
+    await theirs.convert("EX");
+    const [token, ack] = [
+      await a.lockspace.open("token", { lvb: false }),
+      await a.lockspace.open("ack", { lvb: false }),
+    ];
+    const abort = new AbortController();
+    const asked = a.lockspace.convertAll(
+      [
+        { lock: ack, mode: "CR" },
+        { lock: token, mode: "EX" },
+        { lock: ack, mode: "NL" },
+      ],
+      abort.signal,
+    );
+    await clock.advance(5);
+    abort.abort();
+    expect((await asked).map(({ status, mode }) => `${status} ${mode}`)).toEqual(["granted CR", "ecancel NL"]);
+    expect(ack.mode).toBe("CR");
+  });
+
   it("answers noqueue with eagain and keeps the mode", async () => {
     const a = await join("n1");
     const b = await join("n2");
