@@ -1,11 +1,12 @@
-import { readFileSync, statSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { MdError } from "../base/md-error.ts";
 import { defaultLease, SHORTEST_LEASE_MS } from "../dlm/lease.ts";
 import { DEFAULT_SOCKET } from "./control-client.ts";
 import type { DaemonSettings } from "./daemon-options.ts";
+import { type FenceConfig, readFence } from "./fence-config.ts";
 import { parseDuration } from "./parse-duration.ts";
+import { readSecretFile } from "./secret-file.ts";
 
 export type LockServerAddress =
   | { readonly type: "socket"; readonly path: string }
@@ -22,6 +23,7 @@ export interface DaemonConfig {
   readonly socketPath: string;
   readonly stateDir: string;
   readonly leaseMs: number;
+  readonly fence: FenceConfig;
   readonly fileMembers: boolean;
   readonly ring: "auto" | "io_uring" | "threads";
   /** KiB/s; 0: no limit. */
@@ -33,8 +35,8 @@ export interface DaemonConfig {
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * Command line first, then MDCTL_NODE, MDCTL_CLUSTER, MDCTL_LOCK_SERVER, MDCTL_SOCKET, MDCTL_LOG, then what is built
- * in. E_VALUE names the setting; E_PERMISSION for a password file that others can read.
+ * Command line first, then MDCTL_NODE, MDCTL_CLUSTER, MDCTL_LOCK_SERVER, MDCTL_SOCKET, MDCTL_FENCE, MDCTL_LOG, then
+ * what is built in. E_VALUE names the setting; E_PERMISSION for a file with secrets that others can read.
  */
 export function readConfig(settings: DaemonSettings, env: Environment): DaemonConfig {
   const value = (option: string, variable?: string): string | null => {
@@ -60,6 +62,7 @@ export function readConfig(settings: DaemonSettings, env: Environment): DaemonCo
     socketPath,
     stateDir,
     leaseMs,
+    fence: readFence(value("fence", "MDCTL_FENCE")),
     fileMembers: settings.has("file-members"),
     ring: oneOf("ring", value("ring") ?? "auto", ["auto", "io_uring", "threads"]),
     syncSpeedMax: readSpeed(value("sync-speed-max")),
@@ -118,21 +121,6 @@ function readLockServer(
       hint: "--lock-server-password-file=FILE",
     });
   }
-  if (passwordFile !== null) url.password = encodeURIComponent(readSecret(passwordFile));
+  if (passwordFile !== null) url.password = encodeURIComponent(readSecretFile(passwordFile));
   return { type: "redis", url: url.href };
-}
-
-function readSecret(file: string): string {
-  let mode: number;
-  let text: string;
-  try {
-    mode = statSync(file).mode;
-    text = readFileSync(file, "utf8").trim();
-  } catch (error) {
-    throw new MdError("E_VALUE", `the password file ${file} cannot be read`, { cause: error });
-  }
-  if ((mode & 0o077) !== 0) {
-    throw new MdError("E_PERMISSION", `the password file ${file} can be read by others`, { hint: `chmod 600 ${file}` });
-  }
-  return text;
 }

@@ -14,6 +14,11 @@ export const daemonOptions: readonly DaemonOption[] = [
   { name: "socket", value: "PATH", help: "control socket (/run/mdctl/mdctld.sock)" },
   { name: "state-dir", value: "DIR", help: "where export sockets live (NODE beside the control socket)" },
   { name: "lease", value: "DUR", help: "the same on all nodes (10s)" },
+  {
+    name: "fence",
+    value: "WORDS",
+    help: "how a dead node is made sure of: command=PATH, pill, reservations (docs/fencing.md)",
+  },
   { name: "file-members", help: "regular files may be members (laboratories and tests)" },
   { name: "ring", value: "auto|io_uring|threads", help: "how members are read and written (auto)" },
   { name: "sync-speed-max", value: "SIZE", help: "KiB per second that a resync may copy (no limit)" },

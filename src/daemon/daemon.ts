@@ -3,6 +3,7 @@ import { MdError } from "../base/md-error.ts";
 import { openFileDevice } from "../blockdev/file-device.ts";
 import { type ClusterNodeOptions, defaultClusterNodeOptions } from "../cluster/cluster-deps.ts";
 import { ClusterNode } from "../cluster/cluster-node.ts";
+import type { Fencer } from "../dlm/fencer.ts";
 import { isProcessGone, ownProcess } from "../dlm/local-process.ts";
 import type { LockMaster } from "../dlm/lock-master.ts";
 import { joinLockspace } from "../dlm/lockspace-client.ts";
@@ -14,6 +15,7 @@ import { ArraySession } from "./array-session.ts";
 import { ClusterMembership } from "./cluster-membership.ts";
 import type { DaemonConfig } from "./config.ts";
 import { DeviceScan } from "./device-scan.ts";
+import { makeFencer } from "./fence-methods.ts";
 import { Journal } from "./journal.ts";
 import { connectLockService, keepLockServer } from "./lock-service.ts";
 import { Operations } from "./operations.ts";
@@ -52,18 +54,30 @@ export class Daemon {
   /** Arrays that this node had to leave without being told to, by UUID. */
   readonly #lost = new Map<string, LostArray>();
   readonly #stopping = new AbortController();
+  readonly #fencer: Fencer | null;
   readonly #onFatal: (reason: string) => void;
   #reachable = true;
 
-  /** Connects to the lock service first: without one there is nothing that a node could do. E_LOCK_SERVICE_LOST. */
+  /**
+   * Connects to the lock service first: without one there is nothing that a node could do. E_LOCK_SERVICE_LOST;
+   * E_VALUE for a fencing method that cannot work.
+   */
   static async start(config: DaemonConfig, env: Env, onFatal: (reason: string) => void): Promise<Daemon> {
+    const fencer = makeFencer(config.fence, env);
     mkdirSync(config.stateDir, { recursive: true, mode: 0o755 });
     const master = await connectLockService(config.lockServer, config.node, env);
-    return new Daemon(config, env, master, onFatal);
+    return new Daemon(config, env, master, fencer, onFatal);
   }
 
-  private constructor(config: DaemonConfig, env: Env, master: LockMaster, onFatal: (reason: string) => void) {
+  private constructor(
+    config: DaemonConfig,
+    env: Env,
+    master: LockMaster,
+    fencer: Fencer | null,
+    onFatal: (reason: string) => void,
+  ) {
     this.config = config;
+    this.#fencer = fencer;
     this.env = env;
     this.master = master;
     this.#onFatal = onFatal;
@@ -182,6 +196,7 @@ export class Daemon {
       leaseSink,
       process: ownProcess(),
       isProcessGone,
+      ...(this.#fencer === null ? {} : { fencer: this.#fencer }),
     });
   }
 
