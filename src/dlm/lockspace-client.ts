@@ -6,7 +6,7 @@ import type { Timer } from "../env/clock.ts";
 import { EventInbox } from "./event-inbox.ts";
 import type { JoinOptions } from "./join-options.ts";
 import { distrustAfter, type LeaseState, leaseState, renewEvery, stopAfter } from "./lease.ts";
-import type { LockEvent, LockReply } from "./lock-call.ts";
+import type { LockEvent, LockReply, MemberRecord } from "./lock-call.ts";
 import { lockFlag } from "./lock-flags.ts";
 import { LockHandle } from "./lock-handle.ts";
 import type { Subscription } from "./lock-master.ts";
@@ -24,8 +24,10 @@ import type {
 } from "./lockspace.ts";
 import { lockspaceDump } from "./lockspace-dump.ts";
 import { type Joined, LockspaceJoin } from "./lockspace-join.ts";
+import type { LockspaceStatus, MemberStatus } from "./lockspace-status.ts";
 import { MemberSession } from "./member-session.ts";
 import { MemberWatch } from "./member-watch.ts";
+import { SeqTimes } from "./seq-times.ts";
 import { withTimeout } from "./with-timeout.ts";
 
 type Cast = Extract<LockEvent, { readonly type: "cast" }>;
@@ -60,10 +62,13 @@ class LockspaceClient implements Lockspace {
   readonly #inbox = new EventInbox((event) => this.#handle(event));
   readonly #session: MemberSession;
   readonly #watch: MemberWatch;
+  readonly #seqTimes = new SeqTimes();
   readonly #locks = new Map<number, LockHandle>();
   /** By lock id: grants that overtook the reply to the call that asked for them. */
   readonly #unclaimed = new Map<number, Cast>();
   #members: readonly LockspaceMember[] = [];
+  /** The others, as the last renewal's answer lists them. */
+  #others: readonly MemberRecord[] = [];
   #generation: number;
   #counter = 0;
   /** When the last renewal that was acknowledged was sent. */
@@ -97,6 +102,7 @@ class LockspaceClient implements Lockspace {
       lease,
       env,
       inbox: this.#inbox,
+      seqTimes: this.#seqTimes,
       onLost: (reason) => this.#lost(reason),
     });
   }
@@ -169,6 +175,40 @@ class LockspaceClient implements Lockspace {
     return lockspaceDump(this.name, reply);
   }
 
+  status(): LockspaceStatus {
+    const { lease } = this.#options;
+    return {
+      name: this.name,
+      epoch: this.#joined.reply.epoch,
+      generation: this.#generation,
+      writeUntil: this.#renewedAt + stopAfter(lease),
+      readUntil: this.#renewedAt + distrustAfter(lease),
+      leaseMs: lease.leaseMs,
+      renewedAt: this.#renewedAt,
+      members: this.#members.map((member) => this.#memberStatus(member)),
+      remastering: null,
+    };
+  }
+
+  #memberStatus(member: LockspaceMember): MemberStatus {
+    const record = this.#others.find(({ node, slot }) => node === member.node && slot - 1 === member.slot);
+    const seen = { seenAt: null, deadAt: null, fencing: null };
+    if (record === undefined) return { ...member, ...seen };
+    const { incarnation } = record;
+    return { ...member, ...seen, seenAt: this.#watch.seenAt(incarnation), deadAt: this.#watch.deadAt(incarnation) };
+  }
+
+  async evict(member: LockspaceMember): Promise<void> {
+    const { master } = this.#options;
+    const record = this.#others.find(({ node, slot }) => node === member.node && slot - 1 === member.slot);
+    if (record === undefined) return;
+    const { slot, incarnation, counter } = record;
+    const reply = await this.#session.once({ op: "evict", victim: { slot, incarnation, counter } });
+    if (reply === null) throw new MdError("E_LOCK_SERVICE_LOST", `the lock server ${master.about} does not answer`);
+    if (reply.rc === lockStatus.EALIVE)
+      throw new MdError("E_NODE_ALIVE", `${member.node} renews its lease: it is alive`);
+  }
+
   async leave(): Promise<void> {
     if (this.#end !== null) return;
     const { env, lease, leaseSink } = this.#options;
@@ -214,8 +254,8 @@ class LockspaceClient implements Lockspace {
       if (!this.#leaving) leaseSink(sentAt + stopAfter(lease), sentAt + distrustAfter(lease));
     }
     this.#reportLease();
-    const others = (reply.members ?? []).filter(({ incarnation }) => incarnation !== this.#joined.incarnation);
-    for (const victim of this.#watch.observe(env.clock.now(), others)) {
+    this.#others = (reply.members ?? []).filter(({ incarnation }) => incarnation !== this.#joined.incarnation);
+    for (const victim of this.#watch.observe(env.clock.now(), this.#others)) {
       const { slot, incarnation, counter, node } = victim;
       env.log.warn({ evt: "node.evict", node, slot: slot - 1, counter }, `${node} does not renew: evicting it`);
       void this.#session.once({ op: "evict", victim: { slot, incarnation, counter }, evidence: "lease" });

@@ -1,5 +1,6 @@
 import type { SlotNumber } from "../base/units.ts";
 import type { LockMode } from "./lock-mode.ts";
+import type { LockspaceStatus } from "./lockspace-status.ts";
 
 /** A DLM lock value block is this long in every lockspace of ours (md-cluster's value). */
 export const LVB_SIZE = 64;
@@ -128,6 +129,13 @@ export interface Lockspace {
   convertAll(steps: readonly ConvertStep[], signal?: AbortSignal): Promise<readonly Grant[]>;
   /** Every lock of every node, for `mdctl locks`. */
   dump(): Promise<LockspaceDump>;
+  /** Members, leases, what grants wait for: for `mdctl cluster status`. No IO. */
+  status(): LockspaceStatus;
+  /**
+   * An operator vouches that this member can write no more. It is declared dead at once; one that is not a member any
+   * more is fine. E_NODE_ALIVE when it renews, E_LOCK_SERVICE_LOST without an answer.
+   */
+  evict(member: LockspaceMember): Promise<void>;
   /** Frees all locks and the slot. The others see recoverPrep and recoverDone without recoverSlot. */
   leave(): Promise<void>;
   /**

@@ -6,6 +6,7 @@ import { type LeaseTimes, repeatAfter } from "./lease.ts";
 import type { CallHeader, LockEvent, LockReply, LockspaceId, MemberCall } from "./lock-call.ts";
 import type { LockMaster, Subscription } from "./lock-master.ts";
 import { lockStatus, lockStatusName } from "./lock-status.ts";
+import type { SeqTimes } from "./seq-times.ts";
 import { withTimeout } from "./with-timeout.ts";
 
 type Without<T> = T extends MemberCall ? Omit<T, keyof CallHeader> : never;
@@ -22,6 +23,8 @@ export interface SessionOptions {
   readonly lease: LeaseTimes;
   readonly env: Env;
   readonly inbox: EventInbox;
+  /** Is told which `seq` was seen when. */
+  readonly seqTimes: SeqTimes;
   /** The membership is gone for good. Called once, before anything that waits is rejected. */
   readonly onLost: (reason: string) => void;
 }
@@ -140,6 +143,7 @@ export class MemberSession {
   #accept(reply: LockReply): boolean {
     if (this.#end !== null) return false;
     this.#seen = Math.max(this.#seen, reply.seq);
+    this.#options.seqTimes.note(reply.seq, this.#options.env.clock.now());
     const why = final.get(reply.rc);
     if (why !== undefined) this.#lose(`${why} (${lockStatusName(reply.rc)})`);
     return why === undefined;

@@ -6,7 +6,8 @@ interface Seen {
   counter: number;
   /** When we saw this counter first. */
   since: number;
-  moved: boolean;
+  /** When it was last seen to move; null: never. */
+  movedAt: number | null;
   /** When we first knew that the process has ended. */
   goneSince: number | null;
 }
@@ -38,12 +39,12 @@ export class MemberWatch {
 
   #isDead(member: MemberRecord, now: number, silent: boolean): boolean {
     const { incarnation, counter } = member;
-    const seen = this.#seen.get(incarnation) ?? { counter, since: now, moved: false, goneSince: null };
+    const seen = this.#seen.get(incarnation) ?? { counter, since: now, movedAt: null, goneSince: null };
     this.#seen.set(incarnation, seen);
     if (seen.counter !== counter) {
       seen.counter = counter;
       seen.since = now;
-      seen.moved = true;
+      seen.movedAt = now;
     } else if (silent) {
       seen.since = now;
     }
@@ -56,6 +57,17 @@ export class MemberWatch {
 
   /** Has this member renewed while we watched it? */
   hasMoved(incarnation: string): boolean {
-    return this.#seen.get(incarnation)?.moved === true;
+    return this.seenAt(incarnation) !== null;
+  }
+
+  /** When this member was last seen to renew; null: not while we watched it. */
+  seenAt(incarnation: string): number | null {
+    return this.#seen.get(incarnation)?.movedAt ?? null;
+  }
+
+  /** When it will be declared dead for want of a renewal; null: it is not known. */
+  deadAt(incarnation: string): number | null {
+    const seen = this.#seen.get(incarnation);
+    return seen === undefined ? null : seen.since + this.#times.leaseMs;
   }
 }

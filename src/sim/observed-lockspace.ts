@@ -35,6 +35,8 @@ export function observeLockspace(lockspace: Lockspace, world: World, life: strin
       return grants;
     },
     dump: () => lockspace.dump(),
+    status: () => lockspace.status(),
+    evict: (member) => lockspace.evict(member),
     leave: () => lockspace.leave(),
     abandon: () => lockspace.abandon(),
   };

@@ -56,6 +56,46 @@ describe("a lockspace", () => {
     ]);
   });
 
+  it("shows people its lease, and when the others were last seen to renew", async () => {
+    const a = await join("n1");
+    const b = await join("n2");
+    await clock.advance(350);
+    const status = a.lockspace.status();
+    expect(status).toMatchObject({ name: "array", epoch: 1, generation: 2, leaseMs: 1000, remastering: null });
+    expect(status.writeUntil).toBe(a.deadline);
+    expect(clock.now() - status.renewedAt).toBeLessThan(100);
+    const [self, other] = status.members;
+    expect(self).toEqual({ node: "n1", slot: 0, seenAt: null, deadAt: null, fencing: null });
+    expect(other).toMatchObject({ node: "n2", slot: 1, fencing: null });
+    expect(clock.now() - (other?.seenAt ?? 0)).toBeLessThanOrEqual(200);
+    // It stops renewing: from then on the time that is left runs down.
+    b.lockspace.abandon();
+    await clock.advance(500);
+    const later = a.lockspace.status().members[1];
+    expect(later?.deadAt).toBe((later?.seenAt ?? 0) + 1000);
+    expect(clock.now() - (later?.seenAt ?? 0)).toBeGreaterThanOrEqual(400);
+  });
+
+  it("evicts a silent member when an operator vouches for its end, and never one that renews", async () => {
+    const a = await join("n1");
+    const b = await join("n2");
+    const victim = { node: "n2", slot: b.lockspace.slot };
+    await clock.advance(250);
+    // A counter that is older than what the server has: it has renewed since.
+    const alive = a.lockspace.evict(victim).then(
+      () => "evicted",
+      (error: unknown) => (error as { code: string }).code,
+    );
+    b.lockspace.abandon();
+    await clock.advance(250);
+    expect(["evicted", "E_NODE_ALIVE"]).toContain(await alive);
+    await a.lockspace.evict(victim);
+    await clock.advance(1);
+    expect(a.lockspace.members).toEqual([{ node: "n1", slot: 0 }]);
+    expect(a.log).toContain("slot 1 n2");
+    await a.lockspace.evict(victim); // not a member any more: fine
+  });
+
   it("tells of a clean leave without recoverSlot and gives the slot to the next", async () => {
     const a = await join("n1");
     const b = await join("n2");
