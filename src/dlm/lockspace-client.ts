@@ -24,7 +24,7 @@ import type {
 } from "./lockspace.ts";
 import { lockspaceDump } from "./lockspace-dump.ts";
 import { type Joined, LockspaceJoin } from "./lockspace-join.ts";
-import type { LockspaceStatus, MemberStatus } from "./lockspace-status.ts";
+import { type LockspaceStatus, memberStatus, recordOf } from "./lockspace-status.ts";
 import { MemberSession } from "./member-session.ts";
 import { MemberWatch } from "./member-watch.ts";
 import { SeqTimes } from "./seq-times.ts";
@@ -176,37 +176,29 @@ class LockspaceClient implements Lockspace {
   }
 
   status(): LockspaceStatus {
-    const { lease } = this.#options;
+    const { lease, node } = this.#options;
+    const own = { node, incarnation: this.#joined.incarnation };
     return {
-      name: this.name,
       epoch: this.#joined.reply.epoch,
       generation: this.#generation,
-      writeUntil: this.#renewedAt + stopAfter(lease),
-      readUntil: this.#renewedAt + distrustAfter(lease),
       leaseMs: lease.leaseMs,
       renewedAt: this.#renewedAt,
-      members: this.#members.map((member) => this.#memberStatus(member)),
-      remastering: null,
+      writeUntil: this.#renewedAt + stopAfter(lease),
+      readUntil: this.#renewedAt + distrustAfter(lease),
+      members: this.#members.map((member) => memberStatus(member, own, this.#others, this.#watch)),
     };
-  }
-
-  #memberStatus(member: LockspaceMember): MemberStatus {
-    const record = this.#others.find(({ node, slot }) => node === member.node && slot - 1 === member.slot);
-    const seen = { seenAt: null, deadAt: null, fencing: null };
-    if (record === undefined) return { ...member, ...seen };
-    const { incarnation } = record;
-    return { ...member, ...seen, seenAt: this.#watch.seenAt(incarnation), deadAt: this.#watch.deadAt(incarnation) };
   }
 
   async evict(member: LockspaceMember): Promise<void> {
     const { master } = this.#options;
-    const record = this.#others.find(({ node, slot }) => node === member.node && slot - 1 === member.slot);
+    const record = recordOf(member, this.#others);
     if (record === undefined) return;
     const { slot, incarnation, counter } = record;
-    const reply = await this.#session.once({ op: "evict", victim: { slot, incarnation, counter } });
-    if (reply === null) throw new MdError("E_LOCK_SERVICE_LOST", `the lock server ${master.about} does not answer`);
-    if (reply.rc === lockStatus.EALIVE)
-      throw new MdError("E_NODE_ALIVE", `${member.node} renews its lease: it is alive`);
+    const victim = { slot, incarnation, counter };
+    const reply = await this.#session.once({ op: "evict", victim, evidence: "operator" });
+    if (reply?.rc === lockStatus.OK) return;
+    const what = reply === null ? "does not answer" : `refuses to evict ${member.node}: ${lockStatusName(reply.rc)}`;
+    throw new MdError("E_LOCK_SERVICE_LOST", `the lock server ${master.about} ${what}`);
   }
 
   async leave(): Promise<void> {

@@ -132,8 +132,8 @@ export interface Lockspace {
   /** Members, leases, what grants wait for: for `mdctl cluster status`. No IO. */
   status(): LockspaceStatus;
   /**
-   * An operator vouches that this member can write no more. It is declared dead at once; one that is not a member any
-   * more is fine. E_NODE_ALIVE when it renews, E_LOCK_SERVICE_LOST without an answer.
+   * An operator vouches that this member writes no more: it is declared dead at once, whatever its counter says and
+   * whoever fences it. One that is not a member any more is fine. E_LOCK_SERVICE_LOST without an answer.
    */
   evict(member: LockspaceMember): Promise<void>;
   /** Frees all locks and the slot. The others see recoverPrep and recoverDone without recoverSlot. */
