@@ -26,6 +26,8 @@ const compatibility = [NONE, ...modes].map((held) =>
 );
 const compat = (held: ModeNumber, wanted: ModeNumber): boolean => compatibility[held + 1]?.[wanted + 1] === true;
 
+export const modesConflict = (a: ModeNumber, b: ModeNumber): boolean => !compat(a, b);
+
 // From here on the order of every step matters: it defines the order of events, and redis/lua/resource.lua is the same
 // algorithm line by line (test/dlm/differential.test.ts compares them).
 
@@ -192,13 +194,16 @@ export function requestLock(r: LockResource, l: ResourceLock, emit: Emit): void 
   }
 }
 
-/** `l` is on the granted queue. `input` is the caller's value block, written where the conversion writes. */
+/**
+ * `l` is on the granted queue. `input` is the caller's value block, written where the conversion writes. Returns
+ * whether it was granted at once.
+ */
 export function convertLock(
   r: LockResource,
   l: ResourceLock,
   asked: { readonly mode: ModeNumber; readonly flags: number; readonly input: string | null },
   emit: Emit,
-): void {
+): boolean {
   l.ex = asked.flags | lockFlag.CONVERT;
   l.sb = 0;
   l.rq = asked.mode;
@@ -208,7 +213,9 @@ export function convertLock(
   if (verdict === "ok" || (l.sb & DEMOTED && grantable0(r, l, true, false))) {
     grant(r, l, asked.input, emit);
     grantPending(r, emit);
-  } else if (verdict === "dead" && !(l.ex & NODLCKWT)) {
+    return true;
+  }
+  if (verdict === "dead" && !(l.ex & NODLCKWT)) {
     l.rq = NONE;
     cast(emit, l, lockStatus.EDEADLK);
   } else if (!(l.ex & NOQUEUE)) {
@@ -220,6 +227,7 @@ export function convertLock(
     if (l.ex & NOQUEUEBAST) bastsFor(r, l, true, emit);
     l.rq = NONE;
   }
+  return false;
 }
 
 /** Takes back what is queued; of a granted lock there is nothing to cancel. */
@@ -260,7 +268,13 @@ export function removeLocksOf(r: LockResource, slot: number, dead: boolean, emit
     removed = true;
   }
   if (!removed) return;
-  r.recovering = dead;
+  if (dead) regrant(r, emit);
+  else grantPending(r, emit);
+}
+
+/** Some of its locks are gone, or it was rebuilt: conversions are granted without order. */
+export function regrant(r: LockResource, emit: Emit): void {
+  r.recovering = true;
   grantPending(r, emit);
   r.recovering = false;
 }

@@ -1,4 +1,4 @@
-import type { LockRecord, MailboxRecord, ResourceRecord } from "./lock-call.ts";
+import type { DlmSlot, HeldLock, LockRecord, MailboxRecord, ResourceRecord } from "./lock-call.ts";
 import type { LockResource, ResourceLock } from "./resource-state.ts";
 import type { TableMember } from "./table-member.ts";
 
@@ -30,3 +30,7 @@ export const dumpMailbox = ({ slot, lastRid, sent, acked, events, ring }: TableM
   events: [...events],
   ring: [...ring.values()].map(({ rid, rc, value }) => [rid, rc, value] as const).sort(([a], [b]) => a - b),
 });
+
+/** What a member has reported for the recovery under way, if it has. */
+export const dumpReport = ({ slot, report }: TableMember): { slot: DlmSlot; locks: readonly HeldLock[] }[] =>
+  report === null ? [] : [{ slot, locks: report.locks }];

@@ -1,4 +1,4 @@
-import type { ModeNumber } from "./lock-call.ts";
+import type { HeldLock, ModeNumber } from "./lock-call.ts";
 import { lockFlag } from "./lock-flags.ts";
 import { lockStatus } from "./lock-status.ts";
 
@@ -51,4 +51,10 @@ export const quecvtAllowed = (granted: ModeNumber, requested: ModeNumber): boole
 export function checkUnlock({ flags, lvb }: { flags: number; lvb?: string }, lvbSize: number): number {
   if (flags & ~onUnlock || (flags & CANCEL && flags & FORCEUNLOCK)) return lockStatus.EINVAL;
   return badBuffer(flags, lvb, lvbSize) ? lockStatus.EINVAL : lockStatus.OK;
+}
+
+/** OK or EINVAL: a lock as it may be reported. */
+export function checkHeldLock({ name, lkid, queue, gr, rq, lvb }: HeldLock, lvbSize: number): number {
+  const modes = { g: isMode(gr) && rq === -1, c: isMode(gr) && isMode(rq), w: gr === -1 && isMode(rq) }[queue];
+  return RESOURCE_NAME.test(name) && lkid > 0 && modes && fits(lvb, lvbSize) ? lockStatus.OK : lockStatus.EINVAL;
 }

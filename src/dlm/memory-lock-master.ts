@@ -35,15 +35,15 @@ export class MemoryLockMaster implements LockMaster {
   call(lockspace: LockspaceId, call: LockCall): Promise<LockReply> {
     const key = keyOf(lockspace);
     const known = this.#tables.get(key);
-    const table = known ?? new LockTable();
+    const table = known ?? new LockTable(this.#life);
     const touched = new Set<number>();
     const reply = table.apply(call, touched);
     // The caller's own events came with the reply.
     if ("slot" in call && reply.rc === lockStatus.OK) touched.delete(call.slot);
-    if (known === undefined && call.op === "format") this.#tables.set(key, table);
+    if (known === undefined && table.exists) this.#tables.set(key, table);
     void Promise.resolve().then(() => this.#wake(key, table, touched));
     if (reply.rc !== lockStatus.ENOLS) return Promise.resolve(reply);
-    return Promise.resolve({ ...reply, mayHaveForgotten: this.#mayHaveForgotten(), server: this.#life });
+    return Promise.resolve({ ...reply, mayHaveForgotten: this.#mayHaveForgotten() });
   }
 
   #wake(lockspace: string, table: LockTable, touched: ReadonlySet<number>): void {

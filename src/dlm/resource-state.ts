@@ -54,4 +54,14 @@ export const emptyResource = (name: string): LockResource => ({
   recovering: false,
 });
 
-export const isUnused = (r: LockResource): boolean => r.granted.length + r.convert.length + r.wait.length === 0;
+export const countLocks = (r: LockResource): number => r.granted.length + r.convert.length + r.wait.length;
+
+export const isUnused = (r: LockResource): boolean => countLocks(r) === 0;
+
+export function findLock(resource: LockResource, slot: number, lkid: number): ResourceLock | undefined {
+  for (const queue of [resource.granted, resource.convert, resource.wait]) {
+    const lock = queue.find((l) => l.lkid === lkid && l.slot === slot);
+    if (lock !== undefined) return lock;
+  }
+  return undefined;
+}

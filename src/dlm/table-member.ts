@@ -1,4 +1,4 @@
-import type { DlmSlot, JoinCall, LockEvent } from "./lock-call.ts";
+import type { DlmSlot, HeldLock, LockEvent, MemberRecord, MemberState } from "./lock-call.ts";
 import type { ProcessIdentity } from "./process-identity.ts";
 
 /** What a lock server keeps of one member. */
@@ -7,6 +7,9 @@ export interface TableMember {
   readonly node: string;
   readonly incarnation: string;
   readonly process: ProcessIdentity | undefined;
+  state: MemberState;
+  /** While it is being fenced. */
+  fence: MemberRecord["fence"];
   counter: number;
   lastRid: number;
   /** Answers for repeated calls, by rid modulo the size of the ring. */
@@ -15,31 +18,48 @@ export interface TableMember {
   sent: number;
   acked: number;
   events: LockEvent[];
+  /** What it has reported for the recovery that is under way. */
+  report: Report | null;
 }
 
-/** Above this many events unread they are dropped; the member finds a gap, and is not alive anyway. */
+export interface Report {
+  readonly members: readonly MemberRecord[];
+  readonly locks: readonly HeldLock[];
+}
+
+/** With more events than this unread they are dropped, all of them: the member must report its locks anew. */
 const MAILBOX_LIMIT = 10_000;
 
 export type EventBody = LockEvent extends infer E ? (E extends LockEvent ? Omit<E, "n" | "seq"> : never) : never;
 
-export const newMember = (slot: DlmSlot, { node, incarnation, process }: JoinCall): TableMember => ({
-  slot,
-  node,
-  incarnation,
-  process,
-  counter: 0,
+type About = Pick<TableMember, "slot" | "node" | "incarnation"> & { readonly process?: ProcessIdentity | undefined };
+
+export const newMember = (about: About, state: MemberState, counter = 0): TableMember => ({
+  slot: about.slot,
+  node: about.node,
+  incarnation: about.incarnation,
+  process: about.process,
+  state,
+  fence: undefined,
+  counter,
   lastRid: 0,
   ring: new Map(),
   sent: 0,
   acked: 0,
   events: [],
+  report: null,
 });
+
+/** Is every event still there that was not acknowledged? */
+export const isWhole = ({ events, sent, acked }: TableMember): boolean => events.length === sent - acked;
 
 /** Puts an event into the mailbox. */
 export function post(member: TableMember, seq: number, body: EventBody): void {
+  const whole = isWhole(member);
   member.sent += 1;
+  if (!whole) return;
   if (member.events.length >= MAILBOX_LIMIT) member.events = [];
-  member.events.push({ n: member.sent, seq, ...body });
+  else member.events.push({ n: member.sent, seq, ...body });
 }
 
 /** Forgets what the member has acknowledged. */

@@ -197,12 +197,13 @@ local function ofMember(name)
       redis.call('HSET', state.keys[2], 'r:' .. call.slot, int(call.rid))
       redis.call('HSET', state.keys[4], place, int(call.rid) .. '|' .. int(rc) .. '|' .. int(value))
     end
-    return reply(state, rc, value, stays, name == 'renew' and ',"members":' .. sightings(state) or nil)
+    return reply(state, rc, value, stays, 
+      name == 'renew' and ',"state":"run","members":' .. sightings(state) or name == 'poll' and ',"state":"run"' or nil)
   end
 end
 
 local function about(state)
-  return ',"members":' .. sightings(state) .. ',"leaseMs":' .. int(state.leaseMs) .. ',"fencing":'
+  return ',"state":"run","members":' .. sightings(state) .. ',"leaseMs":' .. int(state.leaseMs) .. ',"fencing":'
     .. cjson.encode(state.fencing)
 end
 
@@ -310,7 +311,7 @@ local function dump(keys)
   for _, member in ipairs(allMembers(state)) do
     if keys[4 + member.slot] then table.insert(mailboxes, dumpMailbox(state, member)) end
   end
-  local extra = ',"members":' .. sightings(state) .. ',"resources":' .. array(resources) .. ',"mailboxes":'
+  local extra = ',"state":"run","members":' .. sightings(state) .. ',"resources":' .. array(resources) .. ',"mailboxes":'
     .. array(mailboxes)
   return reply(state, OK, 0, nil, extra)
 end
