@@ -16,6 +16,7 @@ process.chdir(root);
 const forStart = { e2fsprogs: "sbin/mkfs.ext4", mdadm: "sbin/mdadm" };
 const forTest = {
   ...forStart,
+  openssl: "bin/openssl",
   "redis-server": "bin/redis-server",
   fio: "bin/fio",
   "libnbd-bin": "bin/nbdcopy",

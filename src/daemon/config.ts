@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { MdError } from "../base/md-error.ts";
 import { defaultLease, SHORTEST_LEASE_MS } from "../dlm/lease.ts";
+import { type NetAddress, readNetAddress, type TlsFiles } from "../dlm/socket/socket-address.ts";
 import { DEFAULT_SOCKET } from "./control-client.ts";
 import type { DaemonSettings } from "./daemon-options.ts";
 import { type FenceConfig, readFence } from "./fence-config.ts";
@@ -10,6 +11,8 @@ import { readSecretFile } from "./secret-file.ts";
 
 export type LockServerAddress =
   | { readonly type: "socket"; readonly path: string }
+  /** A lock server of our own that listens in the network. */
+  | { readonly type: "net"; readonly server: NetAddress }
   /** With credentials, if there are any: never to be printed. */
   | { readonly type: "redis"; readonly url: string };
 
@@ -43,6 +46,10 @@ export function readConfig(settings: DaemonSettings, env: Environment): DaemonCo
     const given = settings.get(option);
     return typeof given === "string" ? given : (variable && env[variable]) || null;
   };
+  const file = (option: string, variable: string): string | null => {
+    const path = value(option, variable);
+    return path === null ? null : resolve(path);
+  };
   const socketPath = resolve(value("socket", "MDCTL_SOCKET") ?? DEFAULT_SOCKET);
   const node = checkName("node", value("node", "MDCTL_NODE") ?? shortHostname());
   const stateDir = resolve(value("state-dir") ?? join(dirname(socketPath), node));
@@ -56,7 +63,12 @@ export function readConfig(settings: DaemonSettings, env: Environment): DaemonCo
     lockServer: readLockServer(
       settings,
       value("lock-server", "MDCTL_LOCK_SERVER"),
-      value("lock-server-password-file"),
+      {
+        password: value("lock-server-password-file"),
+        ca: file("lock-server-ca", "MDCTL_LOCK_SERVER_CA"),
+        cert: file("lock-server-cert", "MDCTL_LOCK_SERVER_CERT"),
+        key: file("lock-server-key", "MDCTL_LOCK_SERVER_KEY"),
+      },
       socketPath,
     ),
     socketPath,
@@ -96,15 +108,21 @@ function readSpeed(text: string | null): number {
   return Number(match[1]) * ({ "": 1, K: 1, M: 1024, G: 1024 ** 2 }[match[2] ?? ""] ?? 1);
 }
 
+type LockServerFiles = { readonly [name in "password" | keyof TlsFiles]: string | null };
+
 function readLockServer(
   settings: DaemonSettings,
   text: string | null,
-  passwordFile: string | null,
+  files: LockServerFiles,
   socketPath: string,
 ): LockServerAddress {
   const address = text ?? `unix:${join(dirname(socketPath), "lockd.sock")}`;
   if (address.startsWith("unix:") && !address.startsWith("unix://")) {
     return { type: "socket", path: resolve(address.slice("unix:".length)) };
+  }
+  if (/^mdctl\+/i.test(address)) {
+    const { ca, cert, key } = files;
+    return { type: "net", server: readNetAddress("lock-server", address, "mdctl+", { ca, cert, key }) };
   }
   let url: URL;
   try {
@@ -113,7 +131,9 @@ function readLockServer(
     throw new MdError("E_VALUE", `lock-server: this is neither a URL nor unix:PATH`);
   }
   if (!["redis:", "rediss:", "unix:"].includes(url.protocol)) {
-    throw new MdError("E_VALUE", `lock-server: ${url.protocol}// is not supported`, { hint: "redis://HOST:PORT" });
+    throw new MdError("E_VALUE", `lock-server: ${url.protocol}// is not supported`, {
+      hint: "redis://HOST:PORT, mdctl+tls://HOST:PORT or unix:PATH",
+    });
   }
   const onCommandLine = settings.has("lock-server") && (url.password !== "" || url.username !== "");
   if (onCommandLine) {
@@ -121,6 +141,6 @@ function readLockServer(
       hint: "--lock-server-password-file=FILE",
     });
   }
-  if (passwordFile !== null) url.password = encodeURIComponent(readSecretFile(passwordFile));
+  if (files.password !== null) url.password = encodeURIComponent(readSecretFile(files.password));
   return { type: "redis", url: url.href };
 }

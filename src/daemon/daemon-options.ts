@@ -9,8 +9,15 @@ export interface DaemonOption {
 export const daemonOptions: readonly DaemonOption[] = [
   { name: "node", value: "NAME", help: "this node's name (the host's)" },
   { name: "cluster", value: "NAME", help: "name of the cluster (mdctl)" },
-  { name: "lock-server", value: "URL", help: "redis://..., rediss://... or unix:PATH (a lock server of this host)" },
+  {
+    name: "lock-server",
+    value: "URL",
+    help: "redis://..., rediss://..., mdctl+tls://HOST:PORT or unix:PATH (a lock server of this host)",
+  },
   { name: "lock-server-password-file", value: "FILE", help: "password for Redis; nobody else may read the file" },
+  { name: "lock-server-ca", value: "FILE", help: "whose certificate the lock server must have, in PEM" },
+  { name: "lock-server-cert", value: "FILE", help: "this node's certificate for the lock server" },
+  { name: "lock-server-key", value: "FILE", help: "its key; nobody else may read the file" },
   { name: "socket", value: "PATH", help: "control socket (/run/mdctl/mdctld.sock)" },
   { name: "state-dir", value: "DIR", help: "where export sockets live (NODE beside the control socket)" },
   { name: "lease", value: "DUR", help: "the same on all nodes (10s)" },

@@ -4,6 +4,8 @@ import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { MdError } from "../base/md-error.ts";
 import type { LockMaster } from "../dlm/lock-master.ts";
+import { recordedListen } from "../dlm/socket/listen-record.ts";
+import { type NetAddress, netAddressText } from "../dlm/socket/socket-address.ts";
 import { connectSocketMaster } from "../dlm/socket/socket-lock-master.ts";
 import { sleep } from "../env/clock.ts";
 import type { Env } from "../env/env.ts";
@@ -25,6 +27,7 @@ export async function connectLockService(address: LockServerAddress, node: strin
     const { connectRedisMaster } = await import("../dlm/redis/redis-lock-master.ts");
     return connectRedisMaster({ url: address.url, node, env });
   }
+  if (address.type === "net") return connectSocketMaster({ server: address.server, env });
   const { path: socketPath } = address;
   try {
     return await connectSocketMaster({ socketPath, env });
@@ -37,11 +40,11 @@ export async function connectLockService(address: LockServerAddress, node: strin
 }
 
 /**
- * Starts the embedded lock server again when it is gone. What it knew is gone with it: members of its lockspaces lose
- * their leases and have to assemble anew, but without a server they could not even do that. Ends with `signal`.
+ * Starts the embedded lock server of this host again when it is gone. What it knew is gone with it: its former members
+ * tell the new one. Ends with `signal`.
  */
 export function keepLockServer(address: LockServerAddress, master: LockMaster, env: Env, signal: AbortSignal): void {
-  if (address.type === "redis") return;
+  if (address.type !== "socket") return;
   let reachable = true;
   const restart = (): void => {
     if (reachable || signal.aborted) return;
@@ -61,13 +64,21 @@ function startLockServer(socketPath: string): void {
   mkdirSync(dirname(socketPath), { recursive: true, mode: 0o755 });
   const log = openSync(`${socketPath}.log`, "a", 0o600);
   try {
-    const args = [program, "lockd", `--socket=${socketPath}`, `--linger=${LINGER}`];
+    const listen = recordedListen(socketPath);
+    const rest = listen === null ? [`--linger=${LINGER}`] : listenOptions(listen);
+    const args = [program, "lockd", `--socket=${socketPath}`, ...rest];
     const child = spawn(process.execPath, args, { detached: true, stdio: ["ignore", log, log] });
     child.unref();
   } finally {
     closeSync(log);
   }
 }
+
+/** As the one that died was told: other hosts look for it there. */
+const listenOptions = (listen: NetAddress): readonly string[] => [
+  `--listen=${netAddressText(listen)}`,
+  ...Object.entries(listen.tls ?? {}).map(([name, path]) => `--${name}=${path}`),
+];
 
 /** Somebody else's lock server will do as well: two daemons may start at once, and one of the two servers gives way. */
 async function connectWhenUp(socketPath: string, env: Env): Promise<LockMaster> {

@@ -6,9 +6,12 @@ import { connectSocketMaster } from "../../src/dlm/socket/socket-lock-master.ts"
 import { silentLogger } from "../../src/env/logger.ts";
 import { realEnv } from "../../src/env/real-env.ts";
 import { lockMasterConformance } from "../conformance/lock-master.ts";
+import { LOOPBACK, TestCa } from "../support/certificates.ts";
 import { startRedis } from "../support/redis.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
+/** Whom the suite and its vectors let join. */
+const NODES = [..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", "zz", "Judge"];
 const env = realEnv(silentLogger);
 
 lockMasterConformance("memory", async () => {
@@ -21,6 +24,23 @@ lockMasterConformance("socket", async () => {
   const socketPath = join(directory.path, "lockd.sock");
   const server = await runLockServer({ socketPath, env });
   const master = await connectSocketMaster({ socketPath, env });
+  const close = async (): Promise<void> => {
+    await master.close();
+    await server?.close();
+    directory.remove();
+  };
+  return { master, close };
+});
+
+lockMasterConformance("socket over TLS", async () => {
+  const directory = tempDir("lockd");
+  const ca = new TestCa(directory.path);
+  const listen = { host: "127.0.0.1", port: 0, tls: ca.issue("lockd", LOOPBACK) };
+  const server = await runLockServer({ socketPath: join(directory.path, "lockd.sock"), env, listen });
+  // One certificate for all that the suite calls nodes.
+  const names = NODES.map((node) => `DNS:${node}`).join(",");
+  const address = { ...listen, port: server?.listen?.port ?? 0, tls: ca.issue("nodes", names) };
+  const master = await connectSocketMaster({ server: address, env });
   const close = async (): Promise<void> => {
     await master.close();
     await server?.close();

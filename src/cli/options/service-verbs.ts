@@ -78,16 +78,30 @@ export const serviceVerbs: readonly VerbSpec[] = [
     examples: [
       { command: "mdctl daemon --node=n1 --cluster=alpha", text: "with the embedded lock server" },
       { command: "mdctl daemon --lock-server=redis://10.0.0.5:6379", text: "with Redis" },
+      {
+        command: "mdctl daemon --lock-server=mdctl+tls://10.0.0.5:7100 --lock-server-ca=... (-cert, -key)",
+        text: "with a lock server of ours on another host",
+      },
     ],
   },
   {
     name: "lockd",
-    summary: "run the embedded lock server of this host",
+    summary: "run the embedded lock server, of this host or of a few",
     operands: "",
-    options: [{ name: "linger", value: "DUR", help: "end this long after the last client left (never)" }],
+    options: [
+      { name: "linger", value: "DUR", help: "end this long after the last client left (never)" },
+      { name: "listen", value: "URL", help: "for other hosts: tls://HOST:PORT (tcp://127.0.0.1:PORT on this one)" },
+      { name: "cert", value: "FILE", help: "the server's certificate in PEM, for the host that clients name" },
+      { name: "key", value: "FILE", help: "its key; nobody else may read the file" },
+      { name: "ca", value: "FILE", help: "who must have signed the clients' certificates (CN: the node's name)" },
+    ],
     examples: [
       { command: "mdctl lockd --socket=/run/mdctl/lockd.sock", text: "until stopped" },
       { command: "mdctl lockd --socket=PATH --linger=60s", text: "as daemons start it" },
+      {
+        command: "mdctl lockd --listen=tls://10.0.0.5:7100 --cert=lockd.pem --key=lockd.key --ca=ca.pem",
+        text: "for a few hosts",
+      },
     ],
   },
   {

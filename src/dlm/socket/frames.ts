@@ -12,45 +12,63 @@ export function sendFrame(socket: Socket, value: unknown): boolean {
   return false;
 }
 
-/** Calls `onFrame` with each value. `onBad` ends it: a line longer than `limit` bytes, or one that is not JSON. */
-export function receiveFrames(
-  socket: Socket,
-  limit: number,
-  onFrame: (value: unknown) => void,
-  onBad: (reason: string) => void,
-): void {
-  let parts: Buffer[] = [];
-  let size = 0;
-  let ended = false;
-  const fail = (reason: string): void => {
-    ended = true;
-    parts = [];
-    onBad(reason);
-  };
-  const line = (bytes: Buffer): void => {
-    let value: unknown;
+/** What a peer sends is no frame. */
+export class BadFrame extends Error {
+  override readonly name = "BadFrame";
+}
+
+/** Cuts a stream of bytes into frames: one JSON value a line. Keeps at most `limit` bytes and one chunk. */
+export class FrameReader {
+  /** Longest frame in bytes. */
+  limit: number;
+  /** What has arrived and was not taken yet. */
+  #chunks: Buffer[] = [];
+  #size = 0;
+  /** Bytes in which no line ends. */
+  #searched = 0;
+
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+
+  push(chunk: Buffer): void {
+    if (chunk.length === 0) return;
+    this.#chunks.push(chunk);
+    this.#size += chunk.length;
+  }
+
+  /** The next value, wrapped; null: it has not arrived whole. Throws BadFrame; nothing can be read after that. */
+  next(): { readonly value: unknown } | null {
+    const end = this.#findEnd();
+    if ((end === -1 ? this.#size : end) > this.limit) throw new BadFrame(`a frame of more than ${this.limit} bytes`);
+    if (end === -1) return null;
+    const line = this.#take(end + 1).subarray(0, end);
     try {
-      value = JSON.parse(bytes.toString("utf8"));
+      return { value: JSON.parse(line.toString("utf8")) as unknown };
     } catch {
-      fail("not JSON");
-      return;
+      throw new BadFrame("not JSON");
     }
-    onFrame(value);
-  };
-  socket.on("data", (chunk: Buffer) => {
-    let from = 0;
-    while (!ended) {
-      const end = chunk.indexOf(10, from);
-      const part = chunk.subarray(from, end === -1 ? chunk.length : end);
-      parts.push(part);
-      size += part.length;
-      if (size > limit) return fail(`a frame of more than ${limit} bytes`);
-      if (end === -1) return;
-      const whole = parts.length === 1 ? part : Buffer.concat(parts);
-      parts = [];
-      size = 0;
-      from = end + 1;
-      line(whole);
+  }
+
+  /** Where the first line ends, or -1. Bytes are looked at once. */
+  #findEnd(): number {
+    let before = 0;
+    for (const chunk of this.#chunks) {
+      const from = Math.max(0, this.#searched - before);
+      const at = from < chunk.length ? chunk.indexOf(10, from) : -1;
+      if (at !== -1) return before + at;
+      before += chunk.length;
     }
-  });
+    this.#searched = this.#size;
+    return -1;
+  }
+
+  #take(count: number): Buffer {
+    const [first = Buffer.alloc(0)] = this.#chunks;
+    const all = this.#chunks.length === 1 ? first : Buffer.concat(this.#chunks);
+    this.#chunks = all.length > count ? [all.subarray(count)] : [];
+    this.#size -= count;
+    this.#searched = 0;
+    return all.subarray(0, count);
+  }
 }

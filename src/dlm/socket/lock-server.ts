@@ -1,16 +1,17 @@
 import { rmSync } from "node:fs";
-import { createServer, type Server, type Socket } from "node:net";
+import { type AddressInfo, createServer, type Server } from "node:net";
 import { deferred } from "../../base/deferred.ts";
 import type { Timer } from "../../env/clock.ts";
 import type { Env } from "../../env/env.ts";
-import type { LockCall, LockspaceId } from "../lock-call.ts";
-import { parseLockCall, parseLockspaceId } from "../lock-call-parser.ts";
-import type { Subscription, WatchedMember } from "../lock-master.ts";
+import type { LockCall, LockReply, LockspaceId } from "../lock-call.ts";
 import { MemoryLockMaster } from "../memory-lock-master.ts";
 import { claimSocket, lstatOrNull } from "./claim-socket.ts";
-import { receiveFrames, sendFrame } from "./frames.ts";
+import { HalfOpen } from "./half-open.ts";
+import { recordListen } from "./listen-record.ts";
 import { MembersMarker } from "./members-marker.ts";
-import { REQUEST_LIMIT, SOCKET_PROTOCOL, type SocketResponse } from "./socket-protocol.ts";
+import { type Arrival, listenInNetwork, renewCertificate } from "./net-listener.ts";
+import { ServerConnection } from "./server-connection.ts";
+import type { NetAddress } from "./socket-address.ts";
 
 export interface LockServerOptions {
   /** Unix socket, mode 0600. The directory must exist and be writable by nobody else. */
@@ -18,171 +19,182 @@ export interface LockServerOptions {
   readonly env: Env;
   /** Milliseconds without a connection after which it ends by itself; null or absent: never. */
   readonly lingerMs?: number | null;
+  /** Where it listens for other hosts besides; null or absent: nowhere. */
+  readonly listen?: NetAddress | null;
 }
 
 export interface LockServer {
   readonly socketPath: string;
+  /** Where it listens in the network, with the port that it got; null: nowhere. */
+  readonly listen: NetAddress | null;
   /** Resolves when the server has ended, by `close` or because its socket was taken away. */
   readonly ended: Promise<void>;
+  /** Reads certificate and key again. Throws what `readTlsFiles` throws, and goes on with the old ones then. */
+  renewCertificate(): void;
   close(): Promise<void>;
 }
 
-/** How often the server looks whether the socket at its path is still its own. */
+/** How often the server looks whether the socket at its path is still its own, and whether its clients read. */
 const LOOK_EVERY_MS = 1000;
-/** More watches than any process needs: one for each lockspace. */
-const WATCHES_PER_CONNECTION = 1024;
+/** Clients at once, on each of the two ways in: more than a cluster has nodes. */
+const CONNECTIONS = 256;
+/** The longest lease there is: for so long a former member of whom we know nothing may still write. */
+const LONGEST_LEASE_MS = 600_000;
 
 /**
- * The embedded lock server of one host (`mdctl lockd`). Resolves once it listens; null if another one serves this
- * socket already (that one is to be used). Its state is in memory only: when it dies, its members lose their leases,
- * and the next one lets nobody create a lockspace before these have run out.
- * Rejects with E_PERMISSION if something at the path is not ours to replace.
+ * The embedded lock server (`mdctl lockd`): of one host, or of a few if it listens in the network as well. Resolves
+ * once it listens; null if another one serves this socket already (that one is to be used). Its state is in memory
+ * only: when it dies, its former members bring it to the next one, which lets nobody else create a lockspace before
+ * their leases have run out.
+ * Rejects with E_PERMISSION if something at the path is not ours to replace, E_DAEMON if the port cannot be had, and
+ * with what `readTlsFiles` throws.
  */
-export async function runLockServer({ socketPath, env, lingerMs }: LockServerOptions): Promise<LockServer | null> {
-  const marker = new MembersMarker(`${socketPath}.members`);
-  const service = new LockService(socketPath, env, marker, lingerMs ?? Number.POSITIVE_INFINITY);
-  if (!(await claimSocket(service.server, socketPath))) {
+export async function runLockServer(options: LockServerOptions): Promise<LockServer | null> {
+  const service = new LockService(options);
+  try {
+    if (await service.start()) return service;
+  } catch (error) {
     await service.close();
-    return null;
+    throw error;
   }
-  service.start();
-  return service;
+  await service.close();
+  return null;
 }
 
 class LockService implements LockServer {
   readonly socketPath: string;
-  readonly server: Server;
-  readonly #env: Env;
+  readonly env: Env;
+  readonly master: MemoryLockMaster;
   readonly #marker: MembersMarker;
-  readonly #master: MemoryLockMaster;
-  readonly #connections = new Set<Socket>();
+  readonly #servers: Server[] = [];
+  readonly #connections = new Set<ServerConnection>();
+  readonly #halfOpen = new HalfOpen();
   readonly #ended = deferred<void>();
+  readonly #lingerMs: number;
+  #listen: NetAddress | null;
   #forgotUntil = 0;
   #inode = 0;
   #timer: Timer | null = null;
-  readonly #lingerMs: number;
   /** `Clock.now` when there was a connection last. */
   #usedAt: number;
   #closed = false;
 
-  constructor(socketPath: string, env: Env, marker: MembersMarker, lingerMs: number) {
-    this.#lingerMs = lingerMs;
+  constructor({ socketPath, env, lingerMs = null, listen = null }: LockServerOptions) {
+    this.#lingerMs = lingerMs ?? Number.POSITIVE_INFINITY;
     this.#usedAt = env.clock.now();
+    this.#listen = listen;
     this.socketPath = socketPath;
-    this.#env = env;
-    this.#marker = marker;
-    this.#master = new MemoryLockMaster({
+    this.env = env;
+    this.#marker = new MembersMarker(`${socketPath}.members`);
+    this.master = new MemoryLockMaster({
       mayHaveForgotten: () => env.clock.now() < this.#forgotUntil,
       life: Buffer.from(env.random.bytes(8)).toString("hex"),
     });
-    this.server = createServer((socket) => this.#accept(socket));
   }
 
   get ended(): Promise<void> {
     return this.#ended.promise;
   }
 
-  /** The socket is ours now. */
-  start(): void {
-    const leaseMs = this.#marker.left();
+  get listen(): NetAddress | null {
+    return this.#listen;
+  }
+
+  /** False: another one serves the socket. */
+  async start(): Promise<boolean> {
+    const own = createServer((socket) => {
+      this.#halfOpen.add(socket);
+      this.#accept({ socket, about: "a process of this host", names: null, problem: null });
+    });
+    // From the first client on: a former member may be the first to come.
+    const leaseMs = this.#listen === null ? this.#marker.left() : LONGEST_LEASE_MS;
     // A joiner waits a lease from its first look on, so that a look at the last moment still covers the whole.
-    this.#forgotUntil = leaseMs === 0 ? 0 : this.#env.clock.now() + leaseMs;
+    this.#forgotUntil = leaseMs === 0 ? 0 : this.env.clock.now() + leaseMs;
+    this.#serveWith(own);
+    if (!(await claimSocket(own, this.socketPath))) return false;
     this.#inode = lstatOrNull(this.socketPath)?.ino ?? 0;
+    if (this.#listen !== null) await this.#listenInNetwork(this.#listen);
+    recordListen(this.socketPath, this.#listen);
     this.#look();
+    return true;
+  }
+
+  async #listenInNetwork(address: NetAddress): Promise<void> {
+    const server = await listenInNetwork({
+      address,
+      env: this.env,
+      onRaw: (socket) => this.#halfOpen.add(socket),
+      onArrival: (arrival) => this.#accept(arrival),
+    });
+    this.#serveWith(server);
+    this.#listen = { ...address, port: (server.address() as AddressInfo).port };
+  }
+
+  #serveWith(server: Server): void {
+    server.maxConnections = CONNECTIONS;
+    server.on("drop", () =>
+      this.env.log.warn({ evt: "lockd.full" }, `more than ${CONNECTIONS} clients: one is refused`),
+    );
+    this.#servers.push(server);
+  }
+
+  renewCertificate(): void {
+    const server = this.#servers[1];
+    if (server !== undefined && this.#listen !== null) renewCertificate(server, this.#listen, this.env);
   }
 
   #look(): void {
     if (lstatOrNull(this.socketPath)?.ino !== this.#inode) {
-      this.#env.log.error({ evt: "lockd.replaced", path: this.socketPath }, "the socket was taken away: ending");
+      this.env.log.error({ evt: "lockd.replaced", path: this.socketPath }, "the socket was taken away: ending");
       void this.close();
       return;
     }
-    const now = this.#env.clock.now();
+    for (const connection of this.#connections) connection.look();
+    const now = this.env.clock.now();
     if (this.#connections.size > 0) this.#usedAt = now;
     if (now - this.#usedAt >= this.#lingerMs) {
-      this.#env.log.info({ evt: "lockd.unused", path: this.socketPath }, "nobody has used it for long: ending");
+      this.env.log.info({ evt: "lockd.unused", path: this.socketPath }, "nobody has used it for long: ending");
       void this.close();
       return;
     }
-    this.#timer = this.#env.clock.after(LOOK_EVERY_MS, () => this.#look());
+    this.#timer = this.env.clock.after(LOOK_EVERY_MS, () => this.#look());
   }
 
-  #accept(socket: Socket): void {
-    const watches = new Map<number, Subscription>();
-    this.#connections.add(socket);
-    const refuse = (reason: string): void => {
-      this.#env.log.warn({ evt: "lockd.refused", reason }, `connection refused: ${reason}`);
-      sendFrame(socket, { type: "refused", reason } satisfies SocketResponse);
-      socket.destroySoon();
-    };
-    socket.on("error", () => socket.destroy());
-    socket.on("close", () => {
-      this.#connections.delete(socket);
-      for (const watch of watches.values()) watch.stop();
-    });
-    const receive = (value: unknown): void => {
-      const reason = this.#receive(socket, watches, value);
-      if (reason !== null) refuse(reason);
-    };
-    receiveFrames(socket, REQUEST_LIMIT, receive, refuse);
+  #accept({ socket, about, names, problem }: Arrival): void {
+    const onHello = (): void => this.#halfOpen.remove(socket);
+    const connection = new ServerConnection(this, socket, { about, names, onHello });
+    this.#connections.add(connection);
+    socket.on("close", () => this.#connections.delete(connection));
+    if (problem !== null) connection.refuse("certificate", problem);
+    if (this.#closed) socket.destroy();
   }
 
-  /** Null, or what is wrong with the request. */
-  #receive(socket: Socket, watches: Map<number, Subscription>, value: unknown): string | null {
-    if (socket.writableEnded) return null;
-    if (typeof value !== "object" || value === null) return "a request must be an object";
-    const { type, id, lockspace, call, member, protocol } = value as Readonly<Record<string, unknown>>;
-    if (type === "hello") {
-      if (protocol !== SOCKET_PROTOCOL) return `protocol ${String(protocol)} is not ${SOCKET_PROTOCOL}`;
-      sendFrame(socket, { type, protocol, pid: process.pid } satisfies SocketResponse);
-      return null;
-    }
-    if (typeof id !== "number" || !Number.isSafeInteger(id)) return "a request without an id";
-    if (type === "unwatch") {
-      watches.get(id)?.stop();
-      watches.delete(id);
-      return null;
-    }
-    const where = parseLockspaceId(lockspace);
-    if (where === null) return "a bad lockspace name";
-    if (type === "call") {
-      const parsed = parseLockCall(call);
-      if (parsed === null) return "a malformed call";
-      void this.#call(socket, id, where, parsed);
-      return null;
-    }
-    if (type === "watch" && isMember(member) && !watches.has(id)) {
-      if (watches.size >= WATCHES_PER_CONNECTION) return "too many watches";
-      const push = (events: readonly unknown[]): boolean => sendFrame(socket, { type: "events", id, events });
-      watches.set(id, this.#master.watch(where, member, push));
-      push([]); // what is in the mailbox already is fetched by a poll
-      return null;
-    }
-    return "an unknown request";
-  }
-
-  async #call(socket: Socket, id: number, lockspace: LockspaceId, call: LockCall): Promise<void> {
+  async execute(lockspace: LockspaceId, call: LockCall): Promise<LockReply> {
     if (call.op === "join") this.#marker.joined(call.leaseMs);
-    const reply = await this.#master.call(lockspace, call);
-    if (this.#master.memberCount === 0) this.#marker.empty();
-    sendFrame(socket, { type: "reply", id, reply } satisfies SocketResponse);
+    if (call.op === "recover") this.#marker.joined(call.settings.leaseMs);
+    const reply = await this.master.call(lockspace, call);
+    if (this.master.memberCount === 0) this.#marker.empty();
+    return reply;
   }
 
   async close(): Promise<void> {
     if (this.#closed) return this.ended;
     this.#closed = true;
     this.#timer?.cancel();
-    if (this.#inode !== 0 && lstatOrNull(this.socketPath)?.ino === this.#inode)
+    if (this.#inode !== 0 && lstatOrNull(this.socketPath)?.ino === this.#inode) {
       rmSync(this.socketPath, { force: true });
-    for (const socket of this.#connections) socket.destroy();
-    await new Promise<void>((resolve) => this.server.close(() => resolve()));
-    await this.#master.close();
+      recordListen(this.socketPath, null);
+    }
+    for (const connection of this.#connections) connection.end();
+    this.#halfOpen.clear();
+    await Promise.all(this.#servers.map(closed));
+    await this.master.close();
     this.#ended.resolve();
   }
 }
 
-function isMember(value: unknown): value is WatchedMember {
-  if (typeof value !== "object" || value === null) return false;
-  const { slot, incarnation, epoch } = value as Readonly<Record<string, unknown>>;
-  return typeof slot === "number" && typeof incarnation === "string" && typeof epoch === "number";
-}
+const closed = (server: Server): Promise<void> =>
+  new Promise((resolve) => {
+    if (server.listening) server.close(() => resolve());
+    else resolve();
+  });

@@ -1,27 +1,41 @@
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { type Deferred, deferred } from "../../base/deferred.ts";
 import { MdError } from "../../base/md-error.ts";
 import type { Timer } from "../../env/clock.ts";
 import type { Env } from "../../env/env.ts";
 import type { LockCall, LockEvent, LockReply, LockspaceId } from "../lock-call.ts";
 import type { LockMaster, Subscription, WatchedMember } from "../lock-master.ts";
-import { receiveFrames, sendFrame } from "./frames.ts";
-import { RESPONSE_LIMIT, SOCKET_PROTOCOL, type SocketRequest, type SocketResponse } from "./socket-protocol.ts";
+import { aboutServer, dial, dialProblem, type ServerAddress } from "./dial.ts";
+import { BadFrame, FrameReader, sendFrame } from "./frames.ts";
+import type { NetAddress } from "./socket-address.ts";
+import {
+  RESPONSE_LIMIT,
+  type Refusal,
+  SOCKET_PROTOCOL,
+  type SocketRequest,
+  type SocketResponse,
+} from "./socket-protocol.ts";
 
-export interface SocketLockMasterOptions {
-  readonly socketPath: string;
-  readonly env: Env;
-}
+export type SocketLockMasterOptions = { readonly env: Env } & (
+  | { readonly socketPath: string }
+  | { readonly server: NetAddress }
+);
 
 const RECONNECT_MS = 100;
+/** After a refusal that only a person can mend. */
+const REFUSED_MS = 1000;
 const HELLO_MS = 2000;
+/** A server that leaves a call unanswered for this long, and says nothing else either, is taken for dead. */
+const SILENCE_MS = 2000;
 
 /**
- * Connects to the embedded lock server; rejects with E_LOCK_SERVICE_LOST if none listens, E_PROTOCOL_VERSION if it is
- * of another version. Reconnects by itself later.
+ * Connects to the embedded lock server. Rejects with E_LOCK_SERVICE_LOST if none listens, E_PROTOCOL_VERSION if it is
+ * of another version or no lock server at all, E_PERMISSION if one of the two certificates does not count, and with
+ * what `readTlsFiles` throws. Reconnects by itself later.
  */
 export async function connectSocketMaster(options: SocketLockMasterOptions): Promise<LockMaster> {
-  const master = new SocketLockMaster(options);
+  const address = "server" in options ? options.server : options.socketPath;
+  const master = new SocketLockMaster(address, options.env);
   try {
     await master.connect();
   } catch (error) {
@@ -39,7 +53,8 @@ interface Watch {
 
 class SocketLockMaster implements LockMaster {
   readonly about: string;
-  readonly #options: SocketLockMasterOptions;
+  readonly #address: ServerAddress;
+  readonly #env: Env;
   readonly #calls = new Map<number, Deferred<LockReply>>();
   readonly #watches = new Map<number, Watch>();
   readonly #listeners = new Set<(reachable: boolean) => void>();
@@ -47,53 +62,83 @@ class SocketLockMaster implements LockMaster {
   #nextId = 1;
   #closed = false;
   #timer: Timer | null = null;
-  /** Final: the server speaks another version. */
-  #refused: MdError | null = null;
+  #silence: Timer | null = null;
+  /** When the server last said something, or was asked after a silence. */
+  #heardAt = 0;
+  /** Why there is no connection, as far as it is known. */
+  #problem: MdError | null = null;
+  #toldCode: MdError["code"] | null = null;
 
-  constructor(options: SocketLockMasterOptions) {
-    this.#options = options;
-    this.about = `unix:${options.socketPath}`;
+  constructor(address: ServerAddress, env: Env) {
+    this.#address = address;
+    this.#env = env;
+    this.about = aboutServer(address);
   }
 
   /** One attempt. Resolves when the server has introduced itself. */
   connect(): Promise<void> {
-    const { env, socketPath } = this.#options;
+    const { clock } = this.#env;
     const ready = deferred<void>();
-    const socket = connect(socketPath);
-    const timer = env.clock.after(HELLO_MS, () => socket.destroy());
+    let socket: Socket;
+    try {
+      socket = dial(this.#address, this.#env);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const timer = clock.after(HELLO_MS, () => socket.destroy());
+    const reader = new FrameReader(RESPONSE_LIMIT);
     let introduced = false;
-    const bad = (): void => void socket.destroy();
-    const receive = (value: unknown): void => {
-      const response = value as SocketResponse;
-      if (introduced || response.type === "refused") {
-        this.#receive(response);
-      } else if (response.type === "hello" && response.protocol === SOCKET_PROTOCOL) {
-        timer.cancel();
-        if (this.#closed) {
-          socket.destroy();
-          return;
-        }
-        introduced = true;
-        this.#socket = socket;
-        ready.resolve();
-        for (const [id, { lockspace, member }] of this.#watches) this.#send({ type: "watch", id, lockspace, member });
-      } else {
-        socket.destroy();
-      }
+    let cause: Error | null = null;
+    let refused: MdError | null = null;
+    const introduce = (): void => {
+      timer.cancel();
+      introduced = true;
+      this.#socket = socket;
+      this.#toldCode = null;
+      ready.resolve();
+      for (const [id, { lockspace, member }] of this.#watches) this.#send({ type: "watch", id, lockspace, member });
     };
-    receiveFrames(socket, RESPONSE_LIMIT, receive, bad);
-    socket.on("error", bad);
+    const receive = (response: SocketResponse): void => {
+      if (response.type === "refused") refused = refusal(this.about, response.kind, response.reason);
+      else if (introduced) this.#receive(response);
+      else if (response.type !== "hello" || response.protocol !== SOCKET_PROTOCOL || this.#closed) socket.destroy();
+      else introduce();
+    };
+    socket.on("data", (chunk: Buffer) => {
+      this.#heardAt = clock.now();
+      reader.push(chunk);
+      try {
+        for (let frame = reader.next(); frame !== null; frame = reader.next()) receive(frame.value as SocketResponse);
+      } catch (error) {
+        if (!(error instanceof BadFrame)) throw error;
+        socket.destroy(error);
+      }
+    });
+    socket.on("error", (error) => {
+      cause = error;
+      socket.destroy();
+    });
     socket.on("close", () => {
       timer.cancel();
-      ready.reject(this.#refused ?? this.#unreachable());
+      this.#problem = refused ?? dialProblem(this.#address, cause);
+      ready.reject(this.#problem);
       if (introduced) this.#disconnected(socket);
     });
-    sendFrame(socket, { type: "hello", protocol: SOCKET_PROTOCOL } satisfies SocketRequest);
+    // Under TLS not before we know whom we speak with.
+    const opened = typeof this.#address === "string" || this.#address.tls === null ? "connect" : "secureConnect";
+    const hello = { type: "hello", protocol: SOCKET_PROTOCOL } satisfies SocketRequest;
+    socket.once(opened, () => sendFrame(socket, hello));
     return ready.promise;
   }
 
+  /**
+   * What a call gets that has no answer. Nothing is final to who was let in once: a certificate may be renewed, the
+   * right version of the server started again, and until then the lease lasts.
+   */
   #unreachable(): MdError {
-    return new MdError("E_LOCK_SERVICE_LOST", `the lock server ${this.about} does not answer`);
+    const why = this.#problem?.why ?? null;
+    const details = why === null ? {} : { why };
+    return new MdError("E_LOCK_SERVICE_LOST", `the lock server ${this.about} does not answer`, details);
   }
 
   #receive(response: SocketResponse): void {
@@ -105,10 +150,8 @@ class SocketLockMaster implements LockMaster {
       case "events":
         this.#watches.get(response.id)?.deliver(response.events);
         break;
-      case "refused":
-        this.#refused = new MdError("E_PROTOCOL_VERSION", `the lock server ${this.about} refuses: ${response.reason}`);
-        break;
       case "hello":
+      case "refused":
         break;
     }
   }
@@ -120,17 +163,29 @@ class SocketLockMaster implements LockMaster {
     this.#calls.clear();
     if (this.#closed) return;
     this.#tell(false);
-    this.#reconnectLater();
+    this.#reconnectLater(RECONNECT_MS);
   }
 
-  #reconnectLater(): void {
-    this.#timer = this.#options.env.clock.after(RECONNECT_MS, () => {
+  #reconnectLater(ms: number): void {
+    this.#timer = this.#env.clock.after(ms, () => {
       if (this.#closed) return;
       this.connect().then(
         () => this.#tell(true),
-        () => this.#reconnectLater(),
+        (error: unknown) => {
+          if (!(error instanceof MdError)) throw error;
+          this.#tellProblem(error);
+          this.#problem = error;
+          this.#reconnectLater(error.code === "E_LOCK_SERVICE_LOST" ? RECONNECT_MS : REFUSED_MS);
+        },
       );
     });
+  }
+
+  /** Once for each problem that only a person can mend. */
+  #tellProblem({ code, message, why }: MdError): void {
+    if (code === "E_LOCK_SERVICE_LOST" || code === this.#toldCode) return;
+    this.#toldCode = code;
+    this.#env.log.error({ evt: "lock_server.refused", code, why }, why === null ? message : `${message}: ${why}`);
   }
 
   #tell(reachable: boolean): void {
@@ -147,9 +202,20 @@ class SocketLockMaster implements LockMaster {
     this.#calls.set(id, waiting);
     if (!this.#send({ type: "call", id, lockspace, call })) {
       this.#calls.delete(id);
-      return Promise.reject(this.#refused ?? this.#unreachable());
+      return Promise.reject(this.#unreachable());
     }
+    if (this.#calls.size === 1) this.#heardAt = this.#env.clock.now();
+    this.#silence ??= this.#env.clock.after(SILENCE_MS, () => this.#listen());
     return waiting.promise;
+  }
+
+  /** Ends a connection over which nothing comes although something should. */
+  #listen(): void {
+    this.#silence = null;
+    if (this.#calls.size === 0) return;
+    const left = this.#heardAt + SILENCE_MS - this.#env.clock.now();
+    if (left <= 0) this.#socket?.destroy(new Error(`no answer for ${SILENCE_MS} ms`));
+    else this.#silence = this.#env.clock.after(left, () => this.#listen());
   }
 
   watch(lockspace: LockspaceId, member: WatchedMember, deliver: (events: readonly LockEvent[]) => void): Subscription {
@@ -172,6 +238,7 @@ class SocketLockMaster implements LockMaster {
   close(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#silence?.cancel();
     this.#watches.clear();
     const socket = this.#socket;
     this.#socket = null;
@@ -180,4 +247,12 @@ class SocketLockMaster implements LockMaster {
     this.#calls.clear();
     return Promise.resolve();
   }
+}
+
+function refusal(about: string, kind: Refusal, reason: string): MdError {
+  if (kind === "certificate") {
+    return new MdError("E_PERMISSION", `the lock server ${about} does not let this node in`, { why: reason });
+  }
+  const hint = "run the same version of mdctl on all hosts, then start the lock server again";
+  return new MdError("E_PROTOCOL_VERSION", `the lock server ${about} refuses this node`, { why: reason, hint });
 }
