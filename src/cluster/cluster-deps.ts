@@ -38,6 +38,8 @@ export interface ClusterNodeOptions {
   readonly syncSpeedMax: number;
   /** Milliseconds that each node has to find a new device (NEWDISK). */
   readonly confirmMs: number;
+  /** Milliseconds between two looks at the own pill on the members while they are used: a tenth of a lease. */
+  readonly pillEveryMs: number;
 }
 
 export const defaultClusterNodeOptions: ClusterNodeOptions = {
@@ -49,6 +51,7 @@ export const defaultClusterNodeOptions: ClusterNodeOptions = {
   arenaBytes: 64 * 1024 * 1024,
   syncSpeedMax: 0,
   confirmMs: 5000,
+  pillEveryMs: 1000,
 };
 
 /** Everything that a node's life in an array needs of the world. The daemon fills it with real parts, the simulator with its own. */

@@ -4,9 +4,11 @@ import { readSlot, writeSlot } from "../array/bitmap-store.ts";
 import { inSyncMembers, type MdArray, memberByNumber } from "../array/md-array.ts";
 import type { Member } from "../array/member.ts";
 import { readSuperblock, wipeSuperblocks } from "../array/superblock-store.ts";
+import { writePadded } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
 import { slotNumber } from "../base/units.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
+import { blankRecords } from "../fencing/takeover-store.ts";
 import type { Send } from "../messages/message-bus.ts";
 import { sameUuid, uuidText } from "../superblock/uuid.ts";
 import { adoptUnannounced, updateMetadata, writeAndAnnounce } from "./metadata-update.ts";
@@ -95,6 +97,7 @@ async function checkFree(context: NodeContext, device: BlockDevice): Promise<voi
 async function offer(context: NodeContext, send: Send, device: BlockDevice): Promise<Member> {
   const { array, devices, noNewDev, env } = context;
   const spare = planMember(array, device, env.random.bytes(16));
+  for (const blank of blankRecords(array, spare)) await writePadded(device, blank);
   await prepareMember(array, devices, spare, device);
   try {
     const { deviceUuid: uuid, number } = spare;

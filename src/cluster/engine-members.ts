@@ -6,6 +6,7 @@ import { type Sector, type SlotNumber, sector } from "../base/units.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { EngineMember, EngineMemberState } from "../engine/engine-protocol.ts";
+import { pillAt, takeoverLayout } from "../fencing/takeover-layout.ts";
 import { sameUuid } from "../superblock/uuid.ts";
 import type { FillTarget } from "./filling.ts";
 
@@ -19,7 +20,9 @@ export function engineMember(
   as: { readonly state: EngineMemberState; readonly recoveredTo: Sector },
 ): EngineMember {
   const { dataOffset } = member;
-  return { raidDisk, path, dataOffset, bitmapAt: bitmapStart(array, member, slot), ...as };
+  const layout = takeoverLayout(array, member);
+  const places = { bitmapAt: bitmapStart(array, member, slot), pillAt: layout === null ? null : pillAt(layout, slot) };
+  return { raidDisk, path, dataOffset, ...places, ...as };
 }
 
 /**

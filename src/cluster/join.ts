@@ -8,6 +8,7 @@ import type { BlockDevice, OpenBlockDevice } from "../blockdev/block-device.ts";
 import type { Lockspace } from "../dlm/lockspace.ts";
 import type { EngineConfig } from "../engine/engine-protocol.ts";
 import { SharedBlock } from "../engine/shared-block.ts";
+import type { PillReader } from "../fencing/pill-check.ts";
 import { MessageBus, type MessageHandler } from "../messages/message-bus.ts";
 import { uuidText } from "../superblock/uuid.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
@@ -19,6 +20,7 @@ import { MembershipFeed } from "./membership-feed.ts";
 import { assembleOpened, closeAll, openMembers } from "./open-members.ts";
 import { readSlotBits } from "./slot-bits.ts";
 import { SlotLocks } from "./slot-locks.ts";
+import { introduce } from "./takeover-records.ts";
 
 /** A node that owns its slot and has a data plane, before it knows anything of the other slots. */
 export interface JoinedNode {
@@ -89,7 +91,12 @@ async function join(
     await noNewDev.convert("CR");
     return readMembers(opened, lockspace, options);
   });
-  const config = await engineConfig(deps, array, devices, lockspace.slot);
+  const writer = { array, devices, env, nodeName: deps.nodeName };
+  const pill = await introduce(writer, lockspace.slot, lockspace.incarnation);
+  if (pill === null) {
+    env.log.warn({ evt: "takeover.no_room", array: array.name }, "no room on the members for takeover records");
+  }
+  const config = await engineConfig(deps, array, devices, lockspace.slot, pill);
   const engine = new GuardedEngine(await deps.startEngine(config, shared));
   undo.push(() => engine.send({ type: "stop" }));
   await engine.send({ type: "setBalance", balance: "first" });
@@ -117,6 +124,7 @@ async function engineConfig(
   array: MdArray,
   devices: MemberDevices,
   slot: SlotNumber,
+  pill: PillReader | null,
 ): Promise<EngineConfig> {
   const { options } = deps;
   const own = await readSlotBits(array, devices, slotNumber(slot), deps.env.log);
@@ -141,6 +149,8 @@ async function engineConfig(
       bits: own.bits,
       events: array.events,
     },
+    pill,
+    pillEveryMs: options.pillEveryMs,
     // Read-only is a matter of the exports: takeovers and resyncs write all the same.
     readOnly: false,
     ring: options.ring,

@@ -3,6 +3,7 @@ import { sleep } from "../env/clock.ts";
 import type { NodeContext } from "./node-context.ts";
 import { closeAll } from "./open-members.ts";
 import type { ResyncRunner } from "./resync-runner.ts";
+import { sayGoodbye } from "./takeover-records.ts";
 
 /** How long one step may take when the lock server or a device does not answer. */
 const STEP_MS = 10_000;
@@ -22,6 +23,7 @@ export async function leaveArray(context: NodeContext, runner: ResyncRunner): Pr
   await step("hand-over", () => handOver(context));
   const isStill =
     (await step("engine", () => engine.send({ type: "stop" }))) &&
+    (await step("goodbye", () => goodbye(context))) &&
     // Whatever holds the token or waits for it on this node comes first; what comes later writes nothing any more.
     (await step("sections", () => bus.withToken(async () => context.writeLease.end()))) &&
     (await step("writes", () => context.writeLease.drained()));
@@ -39,6 +41,9 @@ export async function leaveArray(context: NodeContext, runner: ResyncRunner): Pr
   await step("lockspace", () => lockspace.leave());
   await step("devices", () => closeAll([...context.devices.values(), ...candidateDevices(context)]));
 }
+
+const goodbye = ({ array, devices, env, deps, lockspace }: NodeContext): Promise<void> =>
+  sayGoodbye({ array, devices, env, nodeName: deps.nodeName }, lockspace.slot, lockspace.incarnation);
 
 const candidateDevices = (context: NodeContext) => [...context.candidates.values()].map(({ device }) => device);
 

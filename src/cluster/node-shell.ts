@@ -129,6 +129,14 @@ function onNotice(context: NodeContext, ring: { kind: string; about: string }, n
       context.history.add("warn", "READERROR", `${memberText(context, number)}: read error at ${notice.at}`, notice);
       break;
     }
+    case "condemned": {
+      const number = context.members.numberAt(notice.raidDisk);
+      const where = number === null ? "a member" : memberText(context, number);
+      // Nothing is given back: whoever took the slot over has it already.
+      context.lockspace.abandon();
+      context.dispatch({ type: "fenced", reason: `${where} says that its slot was taken over` });
+      break;
+    }
     case "resyncNeeded":
       context.lookForWork();
       break;

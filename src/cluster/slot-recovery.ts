@@ -7,6 +7,7 @@ import { updateMetadata } from "./metadata-update.ts";
 import type { NodeContext } from "./node-context.ts";
 import type { RecoveringSlot } from "./node-machine.ts";
 import { readSlotBits } from "./slot-bits.ts";
+import { condemn } from "./takeover-records.ts";
 
 const RETRY_MS = 1000;
 /** After so many failures the disks are gone for us: others may see them. */
@@ -56,12 +57,26 @@ async function takeSlotOver(context: NodeContext, slot: SlotNumber): Promise<num
   }
 }
 
+/** If the slot's owner is not dead after all, it must find out before it writes: the bits are ours in a moment. */
+async function warnOwner(context: NodeContext, slot: SlotNumber): Promise<void> {
+  const { array, devices, env, history, deps } = context;
+  const owner = await condemn({ array, devices, env, nodeName: deps.nodeName }, slot);
+  if (owner === null) return;
+  const { node, incarnation } = owner;
+  history.add("info", "PILL", `the members say that ${node} must not write any more (slot ${slot})`, {
+    slot,
+    node,
+    incarnation,
+  });
+}
+
 /**
  * For the holder of the slot's lock: folds its bits into ours, durably, and only then clears them on disk. Returns the
  * number of chunks. On an error they are still there.
  */
 export async function takeOverBits(context: NodeContext, slot: SlotNumber): Promise<number> {
   const { array, devices, env } = context;
+  await warnOwner(context, slot);
   const found = await readSlotBits(array, devices, slot, env.log);
   const dirty = countBits(found.bits, array.bitmap.layout.chunks);
   if (dirty === 0) return 0;

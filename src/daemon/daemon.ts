@@ -173,8 +173,8 @@ export class Daemon {
   }
 
   #nodeOptions({ readOnly, run, force }: StartArrayRequest): ClusterNodeOptions {
-    const { ring, syncSpeedMax } = this.config;
-    return { ...defaultClusterNodeOptions, readOnly, run, force, ring, syncSpeedMax };
+    const { ring, syncSpeedMax, leaseMs } = this.config;
+    return { ...defaultClusterNodeOptions, readOnly, run, force, ring, syncSpeedMax, pillEveryMs: leaseMs / 10 };
   }
 
   #joinLockspace(

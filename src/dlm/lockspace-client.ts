@@ -107,6 +107,10 @@ class LockspaceClient implements Lockspace {
     });
   }
 
+  get incarnation(): string {
+    return this.#joined.incarnation;
+  }
+
   get generation(): number {
     return this.#generation;
   }

@@ -115,6 +115,8 @@ export interface Lockspace {
   readonly name: string;
   /** Ours: lowest free at join, constant while we are a member. */
   readonly slot: SlotNumber;
+  /** Of this membership: no other, of whatever node, ever has the same. */
+  readonly incarnation: string;
   readonly generation: number;
   readonly members: readonly LockspaceMember[];
   /** While the lock server's state is being rebuilt; null in ordinary times. */

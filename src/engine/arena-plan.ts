@@ -1,5 +1,6 @@
 import { MdError } from "../base/md-error.ts";
 import { BITMAP_PAGE_BYTES } from "../bitmap/bitmap-layout.ts";
+import { TAKEOVER_BLOCK_BYTES } from "../fencing/takeover-blocks.ts";
 
 const ALIGNMENT = 4096;
 const UNITS = 4;
@@ -17,6 +18,8 @@ interface Piece {
 /** Who has which part of the transfer memory: byte offsets, all page aligned. */
 export interface ArenaPlan {
   readonly staging: Piece;
+  /** One block a raid_disk, to read pills into. */
+  readonly pills: Piece;
   readonly zeros: Piece;
   /** Buffers of the copies: `units` of `unitBytes`. */
   readonly copies: Piece;
@@ -26,12 +29,13 @@ export interface ArenaPlan {
 }
 
 /** `bitmapPages` of 4 KiB are written from it. E_VALUE when `arenaBytes` is too little. */
-export function planArena(arenaBytes: number, bitmapPages: number): ArenaPlan {
+export function planArena(arenaBytes: number, bitmapPages: number, raidDisks: number): ArenaPlan {
   const share = (part: number, least: number, most: number): number =>
     Math.min(most, Math.max(least, Math.floor(arenaBytes / part / ALIGNMENT) * ALIGNMENT));
   const unitBytes = share(32, MIN_UNIT_BYTES, MAX_UNIT_BYTES);
   const staging = { at: 0, bytes: bitmapPages * BITMAP_PAGE_BYTES };
-  const zeros = { at: staging.bytes, bytes: share(64, MIN_UNIT_BYTES, MAX_ZERO_BYTES) };
+  const pills = { at: staging.bytes, bytes: raidDisks * TAKEOVER_BLOCK_BYTES };
+  const zeros = { at: pills.at + pills.bytes, bytes: share(64, MIN_UNIT_BYTES, MAX_ZERO_BYTES) };
   const copies = { at: zeros.at + zeros.bytes, bytes: UNITS * unitBytes };
   const at = copies.at + copies.bytes;
   const frontEnd = { at, bytes: arenaBytes - at };
@@ -39,5 +43,5 @@ export function planArena(arenaBytes: number, bitmapPages: number): ArenaPlan {
     const least = at + MIN_FRONT_END_BYTES;
     throw new MdError("E_VALUE", `${arenaBytes} bytes of transfer memory are too few, ${least} are needed`);
   }
-  return { staging, zeros, copies, units: UNITS, unitBytes, frontEnd };
+  return { staging, pills, zeros, copies, units: UNITS, unitBytes, frontEnd };
 }

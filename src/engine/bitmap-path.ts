@@ -6,6 +6,7 @@ import { counterIndex } from "./counter-index.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { FailurePath } from "./failure-path.ts";
 import { MemberState } from "./member-table.ts";
+import type { PillWatch } from "./pill-watch.ts";
 import { LegState } from "./request-table.ts";
 import { TagKind, tagOf } from "./tag.ts";
 import { errnoOf, MAX_ATTEMPTS, mayRetry } from "./transfer.ts";
@@ -22,6 +23,7 @@ export class BitmapPath {
   readonly intent: WriteIntent;
   readonly #core: EngineCore;
   readonly #failures: FailurePath;
+  readonly #pill: PillWatch;
   readonly #stagingAt: number;
   readonly #chunkSectors: number;
   readonly #legState: Uint8Array;
@@ -42,10 +44,11 @@ export class BitmapPath {
   changed = false;
 
   /** `stagingAt`: arena offset of as many bytes as `stagingBytes` says. */
-  constructor(core: EngineCore, failures: FailurePath, stagingAt: number) {
+  constructor(core: EngineCore, failures: FailurePath, pill: PillWatch, stagingAt: number) {
     const { bitmap, raidDisks, readOnly } = core.config;
     this.#core = core;
     this.#failures = failures;
+    this.#pill = pill;
     this.#stagingAt = stagingAt;
     this.#chunkSectors = bitmap.chunkSectors;
     this.intent = new WriteIntent({
@@ -111,8 +114,13 @@ export class BitmapPath {
     return false;
   }
 
-  /** The end of the turn: every page that has something new, unless a write of it is in flight. The lease holds. */
-  issue(): void {
+  /**
+   * The end of the turn: every page that has something new, unless a write of it is in flight, as soon as the members
+   * have been asked whether the slot is still ours. The lease holds.
+   */
+  issue(now: number): void {
+    if (!this.#hasPages || !this.#pill.mayWrite(now)) return;
+    this.#pill.used();
     if (this.#again > 0) this.#issueAgain();
     const { intent } = this;
     for (let page = intent.nextPage(0); page !== -1; page = intent.nextPage(page + 1)) this.#issuePage(page);
@@ -120,6 +128,10 @@ export class BitmapPath {
 
   /** Is there anything for `issue` to do? */
   get wantsToWrite(): boolean {
+    return this.#hasPages && !this.#pill.isAsking;
+  }
+
+  get #hasPages(): boolean {
     return this.#again > 0 || this.intent.nextPage(0) !== -1;
   }
 

@@ -153,7 +153,8 @@ export class EngineLoop {
     this.#leaseHeld = this.shared.leaseHolds(now);
     if (this.#leaseHeld && !this.#core.config.readOnly) {
       this.#paths.bitmap.tick(now);
-      this.#paths.bitmap.issue();
+      this.#paths.pill.tick(now);
+      this.#paths.bitmap.issue(now);
       this.#paths.writes.issue();
     }
     this.#paths.copies.pump(this.#leaseHeld);
@@ -206,6 +207,9 @@ export class EngineLoop {
         return;
       case TagKind.memberFlush:
         this.#paths.bitmap.flushCompletion(index, result);
+        return;
+      case TagKind.pill:
+        this.#paths.pill.completion(index, result);
         return;
       case TagKind.copy:
         this.#paths.copies.completion(index, result);

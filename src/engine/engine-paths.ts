@@ -12,6 +12,7 @@ import type { EngineConfig } from "./engine-protocol.ts";
 import { FailurePath } from "./failure-path.ts";
 import { FlushPath } from "./flush-path.ts";
 import { MemberTable } from "./member-table.ts";
+import { PillWatch } from "./pill-watch.ts";
 import { RangeLock } from "./range-lock.ts";
 import { ReadPath } from "./read-path.ts";
 import { RequestTable } from "./request-table.ts";
@@ -27,6 +28,7 @@ export interface EnginePaths {
   readonly core: EngineCore;
   readonly arena: ArenaPlan;
   readonly failures: FailurePath;
+  readonly pill: PillWatch;
   readonly bitmap: BitmapPath;
   readonly writes: WritePath;
   readonly reads: ReadPath;
@@ -42,7 +44,7 @@ export function wirePaths(
   hooks: Pick<EngineCore, "notify" | "startLater" | "finish">,
 ): EnginePaths {
   checkConfig(config);
-  const arena = planArena(ring.arena.length, WriteIntent.pagesOf(config.bitmap.chunks));
+  const arena = planArena(ring.arena.length, WriteIntent.pagesOf(config.bitmap.chunks), config.raidDisks);
   const members = openMembers(ring, config);
   const table = new RequestTable(config.queueDepth, config.raidDisks);
   const core: EngineCore = {
@@ -65,13 +67,14 @@ export function wirePaths(
     else copies.granted(holder);
   });
   const failures = new FailurePath(core, (lo, hi) => bitmap.differs(lo, hi));
-  const bitmap = new BitmapPath(core, failures, arena.staging.at);
+  const pill = new PillWatch(core, arena.pills.at);
+  const bitmap = new BitmapPath(core, failures, pill, arena.staging.at);
   const writes = new WritePath(core, bitmap, failures, lock, arena.zeros);
   const reads = new ReadPath(core, bitmap);
   const flushes = new FlushPath(core, failures);
   const units = new CopyUnits(arena.units, core.personality.copies, arena.copies.at, arena.unitBytes);
   const copies = new CopyPath(core, bitmap, failures, lock, units);
-  return { core, arena, failures, bitmap, writes, reads, flushes, copies };
+  return { core, arena, failures, pill, bitmap, writes, reads, flushes, copies };
 }
 
 function checkConfig({ name, queueDepth, raidDisks, members }: EngineConfig): void {

@@ -1,5 +1,6 @@
 import type { Sector, SectorRange, SlotNumber } from "../base/units.ts";
 import type { ListenAddress } from "../blockdev/io-ring.ts";
+import type { PillReader } from "../fencing/pill-check.ts";
 
 /**
  * The seam between the planes, as two unions: small, rare and typed. Every command is answered by exactly one `done`
@@ -19,6 +20,8 @@ export interface EngineMember {
   readonly dataOffset: Sector;
   /** Device sector where *our* slot's bitmap begins. */
   readonly bitmapAt: Sector;
+  /** Device sector of *our* slot's pill; null: this member has none. */
+  readonly pillAt: Sector | null;
   readonly state: EngineMemberState;
   /** Rebuilding: sectors from the start of data that are already good. */
   readonly recoveredTo: Sector;
@@ -45,6 +48,10 @@ export interface EngineConfig {
   readonly raidDisks: number;
   readonly members: readonly EngineMember[];
   readonly bitmap: EngineBitmap;
+  /** How the data plane finds out on the members that it was taken over; null: it does not look. */
+  readonly pill: PillReader | null;
+  /** Milliseconds between two looks while members are used; before bitmap pages are written it looks anyway. */
+  readonly pillEveryMs: number;
   readonly readOnly: boolean;
   readonly ring: "auto" | "io_uring" | "threads";
   readonly queueDepth: number;
@@ -120,6 +127,8 @@ export type EngineNotice =
       readonly at: Sector;
     }
   | { readonly type: "readError"; readonly raidDisk: number; readonly errno: number; readonly at: Sector }
+  /** A member says that this node was taken over: nothing is written or answered any more. Final. */
+  | { readonly type: "condemned"; readonly raidDisk: number }
   /** Mirrors may differ where they did not before: a write ended in the middle. */
   | { readonly type: "resyncNeeded" }
   /** The loop met a contradiction or lost its lease for good: the process must end. */

@@ -33,6 +33,8 @@ export class MemberTable {
   readonly #device: Int32Array;
   readonly #dataOffset: Float64Array;
   readonly #bitmapAt: Float64Array;
+  /** -1: it has none. */
+  readonly #pillAt: Float64Array;
   #inSync = 0;
   #blocked = 0;
   #operations = 0;
@@ -54,6 +56,7 @@ export class MemberTable {
     this.#device = new Int32Array(raidDisks).fill(-1);
     this.#dataOffset = new Float64Array(raidDisks);
     this.#bitmapAt = new Float64Array(raidDisks);
+    this.#pillAt = new Float64Array(raidDisks).fill(-1);
   }
 
   get inSync(): number {
@@ -115,6 +118,7 @@ export class MemberTable {
     this.#device[raidDisk] = device;
     this.#dataOffset[raidDisk] = member.dataOffset;
     this.#bitmapAt[raidDisk] = member.bitmapAt;
+    this.#pillAt[raidDisk] = member.pillAt ?? -1;
     this.head[raidDisk] = 0;
   }
 
@@ -158,6 +162,16 @@ export class MemberTable {
   writeBitmap(disk: number, at: number, sectors: number, buffer: number, flags: number, tag: Tag): void {
     this.#begin(disk);
     this.#ring.write(this.#deviceOf(disk), sector((this.#bitmapAt[disk] ?? 0) + at), sectors, buffer, flags, tag);
+  }
+
+  hasPill(disk: number): boolean {
+    return (this.#pillAt[disk] ?? -1) !== -1;
+  }
+
+  /** Our slot's pill on it. */
+  readPill(disk: number, sectors: number, buffer: number, tag: Tag): void {
+    this.#begin(disk);
+    this.#ring.read(this.#deviceOf(disk), sector(this.#pillAt[disk] ?? 0), sectors, buffer, tag);
   }
 
   zero(disk: number, at: number, sectors: number, punch: boolean, tag: Tag): void {

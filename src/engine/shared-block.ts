@@ -31,11 +31,13 @@ export class SharedBlock {
   static readonly BYTES = COUNTERS_AT + engineCounters.length * 8;
   readonly memory: SharedArrayBuffer;
   readonly #lease: Float64Array;
+  readonly #revoked: Float64Array;
   readonly #counters: Float64Array;
 
   constructor(memory = new SharedArrayBuffer(SharedBlock.BYTES)) {
     this.memory = memory;
     this.#lease = new Float64Array(memory, 0, 2);
+    this.#revoked = new Float64Array(memory, 16, 1);
     this.#counters = new Float64Array(memory, COUNTERS_AT);
   }
 
@@ -49,12 +51,17 @@ export class SharedBlock {
   }
 
   leaseHolds(nowMs: number): boolean {
-    return nowMs < (this.#lease[0] ?? 0);
+    return nowMs < (this.#lease[0] ?? 0) && this.#revoked[0] === 0;
+  }
+
+  /** By the data plane: whatever the control plane may say later, this node writes and answers nothing any more. */
+  revoke(): void {
+    this.#revoked[0] = 1;
   }
 
   /** Is what we know of the mirrors surely still true? */
   mayAnswer(nowMs: number): boolean {
-    return nowMs < (this.#lease[1] ?? 0);
+    return nowMs < (this.#lease[1] ?? 0) && this.#revoked[0] === 0;
   }
 
   add(counter: number, amount: number): void {

@@ -2,7 +2,15 @@
  * What a completion belongs to: the high 8 bits of a tag say which part of the engine, the low 24 are its own. From
  * `frontEnd` on, all tags are the front end's.
  */
-export const TagKind = { request: 0, bitmapPage: 1, memberFlush: 2, copy: 3, copyFlush: 4, frontEnd: 0x80 } as const;
+export const TagKind = {
+  request: 0,
+  bitmapPage: 1,
+  memberFlush: 2,
+  copy: 3,
+  copyFlush: 4,
+  pill: 5,
+  frontEnd: 0x80,
+} as const;
 
 export const TAG_SHIFT = 24;
 export const TAG_MASK = 0xffffff;

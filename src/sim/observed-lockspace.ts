@@ -8,6 +8,7 @@ export function observeLockspace(lockspace: Lockspace, world: World, life: strin
   return {
     name: lockspace.name,
     slot: lockspace.slot,
+    incarnation: lockspace.incarnation,
     get generation() {
       return lockspace.generation;
     },

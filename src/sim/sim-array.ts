@@ -28,7 +28,8 @@ const CLUSTER = "sim";
 /** Disks with a fresh clustered array on them, made by the code that `mdctl create` runs. */
 export async function createSimArray(world: World, options: SimArrayOptions): Promise<SimArray> {
   const { members, spares = 0, slots, size, chunkSectors } = options;
-  const dataOffset = Math.ceil((24 + slots * 8 + 8) / 8) * 8;
+  // Bitmaps, and as much again and more for the takeover records.
+  const dataOffset = 32 + slots * 8 + (2 * slots + 1) * 8;
   const sectors = dataOffset + size + 160;
   let geometry: ArrayGeometry | null = null;
   const disks = Array.from(

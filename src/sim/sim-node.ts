@@ -183,6 +183,7 @@ export class SimNode {
         queueDepth: 32,
         arenaBytes: 4 << 20,
         confirmMs: this.#options.leaseMs / 2,
+        pillEveryMs: this.#options.leaseMs / 10,
       },
     };
   }

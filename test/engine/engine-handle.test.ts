@@ -77,6 +77,7 @@ describe.each(["io_uring", "threads"] as const)("an engine in a worker, over %s"
       path,
       dataOffset: sector(DATA_AT),
       bitmapAt: sector(16),
+      pillAt: null,
       state: "in_sync",
       recoveredTo: sector(0),
     })),
@@ -89,6 +90,8 @@ describe.each(["io_uring", "threads"] as const)("an engine in a worker, over %s"
       bits,
       events: 3,
     },
+    pill: null,
+    pillEveryMs: 1000,
     readOnly: false,
     ring,
     queueDepth: 64,
@@ -243,8 +246,8 @@ describe("a process with an engine in it", () => {
     writeFileSync(
       script,
       `import { startEngine } from ${JSON.stringify(source)};
-       await startEngine({ name: "x", level: "raid1", size: 64, raidDisks: 1, readOnly: false, ring: "auto",
-         members: [{ raidDisk: 0, path: ${JSON.stringify(path)}, dataOffset: ${DATA_AT}, bitmapAt: 16, state: "in_sync",
+       await startEngine({ name: "x", level: "raid1", size: 64, raidDisks: 1, readOnly: false, pill: null, pillEveryMs: 1000, ring: "auto",
+         members: [{ raidDisk: 0, path: ${JSON.stringify(path)}, dataOffset: ${DATA_AT}, bitmapAt: 16, pillAt: null, state: "in_sync",
            recoveredTo: 0 }],
          bitmap: { slot: 0, chunkSectors: 8, chunks: 8, flushMs: 100, superblock: new Uint8Array(256),
            bits: new Uint8Array(1), events: 1 },

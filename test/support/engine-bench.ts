@@ -10,6 +10,7 @@ import { type FakeOp, FakeRing } from "./fake-ring.ts";
 
 export const DATA_AT = 256;
 export const BITMAP_AT = 16;
+export const PILL_AT = 240;
 const ARENA_BYTES = 2 * 1024 * 1024;
 /** More turns without coming to rest are a loop without end. */
 const MAX_TURNS = 20_000;
@@ -25,7 +26,7 @@ export interface Sent<C extends EngineCommand> {
   error: Error | null;
 }
 
-export interface EngineBenchOptions extends Partial<Pick<EngineConfig, "queueDepth" | "readOnly" | "size">> {
+export interface EngineBenchOptions extends Partial<Pick<EngineConfig, "queueDepth" | "readOnly" | "size" | "pill">> {
   readonly disks?: number;
   readonly chunkSectors?: number;
   readonly bits?: Uint8Array;
@@ -78,6 +79,8 @@ export class EngineBench implements FrontEnd {
         bits: options.bits ?? new Uint8Array(Math.ceil(chunks / 8)),
         events: 7,
       },
+      pill: options.pill ?? null,
+      pillEveryMs: 100,
       readOnly: options.readOnly ?? false,
       ring: "auto",
       queueDepth: options.queueDepth ?? 64,
@@ -223,6 +226,7 @@ export const member = (raidDisk: number): EngineMember => ({
   path: diskName(raidDisk),
   dataOffset: sector(DATA_AT),
   bitmapAt: sector(BITMAP_AT),
+  pillAt: sector(PILL_AT),
   state: "in_sync",
   recoveredTo: sector(0),
 });

@@ -74,6 +74,11 @@ export class FakeEngine implements Engine {
     listener({ type: "started", ringKind: "fake", ringAbout: "test" });
   }
 
+  /** As if the data plane had found that out. */
+  notify(notice: EngineNotice): void {
+    this.#listener(notice);
+  }
+
   send<C extends EngineCommand>(command: C): Promise<AnswerOf<C["type"]>> {
     this.log.push(command);
     const answer = this.#queue.then(() => {

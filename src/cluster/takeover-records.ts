@@ -1,0 +1,126 @@
+import { inSyncMembers, type MdArray } from "../array/md-array.ts";
+import type { MemberDevices, MemberFailure } from "../array/write-members.ts";
+import { MdError } from "../base/md-error.ts";
+import type { SlotNumber } from "../base/units.ts";
+import type { Env } from "../env/env.ts";
+import type { PillReader } from "../fencing/pill-check.ts";
+import type { NodeRecord } from "../fencing/takeover-blocks.ts";
+import {
+  clearBadPills,
+  hasTakeoverRoom,
+  isCondemned,
+  ownerOf,
+  readTakeover,
+  writeRecords,
+} from "../fencing/takeover-store.ts";
+
+/** Who writes records, and on what. */
+export interface RecordWriter {
+  readonly array: MdArray;
+  readonly devices: MemberDevices;
+  readonly env: Env;
+  readonly nodeName: string;
+}
+
+const seconds = (env: Env): number => Math.floor(env.clock.wall() / 1000);
+
+/**
+ * The owner of `slot` introduces itself on the members, before it writes anything else to them: whoever takes the slot
+ * over one day names this incarnation. Returns how its data plane finds out; null when there is no room for records.
+ */
+export async function introduce(
+  writer: RecordWriter,
+  slot: SlotNumber,
+  incarnation: string,
+): Promise<PillReader | null> {
+  const { array, devices, env, nodeName } = writer;
+  if (!hasTakeoverRoom(array)) return null;
+  const found = await readTakeover(array, devices);
+  const { generation } = found;
+  const failures = [
+    ...(await clearBadPills(array, devices, slot)),
+    ...(await writeRecords(array, devices, [
+      nodeRecord(writer, slot, { incarnation, generation, serial: (ownerOf(found, slot)?.serial ?? 0) + 1 }),
+    ])),
+  ];
+  mustHaveReachedOne(writer, failures, `introduce ${nodeName}`);
+  env.log.debug({ evt: "takeover.introduced", slot, incarnation, generation }, "introduced on the members");
+  return { arrayUuid: array.uuid, slot, incarnation, generation };
+}
+
+/** It has left in good order: nothing of it is on its way, and nobody need be warned. */
+export async function sayGoodbye(writer: RecordWriter, slot: SlotNumber, incarnation: string): Promise<void> {
+  const { array, devices } = writer;
+  if (!hasTakeoverRoom(array)) return;
+  const found = await readTakeover(array, devices);
+  const owner = ownerOf(found, slot);
+  if (owner?.incarnation === incarnation) await writeRecords(array, devices, [{ ...owner, state: "left" }]);
+}
+
+/**
+ * Before anything of a slot whose owner is gone is read: every member says that this incarnation must not write any more,
+ * durably, and the array's takeover generation is one higher. If its owner comes back late it sees that before it writes
+ * its bitmap. Returns who it was; null if nobody has to be warned. E_IO when no in-sync member takes it.
+ */
+export async function condemn(writer: RecordWriter, slot: SlotNumber): Promise<NodeRecord | null> {
+  const { array, devices } = writer;
+  if (!hasTakeoverRoom(array)) return null;
+  const found = await readTakeover(array, devices);
+  const owner = ownerOf(found, slot);
+  if (owner === null || owner.state === "left") return null;
+  if (isCondemned(found, slot, owner.incarnation)) return null;
+  await writePill(writer, owner, found.generation + 1);
+  return owner;
+}
+
+/** As `condemn`, for a victim that is known by its incarnation. False: it has never introduced itself, or its slot has a new owner. */
+export async function condemnIncarnation(
+  writer: RecordWriter,
+  slot: SlotNumber,
+  incarnation: string,
+): Promise<boolean> {
+  const { array, devices } = writer;
+  const found = await readTakeover(array, devices);
+  const owner = ownerOf(found, slot);
+  if (owner?.incarnation !== incarnation) return false;
+  if (!isCondemned(found, slot, incarnation)) await writePill(writer, owner, found.generation + 1);
+  return true;
+}
+
+async function writePill(writer: RecordWriter, owner: NodeRecord, generation: number): Promise<void> {
+  const { array, devices, env, nodeName } = writer;
+  const { slot, incarnation, node, cluster, arrayUuid } = owner;
+  const said = { arrayUuid, generation, time: seconds(env), slot, incarnation, node, cluster, by: nodeName };
+  const failures = await writeRecords(array, devices, [
+    { kind: "pill", ...said },
+    { kind: "epoch", ...said },
+  ]);
+  mustHaveReachedOne(writer, failures, `warn ${node}`);
+  const after = await readTakeover(array, devices);
+  const told = after.members.some(({ pills }) => {
+    const pill = pills[slot];
+    return pill?.type === "record" && pill.record.incarnation === incarnation;
+  });
+  if (!told) throw new MdError("E_IO", `the pill for ${node} in slot ${slot} does not read back from any member`);
+}
+
+/** A member that cannot be written fails in the array's own writes soon enough; one that is good must have been reached. */
+function mustHaveReachedOne({ array, env }: RecordWriter, failures: readonly MemberFailure[], what: string): void {
+  for (const { number, error } of failures) {
+    if (error.code === "E_NOT_JOINED") throw error;
+    env.log.warn({ evt: "takeover.record", member: number, err: error.message }, `cannot ${what} on a member`);
+  }
+  const failed = new Set(failures.map(({ number }) => number));
+  if (inSyncMembers(array).some(({ number }) => !failed.has(number))) return;
+  throw new MdError("E_IO", `cannot ${what} on any member`, { cause: failures[0]?.error });
+}
+
+function nodeRecord(
+  { array, env, nodeName }: RecordWriter,
+  slot: SlotNumber,
+  fields: Pick<NodeRecord, "incarnation" | "generation" | "serial">,
+): NodeRecord {
+  const { clusterName: cluster } = array.bitmap;
+  const common = { arrayUuid: array.uuid, time: seconds(env), slot, node: nodeName, cluster };
+  return { kind: "node", state: "joined", ...common, ...fields };
+}

@@ -1,0 +1,36 @@
+import type { MdArray } from "../array/md-array.ts";
+import type { Member } from "../array/member.ts";
+import { SECTOR_SIZE, type Sector, type SlotNumber, sector } from "../base/units.ts";
+import { slotStart } from "../bitmap/bitmap-layout.ts";
+import { TAKEOVER_BLOCK_BYTES } from "./takeover-blocks.ts";
+
+const BLOCK_SECTORS = TAKEOVER_BLOCK_BYTES / SECTOR_SIZE;
+
+/**
+ * Where the records lie on a member: in the space before the data that md leaves unused, counted from its end downwards,
+ * so that they neither move when there are more slots nor lie where bitmaps grow. From the data down: the epoch, then for
+ * each slot the node's block and its pill. All in sectors of the device.
+ */
+export interface TakeoverLayout {
+  readonly start: Sector;
+  readonly sectors: number;
+  readonly epochAt: Sector;
+  readonly slots: number;
+}
+
+export const nodeAt = ({ epochAt }: TakeoverLayout, slot: SlotNumber | number): Sector =>
+  sector(epochAt - BLOCK_SECTORS * (2 * slot + 1));
+
+export const pillAt = ({ epochAt }: TakeoverLayout, slot: SlotNumber | number): Sector =>
+  sector(epochAt - BLOCK_SECTORS * (2 * slot + 2));
+
+/** Null: there is no room between the bitmaps and the data, or the superblock lies elsewhere (1.0). */
+export function takeoverLayout(array: MdArray, member: Member): TakeoverLayout | null {
+  const { slots, layout, offset } = array.bitmap;
+  const dataStart = Math.floor(member.dataOffset / BLOCK_SECTORS) * BLOCK_SECTORS;
+  const sectors = (2 * slots + 1) * BLOCK_SECTORS;
+  const start = dataStart - sectors;
+  const bitmapsEnd = slotStart(layout, member.superOffset, offset, slots);
+  if (array.minor !== 2 || start < bitmapsEnd) return null;
+  return { start: sector(start), sectors, epochAt: sector(dataStart - BLOCK_SECTORS), slots };
+}
