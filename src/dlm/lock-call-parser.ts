@@ -1,42 +1,24 @@
+import {
+  boolean,
+  type Check,
+  type Checks,
+  id,
+  integer,
+  isObject,
+  list,
+  natural,
+  oneOf,
+  optional,
+  shape,
+  text,
+} from "./check-shape.ts";
 import { BATCH_LIMIT, type LockCall, type LockspaceId } from "./lock-call.ts";
 
-/** A field of a call: may this value stand there? */
-type Check = (value: unknown) => boolean;
-type Checks = Readonly<Record<string, Check>>;
-
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
-const natural: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
-const integer: Check = (value) => Number.isSafeInteger(value);
 const flags: Check = (value) => natural(value) && (value as number) < 2 ** 31;
-const text =
-  (longest: number): Check =>
-  (value) =>
-    typeof value === "string" && value.length <= longest;
-const id: Check = (value) => typeof value === "string" && /^[A-Za-z0-9._-]{1,64}$/.test(value);
-const boolean: Check = (value) => typeof value === "boolean";
-const optional =
-  (check: Check): Check =>
-  (value) =>
-    value === undefined || check(value);
-const shape =
-  (checks: Checks): Check =>
-  (value) =>
-    isObject(value) && Object.entries(checks).every(([key, check]) => check(value[key]));
-const list =
-  (longest: number, check: Check): Check =>
-  (value) =>
-    Array.isArray(value) && value.length <= longest && value.every(check);
-
 const sighting = shape({ slot: natural, incarnation: id, counter: natural });
 const header: Checks = { slot: natural, incarnation: id, epoch: natural, rid: natural, ack: natural, seen: natural };
 const lvb = optional(text(1024));
 const name = text(64);
-const oneOf =
-  (...values: readonly string[]): Check =>
-  (value) =>
-    values.includes(value as string);
 const node: Check = (value) => text(64)(value) && value !== "";
 const process = optional(shape({ host: text(256), pid: natural, started: text(64) }));
 const settings: Checks = {

@@ -1,26 +1,46 @@
-import { Redis, ReplyError } from "ioredis";
 import { MdError } from "../../base/md-error.ts";
 import type { Env } from "../../env/env.ts";
 import type { LockCall, LockEvent, LockReply, LockspaceId } from "../lock-call.ts";
 import type { LockMaster, Subscription, WatchedMember } from "../lock-master.ts";
+import { parseLockReply } from "../lock-reply-parser.ts";
 import { lockStatus } from "../lock-status.ts";
+import { connectArbiters, type MembershipGuard } from "./arbiters.ts";
+import { ensureLibrary } from "./function-library.ts";
+import { locateMaster } from "./locate-master.ts";
 import { type LuaLibrary, readLuaLibrary } from "./lua-library.ts";
 import { readMailbox } from "./mailbox-reader.ts";
-import { keysOf } from "./redis-keys.ts";
-import { commandOptions, parseRedisUrl, readerOptions } from "./redis-options.ts";
+import { serverFault } from "./redis-faults.ts";
+import { keysOf, tableKey } from "./redis-keys.ts";
+import { RedisLink } from "./redis-link.ts";
+import { BLOCK_MS, COMMAND_MS } from "./redis-options.ts";
+import { parseRedisUrl, type RedisPlace } from "./redis-url.ts";
 
 export interface RedisLockMasterOptions {
-  /** redis://[user:password@]host:port[/db], rediss:// for TLS, or unix:///path. */
+  /** See parseRedisUrl. This server keeps the lock tables. */
   readonly url: string;
+  /** Two or four more, independent of it: with them a majority is needed to join (docs/redis.md). */
+  readonly others?: readonly string[];
   /** For the names of our connections in CLIENT LIST. */
   readonly node: string;
   readonly env: Env;
 }
 
+/** What counts only when replicas have it: a server that is cut off from them may be replaced at any moment. */
+const waited: ReadonlySet<LockCall["op"]> = new Set([
+  "format",
+  "join",
+  "renew",
+  "recover",
+  "evict",
+  "fence_begin",
+  "fence_result",
+]);
+const WAIT_MS = 500;
+
 /**
  * Connects and loads the function library if it is not there. Rejects with E_LOCK_SERVICE_LOST if nothing answers,
  * E_PROTOCOL_VERSION (older than 7.0), E_VALUE (bad URL, a replica, a maxmemory-policy that evicts) or E_PERMISSION
- * (may not load the library). Reconnects by itself later.
+ * (password, certificate, or it may not load the library). Reconnects by itself later, and checks all that again.
  */
 export async function connectRedisMaster(options: RedisLockMasterOptions): Promise<LockMaster> {
   const master = new RedisLockMaster(options);
@@ -33,127 +53,144 @@ export async function connectRedisMaster(options: RedisLockMasterOptions): Promi
   return master;
 }
 
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
 class RedisLockMaster implements LockMaster {
   readonly about: string;
   readonly #options: RedisLockMasterOptions;
+  readonly #place: RedisPlace;
   readonly #library: LuaLibrary = readLuaLibrary();
-  readonly #client: Redis;
+  /** In a Redis Cluster one for each lockspace: it may live anywhere. Otherwise one for all. */
+  readonly #links = new Map<string, Promise<RedisLink>>();
   readonly #listeners = new Set<(reachable: boolean) => void>();
   readonly #readers = new Set<Subscription>();
+  readonly #guard: MembershipGuard | null;
   /** Slots of the lockspaces that were joined from here: which keys a call needs. */
   readonly #slots = new Map<string, number>();
-  #connected = false;
+  #reachable = true;
+  #closed = false;
 
   constructor(options: RedisLockMasterOptions) {
+    const { url, others = [], node, env } = options;
     this.#options = options;
-    const { target, about } = parseRedisUrl(options.url);
-    this.about = about;
-    this.#client = new Redis({ ...commandOptions(`mdlm/${options.node}/cmd`), ...target });
+    this.#place = parseRedisUrl(url);
+    this.about = this.#place.about;
+    this.#guard = connectArbiters([url, ...others], node, env);
   }
 
+  /** The first connection; without a lockspace any master of a cluster will do. */
   async connect(): Promise<void> {
-    const client = this.#client;
-    let lastError: unknown = null;
-    client.on("error", (error: unknown) => {
-      lastError = error;
+    const link = await this.#link(null, "cmd");
+    await this.#load(link);
+    await this.#guard?.open();
+  }
+
+  async #load(link: RedisLink): Promise<void> {
+    const loaded = await ensureLibrary(link, this.#library, this.about);
+    if (!loaded) return;
+    const { name } = this.#library;
+    this.#options.env.log.info({ evt: "dlm.library", library: name }, `loaded ${name} into ${this.about}`);
+  }
+
+  #newLink(lockspace: LockspaceId | null, purpose: string, commandMs: number | null, socketMs: number): RedisLink {
+    const { node, env } = this.#options;
+    const key = lockspace === null ? null : tableKey(lockspace);
+    return new RedisLink({
+      about: this.about,
+      name: `mdlm/${lockspace === null ? "" : `${lockspace.name}/`}${node}/${purpose}`,
+      env,
+      commandMs,
+      socketMs,
+      cluster: this.#place.topology.type === "cluster",
+      locate: () => locateMaster(this.#place, key),
     });
-    try {
-      await client.connect();
-    } catch (error) {
-      throw this.#unreachable(lastError ?? error);
-    }
-    await this.#check();
-    await this.#loadLibrary();
-    this.#connected = true;
-    client.on("close", () => this.#tell(false));
-    client.on("ready", () => {
-      // Without it a Redis short of memory may cut us off; where it is forbidden, so be it.
-      client.call("CLIENT", "NO-EVICT", "ON").catch(() => {});
-      this.#tell(true);
+  }
+
+  /** `cmd` for calls, `ms` for those that wait for replicas, so that these do not hold up the others. */
+  #link(lockspace: LockspaceId | null, purpose: "cmd" | "ms"): Promise<RedisLink> {
+    const owner = this.#place.topology.type === "cluster" ? lockspace : null;
+    const name = `${purpose} ${owner === null ? "" : nameOf(owner)}`;
+    const known = this.#links.get(name);
+    if (known !== undefined) return known;
+    const link = this.#newLink(owner, purpose, COMMAND_MS, COMMAND_MS);
+    const opened = link.open().then(() => {
+      if (this.#closed) link.close();
+      else if (purpose === "cmd") link.onUp((up) => this.#tell(up));
+      return link;
     });
+    this.#links.set(name, opened);
+    opened.catch(() => this.#links.delete(name));
+    return opened;
   }
 
   #tell(reachable: boolean): void {
-    if (this.#connected === reachable) return;
-    this.#connected = reachable;
+    if (this.#reachable === reachable) return;
+    this.#reachable = reachable;
     for (const listener of [...this.#listeners]) listener(reachable);
   }
 
-  #unreachable(cause: unknown): MdError {
-    const why = messageOf(cause);
-    return new MdError("E_LOCK_SERVICE_LOST", `the lock server ${this.about} does not answer`, { why, cause });
-  }
-
-  /** Only a Redis that loses nothing by itself may keep locks. */
-  async #check(): Promise<void> {
-    let info: string;
-    try {
-      const parts = await Promise.all(["server", "memory", "replication"].map((part) => this.#client.info(part)));
-      info = parts.join("\n");
-    } catch (error) {
-      throw this.#unreachable(error);
-    }
-    const field = (name: string): string => new RegExp(`^${name}:(.*?)\r?$`, "m").exec(info)?.[1] ?? "";
-    const refuse = (code: "E_VALUE" | "E_PROTOCOL_VERSION", why: string, hint: string): MdError =>
-      new MdError(code, `the Redis at ${this.about} cannot keep locks: ${why}`, { hint });
-    const version = field("redis_version");
-    if (Number.parseInt(version, 10) < 7) {
-      throw refuse("E_PROTOCOL_VERSION", `it is version ${version}`, "use Redis 7.0 or newer");
-    }
-    if (field("role") !== "master") {
-      throw refuse("E_VALUE", `it is a ${field("role")}, not a master`, "give the URL of the master");
-    }
-    const policy = field("maxmemory_policy");
-    if (policy !== "noeviction") {
-      throw refuse("E_VALUE", `maxmemory-policy is ${policy}`, "redis-cli config set maxmemory-policy noeviction");
-    }
-  }
-
-  async #loadLibrary(): Promise<void> {
-    const { name, text } = this.#library;
-    const client = this.#client;
-    try {
-      const found = await client.call("FUNCTION", "LIST", "LIBRARYNAME", name);
-      if (Array.isArray(found) && found.length > 0) return;
-      await client.call("FUNCTION", "LOAD", text);
-      this.#options.env.log.info({ evt: "dlm.library", library: name }, `loaded ${name} into ${this.about}`);
-    } catch (error) {
-      const why = messageOf(error);
-      if (why.includes("already exists")) return; // another node was faster
-      if (!(error instanceof ReplyError)) throw this.#unreachable(error);
-      throw new MdError("E_PERMISSION", `cannot load the lock functions into ${this.about}`, { why });
-    }
-  }
-
   async call(lockspace: LockspaceId, call: LockCall): Promise<LockReply> {
-    const where = `${lockspace.cluster}/${lockspace.name}`;
-    const keys = keysOf(lockspace, call.op, this.#slots.get(where) ?? 0);
-    const body = call.op === "join" ? { ...call, code: this.#library.name } : call;
-    let text: unknown;
+    if (this.#guard === null) return this.#execute(lockspace, call);
+    return this.#guard.enter(lockspace, call.op, () => this.#execute(lockspace, call));
+  }
+
+  async #execute(lockspace: LockspaceId, call: LockCall): Promise<LockReply> {
     try {
-      text = await this.#client.call(
-        "FCALL",
-        `${this.#library.name}_${call.op}`,
-        keys.length,
-        ...keys,
-        JSON.stringify(body),
-      );
+      const reply = await this.#ask(lockspace, call);
+      if (reply.rc === lockStatus.OK) this.#learnSlots(lockspace, call);
+      return reply;
     } catch (error) {
-      // It was not executed: FUNCTION FLUSH, or a restart without persistence.
-      if (messageOf(error).includes("Function not found")) await this.#loadLibrary();
-      throw this.#unreachable(error);
+      if (!(error instanceof MdError)) throw error;
+      // Whatever it is, it may pass: a password may be put right, a master may come back.
+      throw asLost(error);
     }
-    const reply = JSON.parse(String(text)) as LockReply;
-    if (call.op === "join" && reply.rc === lockStatus.OK) this.#slots.set(where, call.slots);
+  }
+
+  #learnSlots(lockspace: LockspaceId, call: LockCall): void {
+    if (call.op === "join") this.#slots.set(nameOf(lockspace), call.slots);
+  }
+
+  async #ask(lockspace: LockspaceId, call: LockCall): Promise<LockReply> {
+    const { wait } = this.#place;
+    const confirm = wait > 0 && waited.has(call.op);
+    const link = await this.#link(lockspace, confirm ? "ms" : "cmd");
+    const keys = keysOf(lockspace, call, this.#slots.get(nameOf(lockspace)) ?? 0);
+    const body = call.op === "join" ? { ...call, code: this.#library.name } : call;
+    const asked = link.send("FCALL", `${this.#library.name}_${call.op}`, keys.length, ...keys, JSON.stringify(body));
+    const confirmed = confirm ? link.send("WAIT", wait, WAIT_MS) : Promise.resolve(wait);
+    let text: unknown;
+    let replicas: unknown;
+    try {
+      [text, replicas] = await Promise.all([asked, confirmed]);
+    } catch (error) {
+      // It was not executed: FUNCTION FLUSH, a restart without persistence, another node of the cluster.
+      if (error instanceof MdError && error.why?.includes("Function not found")) await this.#load(link);
+      throw error;
+    }
+    const reply = parseLockReply(String(text));
+    if (reply === null) {
+      const fault = serverFault(this.about, new Error("what it says is no answer of a lock server"));
+      link.drop(fault);
+      throw fault;
+    }
+    if (Number(replicas) < wait) await this.#unconfirmed(Number(replicas), wait);
     return reply;
   }
 
+  /** It is written, but a failover may forget it. With sentinels the master may be another one by now: they are asked. */
+  async #unconfirmed(replicas: number, wait: number): Promise<never> {
+    const fault = new MdError("E_LOCK_SERVICE_LOST", `the lock server ${this.about} has too few replicas`, {
+      why: `${replicas} of ${wait} confirmed within ${WAIT_MS} ms`,
+      hint: "redis-cli info replication",
+    });
+    if (this.#place.topology.type === "sentinel") {
+      for (const opened of this.#links.values()) (await opened).drop(fault);
+    }
+    throw fault;
+  }
+
   watch(lockspace: LockspaceId, member: WatchedMember, deliver: (events: readonly LockEvent[]) => void): Subscription {
-    const { env, url, node } = this.#options;
-    const options = { ...readerOptions(`mdlm/${lockspace.name}/${node}/rd`), ...parseRedisUrl(url).target };
-    const reader = readMailbox(options, env, { lockspace, member, deliver });
+    // A silent socket is a dead one: each XREAD comes back within BLOCK_MS.
+    const link = this.#newLink(lockspace, "rd", null, BLOCK_MS + 1000);
+    const reader = readMailbox(link, this.#options.env, { lockspace, member, deliver });
     this.#readers.add(reader);
     return {
       stop: () => {
@@ -168,11 +205,30 @@ class RedisLockMaster implements LockMaster {
     return { stop: () => this.#listeners.delete(listener) };
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
+    this.#closed = true;
     this.#listeners.clear();
     for (const reader of this.#readers) reader.stop();
     this.#readers.clear();
-    this.#client.disconnect();
-    return Promise.resolve();
+    this.#guard?.close();
+    const links = [...this.#links.values()];
+    this.#links.clear();
+    for (const opened of links) {
+      opened.then(
+        (link) => link.close(),
+        () => {}, // it closed itself
+      );
+    }
   }
+}
+
+const nameOf = ({ cluster, name }: LockspaceId): string => `${cluster}/${name}`;
+
+function asLost(fault: MdError): MdError {
+  if (fault.code === "E_LOCK_SERVICE_LOST") return fault;
+  return new MdError("E_LOCK_SERVICE_LOST", fault.message, {
+    ...(fault.why === null ? {} : { why: fault.why }),
+    ...(fault.hint === null ? {} : { hint: fault.hint }),
+    cause: fault,
+  });
 }

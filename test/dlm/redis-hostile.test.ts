@@ -1,0 +1,127 @@
+import { afterEach, describe, expect, it } from "vitest";
+import type { LockMaster } from "../../src/dlm/lock-master.ts";
+import { connectRedisMaster } from "../../src/dlm/redis/redis-lock-master.ts";
+import { silentLogger } from "../../src/env/logger.ts";
+import { realEnv } from "../../src/env/real-env.ts";
+import { bulk, type FakeRedis, type Say, startFakeRedis } from "../support/fake-redis.ts";
+import { joinRecorded } from "../support/lockspace-node.ts";
+
+const env = realEnv(silentLogger);
+const lockspace = { cluster: "alpha", name: "array" };
+const hello = { op: "hello" } as const;
+const MiB = 1024 * 1024;
+
+const fields = { rc: 0, value: 0, seq: 1, epoch: 1, generation: 1, events: [] };
+const reply = (more: object = {}): string => bulk(JSON.stringify({ ...fields, ...more }));
+
+/** What may come in place of a reply. None of it may be believed, cost much, or end the process. */
+const hostile: readonly (readonly [string, Say])[] = [
+  ["a string of 2 GiB", "$2147483648\r\n"],
+  ["a string of 2 GiB that does come", Buffer.concat([Buffer.from("$2147483648\r\n"), Buffer.alloc(4 * MiB, "x")])],
+  ["a negative length", "$-7\r\n*-9\r\n"],
+  ["a length that is no number", "$1e9\r\nx\r\n"],
+  ["a length of 40 digits", `$${"9".repeat(40)}\r\n`],
+  ["an array of four thousand million", "*4294967295\r\n"],
+  ["arrays of 30 million, nested", "*30000000\r\n".repeat(20)],
+  ["arrays nested 100,000 deep", "*1\r\n".repeat(100_000)],
+  ["arrays that add up", "*1000000\r\n".repeat(5)],
+  ["a flood of errors", "-ERR no\r\n".repeat(100_000)],
+  ["a flood of replies that nobody asked for", "+OK\r\n".repeat(100_000)],
+  ["a line without an end", `+${"x".repeat(MiB)}`],
+  ["garbage", Buffer.from(Array.from({ length: 4096 }, (_, at) => (at * 7919) % 256))],
+  ["HTTP", "HTTP/1.1 400 Bad Request\r\n\r\n"],
+  ["nothing but a nil", "$-1\r\n"],
+  ["a number", ":5\r\n"],
+  ["an array", "*2\r\n+a\r\n+b\r\n"],
+  ["RESP3", "%1\r\n+a\r\n:1\r\n"],
+  ["no JSON", bulk("{rc:0}")],
+  ["JSON without an end", bulk('{"rc":0,"events":[')],
+  ["JSON nested 200,000 deep", bulk("[".repeat(200_000))],
+  ["JSON that is no object", bulk("null")],
+  ["a result code that is no number", reply({ rc: "0" })],
+  ["a sequence number that is none", reply({ seq: 1e300 })],
+  ["no list of events", reply({ events: {} })],
+  ["an event of an unknown type", reply({ events: [{ n: 1, seq: 1, type: "__proto__" }] })],
+  ["an event that is null", reply({ events: [null] })],
+  ["a completion without a lock", reply({ events: [{ n: 1, seq: 1, type: "cast", status: 0 }] })],
+  ["65 members", reply({ members: Array.from({ length: 65 }, (_, slot) => ({ slot, node: "n" })) })],
+  ["the end of the connection", "hang up"],
+  ["silence", null],
+];
+
+describe("a hostile lock server", () => {
+  const cleanup: (() => Promise<unknown>)[] = [];
+  const unhandled: unknown[] = [];
+  const note = (reason: unknown): void => void unhandled.push(reason);
+  afterEach(async () => {
+    for (const undo of cleanup.splice(0).reverse()) await undo();
+    process.off("unhandledRejection", note);
+    process.off("uncaughtException", note);
+    expect(unhandled.splice(0)).toEqual([]);
+  });
+
+  const start = async (say: (words: readonly string[]) => Say | undefined): Promise<FakeRedis> => {
+    process.on("unhandledRejection", note);
+    process.on("uncaughtException", note);
+    const server = await startFakeRedis(say);
+    cleanup.push(() => server.stop());
+    return server;
+  };
+  const connect = async (url: string): Promise<LockMaster> => {
+    const master = await connectRedisMaster({ url, node: "n1", env });
+    cleanup.push(() => master.close());
+    return master;
+  };
+  const answered = async (master: LockMaster): Promise<void> => {
+    for (;;) {
+      const answer = await master.call(lockspace, hello).catch(() => null);
+      if (answer !== null) return;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  };
+
+  it.each(hostile)("is not believed when it answers with %s, and is used again when it is sane", async (_, say) => {
+    let sane = false;
+    const server = await start(([name]) => (name === "FCALL" ? (sane ? reply() : say) : undefined));
+    const master = await connect(server.url);
+    const before = process.memoryUsage().rss;
+    for (let n = 0; n < 3; n++) {
+      await expect(master.call(lockspace, hello)).rejects.toMatchObject({ code: "E_LOCK_SERVICE_LOST" });
+    }
+    expect(process.memoryUsage().rss - before).toBeLessThan(200 * MiB);
+    sane = true;
+    await answered(master);
+  });
+
+  it.each(hostile)("is refused when it answers INFO with %s", async (_, say) => {
+    const server = await start(([name]) => (name === "INFO" ? say : undefined));
+    await expect(connect(server.url)).rejects.toMatchObject({ code: expect.stringMatching(/^E_/) });
+  });
+
+  it.each(hostile)("does no harm through the mailbox with %s", async (_, say) => {
+    let answers = 0;
+    const event = (n: number): string =>
+      `*1\r\n*2\r\n${bulk("mb")}*1\r\n*2\r\n${bulk(`1-${n}`)}*4\r\n${["i", "me", "e", JSON.stringify({ n, seq: n, type: "prep" })].map(bulk).join("")}`;
+    const server = await start(([name]) => {
+      if (name !== "XREAD") return undefined;
+      answers += 1;
+      return answers === 1 ? say : answers === 2 ? event(1) : null;
+    });
+    if (say === null) return; // a silent mailbox is the usual one
+    const master = await connect(server.url);
+    await new Promise<void>((resolve) => {
+      const member = { slot: 1, incarnation: "me", epoch: 1 };
+      const watch = master.watch(lockspace, member, (events) => {
+        expect(events).toEqual([{ n: 1, seq: 1, type: "prep" }]);
+        watch.stop();
+        resolve();
+      });
+    });
+  });
+
+  it("cannot make a node write: without a sane answer there is no lease", async () => {
+    const server = await start(([name]) => (name === "FCALL" ? "$2147483648\r\n" : undefined));
+    const joining = joinRecorded(await connect(server.url), env, "n1");
+    await expect(joining).rejects.toMatchObject({ code: "E_LOCK_SERVICE_LOST" });
+  });
+});
