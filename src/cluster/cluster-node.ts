@@ -1,7 +1,8 @@
 import { MdError } from "../base/md-error.ts";
 import { type SlotNumber, slotNumber } from "../base/units.ts";
 import { countBits } from "../bitmap/bitmap-merge.ts";
-import type { LockspaceDump } from "../dlm/lockspace.ts";
+import type { LockspaceDump, LockspaceMember } from "../dlm/lockspace.ts";
+import type { LockspaceStatus } from "../dlm/lockspace-status.ts";
 import type { NbdExport } from "../engine/engine-protocol.ts";
 import type { SharedBlock } from "../engine/shared-block.ts";
 import { sleep } from "../env/clock.ts";
@@ -110,6 +111,16 @@ export class ClusterNode {
 
   onEvent(listener: (event: ArrayEvent) => void): void {
     this.#history.onEvent(listener);
+  }
+
+  /** Members and leases. */
+  lockspaceStatus(): LockspaceStatus {
+    return this.#shell.context.lockspace.status();
+  }
+
+  /** An operator vouches that this member writes no more. */
+  evict(member: LockspaceMember): Promise<void> {
+    return this.#shell.context.lockspace.evict(member);
   }
 
   /** Every lock of every node. */

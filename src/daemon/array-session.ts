@@ -8,6 +8,7 @@ import type { ClusterNode } from "../cluster/cluster-node.ts";
 import { mdUuidText } from "../superblock/uuid.ts";
 import { fileNameOf, shortName } from "./array-name.ts";
 import type { Mapping } from "./control-api.ts";
+import type { LockspaceView } from "./frozen-info.ts";
 import { MemberFactsCache } from "./member-facts.ts";
 
 interface Export {
@@ -41,6 +42,13 @@ export class ArraySession {
 
   status(): ArrayStatus {
     return this.node.status();
+  }
+
+  /** The array's lockspace as this node sees it. */
+  lockspace(): LockspaceView {
+    const { node, name } = this;
+    const { frozen } = node.status();
+    return { array: name, status: node.lockspaceStatus(), frozen, waiting: node.shared.read("waitingOnLease") };
   }
 
   onEvent(listener: (event: ArrayEvent) => void): void {

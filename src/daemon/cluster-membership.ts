@@ -5,8 +5,11 @@ import { isProcessGone, ownProcess } from "../dlm/local-process.ts";
 import type { LockMaster } from "../dlm/lock-master.ts";
 import type { Lock, Lockspace, LockspaceMember } from "../dlm/lockspace.ts";
 import { joinLockspace } from "../dlm/lockspace-client.ts";
+import type { MemberStatus } from "../dlm/lockspace-status.ts";
 import type { Env } from "../env/env.ts";
 import type { Journal } from "./journal.ts";
+import { CLUSTER_PROTOCOL, type NodeCard } from "./node-card.ts";
+import { NodeCards } from "./node-cards.ts";
 import { timeText } from "./time-text.ts";
 
 /** Lockspace of the daemons of a cluster, whatever arrays they have. */
@@ -17,8 +20,12 @@ export interface KnownNode {
   readonly name: string;
   readonly slot: number;
   readonly state: "up" | "down";
-  /** `Clock.now` when it was declared dead. */
-  readonly downSince: number | null;
+  /** `Clock.now` when it was last seen to renew; null: not while we watched. */
+  readonly seenAt: number | null;
+  /** As the lockspace tells of a member; null: it is none any more. */
+  readonly member: MemberStatus | null;
+  /** What it told of itself. */
+  readonly card: NodeCard | null;
 }
 
 interface MembershipOptions {
@@ -28,6 +35,8 @@ interface MembershipOptions {
   readonly lease: LeaseTimes;
   readonly env: Env;
   readonly journal: Journal;
+  /** Of this program. */
+  readonly version: string;
 }
 
 /**
@@ -37,6 +46,7 @@ interface MembershipOptions {
 export class ClusterMembership {
   readonly #options: MembershipOptions;
   readonly #dead = new Map<string, KnownNode>();
+  readonly #cards: NodeCards;
   readonly #stop = new AbortController();
   #lockspace: Promise<Lockspace>;
   #joined: Lockspace | null = null;
@@ -44,13 +54,26 @@ export class ClusterMembership {
 
   constructor(options: MembershipOptions) {
     this.#options = options;
+    this.#cards = new NodeCards(options.env);
     this.#lockspace = this.#join();
+  }
+
+  /** The daemons' lockspace while we are a member of it. */
+  get lockspace(): Lockspace | null {
+    return this.#joined;
   }
 
   /** Known nodes by slot: those that are there, and those that died while we watched. */
   get nodes(): readonly KnownNode[] {
-    const up = (this.#joined?.members ?? []).map(
-      ({ node, slot }): KnownNode => ({ name: node, slot, state: "up", downSince: null }),
+    const up = (this.#joined?.status().members ?? []).map(
+      (member): KnownNode => ({
+        name: member.node,
+        slot: member.slot,
+        state: member.fencing === null ? "up" : "down",
+        seenAt: member.seenAt,
+        member,
+        card: this.#cards.of(member.node),
+      }),
     );
     const down = [...this.#dead.values()].filter(({ name }) => !up.some((node) => node.name === name));
     return [...up, ...down].sort((a, b) => a.slot - b.slot || a.name.localeCompare(b.name));
@@ -73,6 +96,7 @@ export class ClusterMembership {
   async leave(): Promise<void> {
     this.#ending = true;
     this.#stop.abort();
+    this.#cards.stop();
     const lockspace = await this.#lockspace.catch(() => null);
     await lockspace?.leave().catch(() => {});
   }
@@ -101,6 +125,8 @@ export class ClusterMembership {
     joining.then(
       (lockspace) => {
         this.#joined = lockspace;
+        void this.#cards.publish(lockspace, { protocol: CLUSTER_PROTOCOL, version: this.#options.version });
+        void this.#cards.refresh(lockspace);
       },
       (error: unknown) => this.#failed(error),
     );
@@ -108,14 +134,18 @@ export class ClusterMembership {
   }
 
   #died({ node, slot }: LockspaceMember): void {
-    this.#dead.set(node, { name: node, slot, state: "down", downSince: this.#options.env.clock.now() });
-    this.#tell("error", "NODEDOWN", node, `node ${node} is down: its lease ended or its process is gone`);
+    const { env } = this.#options;
+    const seenAt = this.#joined?.status().members.find((member) => member.node === node)?.seenAt ?? null;
+    this.#dead.set(node, { name: node, slot, state: "down", seenAt, member: null, card: this.#cards.of(node) });
+    const seen = seenAt === null ? "" : `, last seen ${((env.clock.now() - seenAt) / 1000).toFixed(1)} s ago`;
+    this.#tell("error", "NODEDOWN", node, `node ${node} is down: its lease ended or its process is gone${seen}`);
   }
 
   #changed(members: readonly LockspaceMember[]): void {
     for (const { node } of members) {
       if (this.#dead.delete(node)) this.#tell("info", "NODEUP", node, `node ${node} is up again`);
     }
+    if (this.#joined !== null) void this.#cards.refresh(this.#joined);
   }
 
   /** The others took us for dead (a stopped process, a long outage). Arrays have leases of their own; here we come back. */

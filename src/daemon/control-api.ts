@@ -3,6 +3,8 @@ import type {
   Change,
   ErrorInfo,
   HistoryEvent,
+  LockServiceInfo,
+  LockspaceInfo,
   Mapping,
   NodeInfo,
   Note,
@@ -33,6 +35,24 @@ export interface ClusterSummary {
   readonly lockService: "ok" | "lost";
   /** Where it is, without credentials. */
   readonly lockServer: string;
+  readonly service: LockServiceInfo;
+}
+
+/** What makes sure that a dead node writes no more. */
+export interface FencingInfo {
+  /** The methods in words, the same on all nodes. */
+  readonly methods: string;
+  /** Nothing but the lease: a warning. */
+  readonly leaseOnly: boolean;
+}
+
+export interface ClusterStatusData {
+  readonly cluster: ClusterSummary;
+  readonly nodes: readonly NodeInfo[];
+  readonly lockspaces: readonly LockspaceInfo[];
+  readonly fencing: FencingInfo;
+  /** What the nodes speak; null where one has not told. */
+  readonly protocol: { readonly own: number; readonly lowest: number | null; readonly highest: number | null };
 }
 
 export interface Advice {
@@ -249,7 +269,7 @@ export interface ControlMethods {
   nodes: { params: Record<string, never>; data: { readonly nodes: readonly NodeInfo[] }; event: never };
   clusterStatus: {
     params: Record<string, never>;
-    data: { readonly cluster: ClusterSummary; readonly nodes: readonly NodeInfo[] };
+    data: ClusterStatusData;
     event: never;
   };
   locks: { params: ArrayParams; data: LocksData; event: never };

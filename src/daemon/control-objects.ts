@@ -161,15 +161,78 @@ export interface NodeInfo {
   readonly name: string;
   readonly slot: number | null;
   readonly state: NodeState;
-  /** Null: not known. 0 for the node that answers. */
+  /** Since its renewal counter was last seen to move. Null: not known. Of the node that answers: since its last renewal. */
   readonly lastSeenSeconds: number | null;
+  /** Null: nodes talk to each other through the lock service alone. */
   readonly rttMillis: number | null;
   readonly protocol: number | null;
   readonly version: string | null;
   readonly frozen: boolean;
   readonly frozenWhy: string | null;
+  /** What becomes of it: when it is declared dead, who fences it, what of it is taken over. Null: nothing. */
+  readonly note: string | null;
+  /** What makes sure that it writes no more before others take over, e.g. "lease only". */
+  readonly protection: string;
   /** Names of the arrays that it has assembled, as far as the answering node shares them. */
   readonly arrays: readonly string[];
+}
+
+/** A lockspace of this node: one that the daemons of the cluster share, and one an array. */
+export interface LockspaceInfo {
+  /** Null: the daemons' own. */
+  readonly array: string | null;
+  readonly epoch: number;
+  readonly generation: number;
+  readonly members: readonly string[];
+  /** For so long this node may go on writing without another renewal; 0: it must not write. */
+  readonly writeSeconds: number;
+  /** Its lock table is being rebuilt from what its members hold. */
+  readonly remastering: Remastering | null;
+}
+
+export interface Remastering {
+  /** What showed that the lock server's state is lost. */
+  readonly reason: string;
+  readonly sinceSeconds: number;
+  readonly reported: readonly string[];
+  readonly missing: readonly string[];
+  /** When those that are missing are evicted at the latest; null: it cannot be told. */
+  readonly limitSeconds: number | null;
+  /** What two nodes claim and cannot both hold. */
+  readonly conflicts: readonly LockConflictInfo[];
+}
+
+export interface LockConflictInfo {
+  readonly resource: string;
+  readonly holders: readonly { readonly node: string; readonly mode: string }[];
+}
+
+export interface LockServiceInfo {
+  readonly kind: "redis" | "embedded";
+  /** Without credentials. */
+  readonly address: string;
+  readonly reachable: boolean;
+  /** Since the last renewal that it acknowledged was sent. */
+  readonly lastContactSeconds: number | null;
+  readonly roundTripMillis: number | null;
+  readonly frozen: FrozenInfo | null;
+}
+
+/** Lock operations wait: what happened, what ends it, and when at the latest. */
+export interface FrozenInfo {
+  /** Since it was found out. */
+  readonly sinceSeconds: number;
+  /** One sentence, e.g. `lock service redis://10.0.0.5:6379 lost 3.2 s ago; writes to clustered arrays wait`. */
+  readonly text: string;
+  /** What happens next and when. */
+  readonly next: string;
+  /** What ends it where waiting does not. */
+  readonly command: string | null;
+  readonly limitSeconds: number | null;
+  /** True: some write would wait now. False: they go on under the leases. */
+  readonly writesWait: boolean;
+  /** Requests that wait on this node now. */
+  readonly waiting: number;
 }
 
 export interface Mapping {

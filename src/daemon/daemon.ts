@@ -14,13 +14,17 @@ import { shortName } from "./array-name.ts";
 import { ArraySession } from "./array-session.ts";
 import { ClusterMembership } from "./cluster-membership.ts";
 import type { DaemonConfig } from "./config.ts";
+import type { FrozenInfo } from "./control-api.ts";
 import { DeviceScan } from "./device-scan.ts";
 import { makeFencer } from "./fence-methods.ts";
+import { frozenInfo, type LockspaceView } from "./frozen-info.ts";
 import { Journal } from "./journal.ts";
 import { connectLockService, keepLockServer } from "./lock-service.ts";
+import { LockServiceState } from "./lock-service-state.ts";
 import { Operations } from "./operations.ts";
 import { redact } from "./redact.ts";
 import { timeText } from "./time-text.ts";
+import { programVersion } from "./version.ts";
 
 export interface StartArrayRequest {
   readonly memberPaths: readonly string[];
@@ -56,7 +60,8 @@ export class Daemon {
   readonly #stopping = new AbortController();
   readonly #fencer: Fencer | null;
   readonly #onFatal: (reason: string) => void;
-  #reachable = true;
+  readonly lockService: LockServiceState;
+  readonly version = programVersion();
 
   /**
    * Connects to the lock service first: without one there is nothing that a node could do. E_LOCK_SERVICE_LOST;
@@ -84,8 +89,18 @@ export class Daemon {
     this.operations = new Operations(env.clock);
     this.startedAt = timeText(env.clock.wall());
     const { node, cluster, leaseMs } = config;
-    this.membership = new ClusterMembership({ master, node, cluster, lease: { leaseMs }, env, journal: this.journal });
-    master.onReachable((reachable) => this.#lockServiceChanged(reachable));
+    const { journal, version } = this;
+    this.membership = new ClusterMembership({ master, node, cluster, lease: { leaseMs }, env, journal, version });
+    this.lockService = new LockServiceState({
+      master,
+      env,
+      address: () => this.lockServer,
+      writeUntil: () => {
+        const ends = this.sessions.map((session) => session.node.lockspaceStatus().writeUntil);
+        return ends.length === 0 ? null : Math.min(...ends);
+      },
+      tell: (severity, event, text) => this.tell(severity, event, null, text),
+    });
     keepLockServer(config.lockServer, master, env, this.#stopping.signal);
   }
 
@@ -94,8 +109,31 @@ export class Daemon {
     return redact(this.master.about);
   }
 
-  get lockServiceReachable(): boolean {
-    return this.#reachable;
+  /** How a dead node is made sure of, beside its lease; null: the lease alone. */
+  get fencingMethods(): string | null {
+    return this.#fencer?.about ?? null;
+  }
+
+  /** Every lockspace that this node is a member of: the daemons' own first, then by array. */
+  get lockspaces(): readonly LockspaceView[] {
+    const { lockspace } = this.membership;
+    const own =
+      lockspace === null
+        ? []
+        : [{ array: null, status: lockspace.status(), frozen: lockspace.frozen, waiting: 0 } as const];
+    return [...own, ...this.sessions.map((session) => session.lockspace())];
+  }
+
+  /** Null while lock operations are carried out as usual. */
+  get frozen(): FrozenInfo | null {
+    return frozenInfo({
+      now: this.env.clock.now(),
+      node: this.config.node,
+      address: this.lockServer,
+      lostAt: this.lockService.lostAt,
+      spaces: this.lockspaces,
+      hasFencer: this.#fencer !== null,
+    });
   }
 
   /** By name. */
@@ -224,13 +262,6 @@ export class Daemon {
       // A data plane that died must not leave a daemon behind that looks alive: the others take over when it is gone.
       if (end.type === "failed") this.#onFatal(`${name}: ${end.reason}`);
     });
-  }
-
-  #lockServiceChanged(reachable: boolean): void {
-    this.#reachable = reachable;
-    const where = this.lockServer;
-    if (reachable) this.tell("info", "LOCKSERVICEBACK", null, `lock service ${where} answers again`);
-    else this.tell("error", "LOCKSERVICELOST", null, `lock service ${where} does not answer; writes will wait`);
   }
 }
 

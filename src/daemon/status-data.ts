@@ -1,16 +1,17 @@
-import type { Advice, ArrayInfo, ClusterSummary, NodeInfo, Verdict } from "./control-api.ts";
+import type { Advice, ArrayInfo, ClusterSummary, FrozenInfo, NodeInfo, Verdict } from "./control-api.ts";
 import type { LostArray } from "./daemon.ts";
 
 /** The worst word that holds of any part: what is wrong, or what goes on. */
 export function verdictOf(
   arrays: readonly ArrayInfo[],
   nodes: readonly NodeInfo[],
-  daemon: { readonly lockServiceReachable: boolean; readonly lostArrays: readonly LostArray[] },
+  frozen: FrozenInfo | null,
+  lostArrays: readonly LostArray[],
 ): Verdict {
   if (arrays.some(({ health }) => health === "failed")) return "failed";
-  if (!daemon.lockServiceReachable || arrays.some(({ mapping }) => mapping?.io.state === "suspended")) return "frozen";
+  if (frozen !== null || arrays.some(({ mapping }) => mapping?.io.state === "suspended")) return "frozen";
   if (arrays.some(({ health }) => health === "unknown")) return "unknown";
-  const degraded = arrays.some(({ health }) => health === "degraded") || daemon.lostArrays.length > 0;
+  const degraded = arrays.some(({ health }) => health === "degraded") || lostArrays.length > 0;
   if (degraded || nodes.some(({ state }) => state === "down" || state === "suspect")) return "degraded";
   return arrays.some(({ sync }) => sync.status === "running" || sync.status === "remote") ? "notice" : "ok";
 }
@@ -22,8 +23,12 @@ export function adviceFor(
   lostArrays: readonly LostArray[],
 ): readonly Advice[] {
   const advice: Advice[] = [];
-  if (cluster.lockService === "lost") {
-    advice.push({ text: `restore the lock service ${cluster.lockServer}; writes wait for it`, command: null });
+  const { frozen, reachable } = cluster.service;
+  if (frozen !== null) {
+    const restore = `restore the lock service ${cluster.lockServer}`;
+    const evict = "stop one of the holders for good, then";
+    const text = frozen.command !== null ? evict : reachable ? "wait for the nodes that have not reported" : restore;
+    advice.push({ text, command: frozen.command });
   }
   for (const { name, reason, at } of lostArrays) {
     advice.push({ text: `${name} is gone from this node since ${at} (${reason})`, command: `mdctl assemble ${name}` });

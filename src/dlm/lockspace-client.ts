@@ -6,7 +6,7 @@ import type { Timer } from "../env/clock.ts";
 import { EventInbox } from "./event-inbox.ts";
 import type { JoinOptions } from "./join-options.ts";
 import { distrustAfter, type LeaseState, leaseState, renewEvery, stopAfter } from "./lease.ts";
-import type { LockEvent, LockReply, MemberRecord } from "./lock-call.ts";
+import type { LockEvent, LockReply } from "./lock-call.ts";
 import { lockFlag } from "./lock-flags.ts";
 import { LockHandle } from "./lock-handle.ts";
 import type { Subscription } from "./lock-master.ts";
@@ -24,7 +24,7 @@ import type {
 } from "./lockspace.ts";
 import { lockspaceDump } from "./lockspace-dump.ts";
 import { type Joined, LockspaceJoin } from "./lockspace-join.ts";
-import { type LockspaceStatus, memberStatus, recordOf } from "./lockspace-status.ts";
+import { type LockspaceStatus, MemberSightings } from "./lockspace-status.ts";
 import { MemberSession } from "./member-session.ts";
 import { MemberWatch } from "./member-watch.ts";
 import { SeqTimes } from "./seq-times.ts";
@@ -62,17 +62,18 @@ class LockspaceClient implements Lockspace {
   readonly #inbox = new EventInbox((event) => this.#handle(event));
   readonly #session: MemberSession;
   readonly #watch: MemberWatch;
+  readonly #sightings: MemberSightings;
   readonly #seqTimes = new SeqTimes();
   readonly #locks = new Map<number, LockHandle>();
   /** By lock id: grants that overtook the reply to the call that asked for them. */
   readonly #unclaimed = new Map<number, Cast>();
   #members: readonly LockspaceMember[] = [];
-  /** The others, as the last renewal's answer lists them. */
-  #others: readonly MemberRecord[] = [];
   #generation: number;
   #counter = 0;
   /** When the last renewal that was acknowledged was sent. */
   #renewedAt = Number.NEGATIVE_INFINITY;
+  /** How long that one took. */
+  #roundTripMs: number | null = null;
   #reachable = true;
   #leaseState: LeaseState = "held";
   #leaving = false;
@@ -92,6 +93,7 @@ class LockspaceClient implements Lockspace {
     this.#generation = reply.generation;
     this.#members = (reply.members ?? []).map(toMember);
     this.#watch = new MemberWatch(lease, options.isProcessGone);
+    this.#sightings = new MemberSightings(this.#watch);
     this.#session = new MemberSession({
       master,
       lockspace,
@@ -187,16 +189,17 @@ class LockspaceClient implements Lockspace {
       generation: this.#generation,
       leaseMs: lease.leaseMs,
       renewedAt: this.#renewedAt,
+      roundTripMs: this.#roundTripMs,
       writeUntil: this.#renewedAt + stopAfter(lease),
       readUntil: this.#renewedAt + distrustAfter(lease),
-      members: this.#members.map((member) => memberStatus(member, own, this.#others, this.#watch)),
+      members: this.#members.map((member) => this.#sightings.statusOf(member, own)),
     };
   }
 
   async evict(member: LockspaceMember): Promise<void> {
     const { master } = this.#options;
-    const record = recordOf(member, this.#others);
-    if (record === undefined) return;
+    const record = this.#sightings.recordOf(member);
+    if (record === null) return;
     const { slot, incarnation, counter } = record;
     const victim = { slot, incarnation, counter };
     const reply = await this.#session.once({ op: "evict", victim, evidence: "operator" });
@@ -246,12 +249,15 @@ class LockspaceClient implements Lockspace {
     const { env, lease, leaseSink } = this.#options;
     if (sentAt > this.#renewedAt) {
       this.#renewedAt = sentAt;
+      this.#roundTripMs = env.clock.now() - sentAt;
       this.#firstRenewal.resolve(true);
       if (!this.#leaving) leaseSink(sentAt + stopAfter(lease), sentAt + distrustAfter(lease));
     }
     this.#reportLease();
-    this.#others = (reply.members ?? []).filter(({ incarnation }) => incarnation !== this.#joined.incarnation);
-    for (const victim of this.#watch.observe(env.clock.now(), this.#others)) {
+    const others = (reply.members ?? []).filter(({ incarnation }) => incarnation !== this.#joined.incarnation);
+    const dead = this.#watch.observe(env.clock.now(), others);
+    this.#sightings.note(others);
+    for (const victim of dead) {
       const { slot, incarnation, counter, node } = victim;
       env.log.warn({ evt: "node.evict", node, slot: slot - 1, counter }, `${node} does not renew: evicting it`);
       void this.#session.once({ op: "evict", victim: { slot, incarnation, counter }, evidence: "lease" });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { adviceFor, verdictOf } from "../../src/daemon/status-data.ts";
-import { arrayInfo, statusData } from "../support/array-info.ts";
+import { arrayInfo, frozen, statusData } from "../support/array-info.ts";
 
 const lost = {
   uuid: "0:0:0:1",
@@ -13,11 +13,10 @@ describe("an array that this node was fenced from", () => {
   const { cluster } = statusData([]);
 
   it("is no reason to say that all is well, though none is here that could be ill", () => {
-    const daemon = { lockServiceReachable: true, lostArrays: [lost] };
-    expect(verdictOf([], [], { ...daemon, lostArrays: [] })).toBe("ok");
-    expect(verdictOf([], [], daemon)).toBe("degraded");
-    expect(verdictOf([arrayInfo("md1")], [], daemon)).toBe("degraded");
-    expect(verdictOf([], [], { ...daemon, lockServiceReachable: false })).toBe("frozen");
+    expect(verdictOf([], [], null, [])).toBe("ok");
+    expect(verdictOf([], [], null, [lost])).toBe("degraded");
+    expect(verdictOf([arrayInfo("md1")], [], null, [lost])).toBe("degraded");
+    expect(verdictOf([], [], frozen, [lost])).toBe("frozen");
   });
 
   it("is named with the reason, the time and the command that brings it back", () => {
@@ -28,5 +27,22 @@ describe("an array that this node was fenced from", () => {
       },
     ]);
     expect(adviceFor([], cluster, [])).toEqual([]);
+  });
+});
+
+describe("a lock service that is lost", () => {
+  const { cluster } = statusData([]);
+  const advice = (service: Partial<typeof cluster.service>) =>
+    adviceFor([], { ...cluster, lockService: "lost", service: { ...cluster.service, ...service } }, []);
+
+  it("is to be brought back, or its nodes, or one of those that contradict each other to be evicted", () => {
+    expect(advice({ reachable: false, frozen })).toEqual([
+      { text: "restore the lock service unix:/run/mdctl/lockd.sock", command: null },
+    ]);
+    expect(advice({ frozen })).toEqual([{ text: "wait for the nodes that have not reported", command: null }]);
+    const command = "mdctl node evict n2 --confirm-dead";
+    expect(advice({ frozen: { ...frozen, command } })).toEqual([
+      { text: "stop one of the holders for good, then", command },
+    ]);
   });
 });

@@ -1,6 +1,7 @@
 import type {
   ArrayInfo,
   Bitmap,
+  FrozenInfo,
   HistoryEvent,
   Member,
   NodeInfo,
@@ -83,6 +84,8 @@ export const node = (name: string, slot: number, overrides: Partial<NodeInfo> = 
   version: "0.1.0",
   frozen: false,
   frozenWhy: null,
+  note: null,
+  protection: "lease only",
   arrays: ["md0"],
   ...overrides,
 });
@@ -149,6 +152,17 @@ export const arrayInfo = (name: string, overrides: Partial<ArrayInfo> = {}): Arr
   ...overrides,
 });
 
+/** Two of three nodes have reported. */
+export const frozen: FrozenInfo = {
+  sinceSeconds: 3.2,
+  text: "lock service redis://10.0.0.5:6379 lost its state 3.2 s ago; writes to clustered arrays wait",
+  next: "re-mastering: 2 of 3 nodes reported; IO resumes when n3 reports or is evicted, at the latest in 6.8 s",
+  command: null,
+  limitSeconds: 6.8,
+  writesWait: true,
+  waiting: 14,
+};
+
 export const statusData = (arrays: readonly ArrayInfo[], overrides: Partial<StatusData> = {}): StatusData => ({
   verdict: "ok",
   node: "n1",
@@ -159,6 +173,14 @@ export const statusData = (arrays: readonly ArrayInfo[], overrides: Partial<Stat
     nodesTotal: 2,
     lockService: "ok",
     lockServer: "unix:/run/mdctl/lockd.sock",
+    service: {
+      kind: "embedded",
+      address: "unix:/run/mdctl/lockd.sock",
+      reachable: true,
+      lastContactSeconds: 0.3,
+      roundTripMillis: 0.6,
+      frozen: null,
+    },
   },
   arrays,
   nodes: [node("n1", 0), node("n2", 1, { lastSeenSeconds: 0.4 })],

@@ -1,9 +1,13 @@
 import { MdError } from "../../base/md-error.ts";
+import type { Note } from "../../daemon/control-api.ts";
 import type { Command } from "../command.ts";
-import { nodeRows } from "../render/node-rows.ts";
-import { table } from "../render/table.ts";
+import { clusterExit, clusterText } from "../render/cluster-text.ts";
 
-const EXIT_NO_QUORUM = 7;
+const leaseOnly = (nodes: readonly string[]): Note => ({
+  code: "N_LEASE_ONLY",
+  message: `${nodes.join(", ")}: protected by the lease only; a write that the storage holds back for too long can land after a takeover`,
+  hint: "docs/fencing.md",
+});
 
 /** Exit 0 healthy, 1 degraded, 7 without the lock service. */
 export const cluster: Command = async ({ operands }, context) => {
@@ -12,9 +16,6 @@ export const cluster: Command = async ({ operands }, context) => {
     throw new MdError("E_USAGE", `cluster ${operands.join(" ")} is not available`, { hint: "mdctl cluster status" });
   }
   const { data } = await context.request("clusterStatus", {});
-  const { name, nodesUp, nodesTotal, lockService, lockServer } = data.cluster;
-  const { heading, rows } = nodeRows(data.nodes);
-  const first = `cluster ${name}: ${nodesUp} of ${nodesTotal} nodes, lock service ${lockService} (${lockServer})\n`;
-  const exitCode = lockService === "lost" ? EXIT_NO_QUORUM : nodesUp < nodesTotal ? 1 : 0;
-  return { data, text: first + table(heading, rows), exitCode };
+  const warnings = data.fencing.leaseOnly ? [leaseOnly(data.nodes.map(({ name }) => name))] : [];
+  return { data, text: clusterText(data), exitCode: clusterExit(data), warnings };
 };

@@ -9,6 +9,6 @@ export const node: Command = async ({ operands }, context) => {
     throw new MdError("E_USAGE", `node ${operands.join(" ")} is not available`, { hint: "mdctl node list" });
   }
   const { data } = await context.request("nodes", {});
-  const { heading, rows } = nodeRows(data.nodes);
-  return { data, text: table(heading, rows), plain: plainTable(rows) };
+  const { heading, rows, numbers } = nodeRows(data.nodes);
+  return { data, text: table(heading, rows, numbers), plain: plainTable(rows) };
 };

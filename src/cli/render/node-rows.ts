@@ -1,9 +1,14 @@
 import type { NodeInfo } from "../../daemon/control-api.ts";
 
-/** `node list` as a table. */
-export function nodeRows(nodes: readonly NodeInfo[]): {
+/** `node list` as a table; what becomes of a node that is not well stands behind the last column. */
+export function nodeRows(
+  nodes: readonly NodeInfo[],
+  also: { readonly protection: boolean } = { protection: false },
+): {
   heading: readonly string[];
   rows: readonly (readonly string[])[];
+  /** Columns that are aligned to the right. */
+  numbers: ReadonlySet<number>;
 } {
   const rows = nodes.map((node) => [
     node.name,
@@ -14,6 +19,13 @@ export function nodeRows(nodes: readonly NodeInfo[]): {
     node.arrays.length === 0 ? "-" : String(node.arrays.length),
     node.protocol === null ? "-" : String(node.protocol),
     node.version ?? "-",
+    ...(also.protection ? [node.protection] : []),
+    node.note ?? "",
   ]);
-  return { heading: ["NODE", "SLOT", "STATE", "SEEN", "RTT", "ARRAYS", "PROTO", "VERSION"], rows };
+  const heading = ["NODE", "SLOT", "STATE", "SEEN", "RTT", "ARRAYS", "PROTO", "VERSION"];
+  return {
+    heading: [...heading, ...(also.protection ? ["PROTECTED BY"] : []), ""],
+    rows,
+    numbers: new Set([heading.indexOf("SLOT")]),
+  };
 }

@@ -1,12 +1,18 @@
 import { safeText } from "./safe-text.ts";
 
 /** Columns as wide as their widest cell, two blanks between them; the last one is not padded. */
-export function table(heading: readonly string[], rows: readonly (readonly string[])[]): string {
+export function table(
+  heading: readonly string[],
+  rows: readonly (readonly string[])[],
+  right: ReadonlySet<number> = new Set(),
+): string {
   const all = [heading, ...rows].map((row) => row.map(safeText));
   const widths = heading.map((_, column) => Math.max(...all.map((row) => (row[column] ?? "").length)));
   const lines = all.map((row) =>
     row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .map((cell, column) =>
+        right.has(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
+      )
       .join("  ")
       .trimEnd(),
   );

@@ -1,7 +1,9 @@
 import { MdError } from "../../base/md-error.ts";
 import { prometheusText } from "../../metrics/prometheus-text.ts";
 import { CONTROL_API_VERSION, type HistoryEvent } from "../control-api.ts";
-import { describeArray, describeCluster, describeNodes, describeStatus } from "../describe.ts";
+import { describeArray, describeStatus } from "../describe.ts";
+import { describeClusterStatus } from "../describe-cluster.ts";
+import { describeNodes } from "../describe-nodes.ts";
 import { findArray } from "../find-array.ts";
 import { locksData } from "../locks-data.ts";
 import { nodeMetrics } from "../node-metrics.ts";
@@ -51,10 +53,7 @@ export const nodes: Method<"nodes"> = {
 
 export const clusterStatus: Method<"clusterStatus"> = {
   read: noParams,
-  run: async (_params, { daemon }) => {
-    const known = describeNodes(daemon);
-    return { cluster: describeCluster(daemon, known), nodes: known };
-  },
+  run: async (_params, { daemon }) => describeClusterStatus(daemon, describeNodes(daemon)),
 };
 
 export const locks: Method<"locks"> = {

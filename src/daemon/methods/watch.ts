@@ -1,4 +1,5 @@
 import { sleep } from "../../env/clock.ts";
+import type { NodeInfo, StatusData } from "../control-api.ts";
 import { describeStatus } from "../describe.ts";
 import type { Method } from "./method.ts";
 
@@ -12,7 +13,7 @@ export const watch: Method<"watch"> = {
     let last = "";
     while (!signal.aborted) {
       const status = await describeStatus(daemon);
-      const text = JSON.stringify(status);
+      const text = newsOf(status);
       if (text !== last) emit(status);
       last = text;
       await sleep(daemon.env.clock, Math.max(SHORTEST, intervalSeconds * 1000), signal);
@@ -20,3 +21,16 @@ export const watch: Method<"watch"> = {
     return null;
   },
 };
+
+/** Ages that grow while nothing happens are no news. */
+function newsOf(status: StatusData): string {
+  const { service } = status.cluster;
+  const quiet = ({ nodes }: { readonly nodes: readonly NodeInfo[] }): readonly NodeInfo[] =>
+    nodes.map((node) => (node.state === "up" ? { ...node, lastSeenSeconds: null } : node));
+  return JSON.stringify({
+    ...status,
+    nodes: quiet(status),
+    arrays: status.arrays.map((array) => ({ ...array, nodes: quiet(array) })),
+    cluster: { ...status.cluster, service: { ...service, lastContactSeconds: null, roundTripMillis: null } },
+  });
+}
