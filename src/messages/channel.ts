@@ -1,128 +1,49 @@
 import { assert, unreachable } from "../base/assert.ts";
-import type { SlotNumber } from "../base/units.ts";
 import type { LockMode } from "../dlm/lock-mode.ts";
-import type { ClusterMessage } from "./message.ts";
+import type {
+  ChannelEffect,
+  ChannelEvent,
+  ChannelLock,
+  ChannelState,
+  ChannelStep,
+  ChannelValue,
+  ConvertStep,
+  SendPhase,
+  SkipReason,
+  StepResult,
+} from "./channel-state.ts";
 import type { MessageFrame } from "./message-codec.ts";
+
+type Results = readonly StepResult[];
 
 /**
  * The three locks that carry a broadcast (the kernel's driver-api/md/md-cluster, "messages"). A node opens each once,
- * in NL, and from then on only converts. At rest it holds `ack` in CR. Whoever has `token` in EX may speak:
+ * in NL, and from then on only converts. At rest it holds `ack` in CR. Whoever has `token` in EX may speak. What stands
+ * in brackets is one call to the lock server:
  *
- *     sender      message NL->EX, EX->CW (publishes); ack CR->EX (waits for all), EX->CR; message CW->NL
- *     receivers   bast(EX) on ack: message NL->CR (reads), process, ack CR->NL, message CR->PR (waits for the
- *                 sender to be done), ack NL->CR, message PR->NL
+ *     sender      [token EX, message EX]   [message CW (publishes), ack EX (waits for all)]   [ack CR, message NL, token NL]
+ *     receivers   bast(EX) on ack: [message CR (reads)], process, [ack NL, message PR (waits until the sender is done)],
+ *                 [ack CR], [message NL]
  *
- * Pure: every `convert` effect is answered by one `granted` event, and no lock has two conversions under way. Between
- * `token_held` and `released` nothing is delivered: what a node does under the token and what it does for a message
- * exclude each other. (While it holds the token, only a dead sender's message can ask for it, and that one can wait.)
+ * Why these calls and no fewer: docs/decisions/0013-message-batches.md.
+ *
+ * Pure: every `convert` effect is answered by one `converted` event of the same half, and neither half has two under
+ * way. Between `token_held` and `released` nothing is delivered: what a node does under the token and what it does for
+ * a message exclude each other. (While it holds the token, only a dead sender's message can ask for it, and that one
+ * can wait.)
  */
-export type ChannelLock = "token" | "message" | "ack";
-
-export type ChannelEvent =
-  /** Wants the token. One at a time: only while `sending` is idle. */
-  | { readonly type: "acquire" }
-  /** Wants this said: only between `token_held` and `release`. */
-  | { readonly type: "publish"; readonly message: ClusterMessage }
-  | { readonly type: "release" }
-  /** The node can process messages from now on. */
-  | { readonly type: "listen" }
-  /** The handler of the delivered message is done: it may be acknowledged. */
-  | { readonly type: "processed" }
-  | { readonly type: "bast"; readonly lock: ChannelLock; readonly wanted: LockMode }
-  | {
-      readonly type: "granted";
-      readonly lock: ChannelLock;
-      /** The mode held now: not the wanted one where the conversion was cancelled or refused. */
-      readonly mode: LockMode;
-      readonly value: ChannelValue | null;
-    };
-
-/** What was read from `message` with a grant. */
-export interface ChannelValue {
-  /** False: a sender died while it wrote. */
-  readonly valid: boolean;
-  /** Null: nothing was ever said, or the bytes make no sense. */
-  readonly frame: MessageFrame | null;
-}
-
-export type SkipReason = "invalid" | "repeated" | "own";
-
-export type ChannelEffect =
-  | { readonly type: "convert"; readonly lock: ChannelLock; readonly mode: LockMode; readonly frame?: MessageFrame }
-  | { readonly type: "deliver"; readonly message: ClusterMessage }
-  /** The sender has all acknowledgements of the message delivered last, or died. */
-  | { readonly type: "settled" }
-  /** Read, not delivered, acknowledged all the same: the sender must not hang. */
-  | { readonly type: "skip"; readonly reason: SkipReason }
-  | { readonly type: "token_held" }
-  /** The wait for the token was cancelled. */
-  | { readonly type: "token_refused" }
-  /** Every other node has processed it. */
-  | { readonly type: "published" }
-  | { readonly type: "released" };
-
-type SendPhase =
-  | "idle"
-  | "awaiting_token"
-  /** Has the token, takes `ack` for the first time: no message can be on its way at that instant. */
-  | "joining"
-  /** Has the token; the receive round of the message before is not over. */
-  | "awaiting_quiet"
-  | "held"
-  | "awaiting_message"
-  | "storing"
-  | "awaiting_acks"
-  | "rearming"
-  | "closing"
-  | "releasing";
-
-/** deaf: holds `ack`, so senders wait for us, but cannot process yet. */
-type ReceivePhase =
-  | "joining"
-  | "deaf"
-  | "listening"
-  | "reading"
-  | "processing"
-  | "acknowledging"
-  | "awaiting_sender"
-  | "rearming"
-  | "closing";
-
-export interface ChannelState {
-  readonly slot: SlotNumber;
-  readonly sending: SendPhase;
-  readonly receiving: ReceivePhase;
-  /** A sender asked for `ack` before we could answer; we answer as soon as we listen. */
-  readonly asked: boolean;
-  readonly outgoing: ClusterMessage | null;
-  /** The frame seen or said last. */
-  readonly last: { readonly from: SlotNumber; readonly sequence: number } | null;
-}
-
-export type ChannelStep = readonly [ChannelState, readonly ChannelEffect[]];
-type Granted = ChannelEvent & { readonly type: "granted" };
-
-export const newChannel = (slot: SlotNumber): ChannelState => ({
-  slot,
-  sending: "idle",
-  receiving: "joining",
-  asked: false,
-  outgoing: null,
-  last: null,
-});
-
 export function stepChannel(state: ChannelState, event: ChannelEvent): ChannelStep {
   switch (event.type) {
     case "acquire":
       assert(state.sending === "idle", "the token is wanted twice");
-      return [{ ...state, sending: "awaiting_token" }, [convert("token", "EX")]];
+      return acquire(state);
     case "publish":
       assert(state.sending === "held", "a message is sent without the token");
       assert(state.receiving !== "joining" && state.receiving !== "deaf", "a node that does not listen must not speak");
-      return [{ ...state, sending: "awaiting_message", outgoing: event.message }, [convert("message", "EX")]];
+      return publish({ ...state, outgoing: { message: event.message, last: event.last } });
     case "release":
       assert(state.sending === "held", "the token is given back in the middle of a message");
-      return [{ ...state, sending: "releasing" }, [convert("token", "NL")]];
+      return release(state);
     case "listen":
       assert(state.receiving === "deaf", "a node listens once, after it has joined");
       return listen(state);
@@ -131,22 +52,56 @@ export function stepChannel(state: ChannelState, event: ChannelEvent): ChannelSt
       return acknowledge(state);
     case "bast":
       return onBast(state, event.lock, event.wanted);
-    case "granted":
-      return onGranted(state, event);
+    case "converted":
+      return event.half === "sending" ? onSent(state, event.results) : onReceived(state, event.results);
     default:
       return unreachable(event);
   }
 }
 
-const convert = (lock: ChannelLock, mode: LockMode): ChannelEffect => ({ type: "convert", lock, mode });
+const TOKEN_EX: ConvertStep = { lock: "token", mode: "EX" };
+const TOKEN_NL: ConvertStep = { lock: "token", mode: "NL" };
+const MESSAGE_EX: ConvertStep = { lock: "message", mode: "EX" };
+const MESSAGE_NL: ConvertStep = { lock: "message", mode: "NL" };
+const ACK_CR: ConvertStep = { lock: "ack", mode: "CR" };
 
-/** Does a message of our own use `message` and `ack` right now? There is one handle of each. */
-const publishing = (phase: SendPhase): boolean =>
-  phase === "awaiting_message" ||
-  phase === "storing" ||
-  phase === "awaiting_acks" ||
-  phase === "rearming" ||
-  phase === "closing";
+const send = (...steps: ConvertStep[]): ChannelEffect[] => [{ type: "convert", half: "sending", steps }];
+const receive = (...steps: ConvertStep[]): ChannelEffect => ({ type: "convert", half: "receiving", steps });
+
+function acquire(state: ChannelState): ChannelStep {
+  if (state.receiving === "joining") return [{ ...state, sending: "joining" }, send(TOKEN_EX, ACK_CR)];
+  // With a wait in front of it `message` must not be asked for: while we wait, we read others' messages with it.
+  if (state.receiving !== "listening" || state.asked) return awaitToken(state);
+  return [{ ...state, sending: "trying" }, send({ ...TOKEN_EX, noqueue: true }, MESSAGE_EX)];
+}
+
+const awaitToken = (state: ChannelState): ChannelStep => [{ ...state, sending: "awaiting_token" }, send(TOKEN_EX)];
+
+const publish = (state: ChannelState): ChannelStep =>
+  state.armed ? say(state) : [{ ...state, sending: "awaiting_message" }, send(MESSAGE_EX)];
+
+const release = (state: ChannelState): ChannelStep => [
+  { ...state, sending: "releasing", armed: false },
+  state.armed ? send(MESSAGE_NL, TOKEN_NL) : send(TOKEN_NL),
+];
+
+/** Publishes, and waits until everybody has acknowledged. */
+function say(state: ChannelState): ChannelStep {
+  assert(state.outgoing !== null, "`message` was taken with nothing to say");
+  const sequence = (state.used + 1) >>> 0;
+  const frame: MessageFrame = { message: state.outgoing.message, sequence };
+  return [
+    { ...state, sending: "awaiting_acks", armed: false, last: { from: state.slot, sequence }, used: sequence },
+    send({ lock: "message", mode: "CW", frame }, { lock: "ack", mode: "EX" }),
+  ];
+}
+
+/** `message` is ours: whatever is said next has another number than what was said before, by whomever. */
+function arm(state: ChannelState, { mode, value }: StepResult): ChannelState {
+  assert(mode === "EX", "`message` was refused");
+  // Even an invalid block tells which numbers were used.
+  return { ...state, armed: true, used: Math.max(state.used, value?.frame?.sequence ?? 0) };
+}
 
 const mayRead = (phase: SendPhase): boolean => phase === "idle" || phase === "awaiting_token";
 
@@ -161,7 +116,7 @@ function onBast(state: ChannelState, lock: ChannelLock, wanted: LockMode): Chann
 
 const read = (state: ChannelState): ChannelStep => [
   { ...state, receiving: "reading", asked: false },
-  [convert("message", "CR")],
+  [receive({ lock: "message", mode: "CR" })],
 ];
 
 /** The locks are free again: run the section that waits for this, else answer whoever asked meanwhile. */
@@ -174,79 +129,74 @@ function listen(state: ChannelState): ChannelStep {
 const answerAsked = (state: ChannelState): ChannelStep =>
   state.asked && state.receiving === "listening" && mayRead(state.sending) ? read(state) : [state, []];
 
-function onGranted(state: ChannelState, event: Granted): ChannelStep {
-  switch (event.lock) {
-    case "token":
-      return onToken(state, event.mode);
-    case "message":
-      return publishing(state.sending) ? onMessageSending(state, event) : onMessageReceiving(state, event);
-    case "ack":
-      return publishing(state.sending) ? onAckSending(state, event.mode) : onAckReceiving(state, event.mode);
-    default:
-      return unreachable(event.lock);
-  }
-}
-
-function onToken(state: ChannelState, mode: LockMode): ChannelStep {
-  if (state.sending === "releasing") {
-    assert(mode === "NL", "the token was not given back");
-    const [next, effects] = answerAsked({ ...state, sending: "idle" });
-    return [next, [{ type: "released" }, ...effects]];
-  }
-  assert(state.sending === "awaiting_token", "the token was granted to nobody");
-  if (mode !== "EX") return [{ ...state, sending: "idle" }, [{ type: "token_refused" }]];
-  if (state.receiving === "joining") return [{ ...state, sending: "joining" }, [convert("ack", "CR")]];
-  // A node that is still deaf processes nothing either.
-  const quiet = state.receiving === "listening" || state.receiving === "deaf";
-  return quiet
-    ? [{ ...state, sending: "held" }, [{ type: "token_held" }]]
-    : [{ ...state, sending: "awaiting_quiet" }, []];
-}
-
-function onMessageSending(state: ChannelState, event: Granted): ChannelStep {
+function onSent(state: ChannelState, results: Results): ChannelStep {
+  const reached = results.at(-1);
+  assert(reached !== undefined, "a conversion without a result");
   switch (state.sending) {
-    case "awaiting_message": {
-      assert(event.mode === "EX" && state.outgoing !== null, "`message` was taken with nothing to say");
-      // Even an invalid block tells which numbers were used; ours only has to differ from the one before it.
-      const before = Math.max(event.value?.frame?.sequence ?? 0, state.last?.sequence ?? 0);
-      const frame: MessageFrame = { message: state.outgoing, sequence: (before + 1) >>> 0 };
-      return [
-        { ...state, sending: "storing", last: { from: state.slot, sequence: frame.sequence } },
-        [{ type: "convert", lock: "message", mode: "CW", frame }],
-      ];
+    case "trying": {
+      if (results.length === 2) return [{ ...arm(state, reached), sending: "held" }, [{ type: "token_held" }]];
+      assert(reached.mode === "NL", "the token was granted, and `message` not asked for");
+      const [waiting, effects] = awaitToken(state);
+      const [next, answers] = answerAsked(waiting);
+      return [next, [...effects, ...answers]];
     }
-    case "storing":
-      return [{ ...state, sending: "awaiting_acks" }, [convert("ack", "EX")]];
+    case "joining":
+      if (results.length === 1) return refused(state);
+      assert(reached.mode === "CR", "`ack` is taken under the token");
+      return [{ ...state, sending: "held", receiving: "deaf" }, [{ type: "token_held" }]];
+    case "awaiting_token": {
+      if (reached.mode !== "EX") return refused(state);
+      // A node that is still deaf processes nothing either.
+      const quiet = state.receiving === "listening" || state.receiving === "deaf";
+      return quiet
+        ? [{ ...state, sending: "held" }, [{ type: "token_held" }]]
+        : [{ ...state, sending: "awaiting_quiet" }, []];
+    }
+    case "awaiting_message":
+      return say(arm(state, reached));
+    case "awaiting_acks": {
+      assert(results.length === 2 && reached.mode === "EX", "`ack` was refused");
+      // They must hear soon that all have acknowledged: nothing that the section does next is waited for.
+      const closing: ChannelState = { ...state, sending: "closing" };
+      if (state.outgoing?.last !== true) return [closing, send(ACK_CR, MESSAGE_NL)];
+      return [closing, [{ type: "published" }, ...send(ACK_CR, MESSAGE_NL, TOKEN_NL)]];
+    }
     case "closing":
+      assert(reached.mode === "NL", "`message` was not given back");
+      if (state.outgoing?.last === true) return released(state);
       return [{ ...state, sending: "held", outgoing: null }, [{ type: "published" }]];
+    case "releasing":
+      assert(reached.mode === "NL", "the token was not given back");
+      return released(state);
     default:
-      throw new Error(`\`message\` was granted in ${event.mode} while ${state.sending}`);
+      throw new Error(`a conversion of the sender ended while it is ${state.sending}`);
   }
 }
 
-function onAckSending(state: ChannelState, mode: LockMode): ChannelStep {
-  switch (state.sending) {
-    case "awaiting_acks":
-      assert(mode === "EX", "`ack` was refused");
-      return [{ ...state, sending: "rearming" }, [convert("ack", "CR")]];
-    case "rearming":
-      return [{ ...state, sending: "closing" }, [convert("message", "NL")]];
-    default:
-      throw new Error(`\`ack\` was granted in ${mode} while ${state.sending}`);
-  }
+const refused = (state: ChannelState): ChannelStep => [{ ...state, sending: "idle" }, [{ type: "token_refused" }]];
+
+function released(state: ChannelState): ChannelStep {
+  const [next, effects] = answerAsked({ ...state, sending: "idle", outgoing: null });
+  return [next, [{ type: "released" }, ...effects]];
 }
 
-function onMessageReceiving(state: ChannelState, event: Granted): ChannelStep {
+function onReceived(state: ChannelState, results: Results): ChannelStep {
+  const reached = results.at(-1);
+  assert(reached !== undefined, "a conversion without a result");
   switch (state.receiving) {
     case "reading":
-      return onRead(state, event.value);
-    case "awaiting_sender":
+      return onRead(state, reached.value);
+    case "acknowledging":
+      assert(results.length === 2, "`ack` was not given back");
       // A refusal (a conversion deadlock with the next sender) says as well as a grant that this sender is done.
-      return [{ ...state, receiving: "rearming" }, [{ type: "settled" }, convert("ack", "CR")]];
+      return [{ ...state, receiving: "rearming" }, [{ type: "settled" }, receive(ACK_CR)]];
+    case "rearming":
+      assert(reached.mode === "CR", "`ack` was refused");
+      return [{ ...state, receiving: "closing" }, [receive(MESSAGE_NL)]];
     case "closing":
       return listen(state);
     default:
-      throw new Error(`\`message\` was granted in ${event.mode} while ${state.receiving}`);
+      throw new Error(`a conversion of the receiver ended while it is ${state.receiving}`);
   }
 }
 
@@ -257,7 +207,7 @@ function onRead(state: ChannelState, value: ChannelValue | null): ChannelStep {
   if (message.from === state.slot) return skip(state, "own");
   if (state.last?.from === message.from && state.last.sequence === sequence) return skip(state, "repeated");
   return [
-    { ...state, receiving: "processing", last: { from: message.from, sequence } },
+    { ...state, receiving: "processing", last: { from: message.from, sequence }, used: sequence },
     [{ type: "deliver", message }],
   ];
 }
@@ -270,19 +220,5 @@ function skip(state: ChannelState, reason: SkipReason): ChannelStep {
 /** The sender's wait for `ack` ends here: everything that the message asked for has happened on this node. */
 const acknowledge = (state: ChannelState): ChannelStep => [
   { ...state, receiving: "acknowledging" },
-  [convert("ack", "NL")],
+  [receive({ lock: "ack", mode: "NL" }, { lock: "message", mode: "PR" })],
 ];
-
-function onAckReceiving(state: ChannelState, mode: LockMode): ChannelStep {
-  switch (state.receiving) {
-    case "joining":
-      assert(mode === "CR" && state.sending === "joining", "`ack` is taken under the token");
-      return [{ ...state, sending: "held", receiving: "deaf" }, [{ type: "token_held" }]];
-    case "acknowledging":
-      return [{ ...state, receiving: "awaiting_sender" }, [convert("message", "PR")]];
-    case "rearming":
-      return [{ ...state, receiving: "closing" }, [convert("message", "NL")]];
-    default:
-      throw new Error(`\`ack\` was granted in ${mode} while ${state.receiving}`);
-  }
-}

@@ -1,16 +1,17 @@
 import { AssertionError, assert } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
-import type { Lock, Lockspace } from "../dlm/lockspace.ts";
+import type { Grant, Lock, Lockspace } from "../dlm/lockspace.ts";
 import type { Env } from "../env/env.ts";
+import { stepChannel } from "./channel.ts";
 import {
   type ChannelEffect,
   type ChannelEvent,
   type ChannelLock,
   type ChannelState,
-  type ChannelValue,
+  type ConvertStep,
   newChannel,
-  stepChannel,
-} from "./channel.ts";
+  type StepResult,
+} from "./channel-state.ts";
 import type { ClusterMessage } from "./message.ts";
 import { decodeFrame, encodeFrame } from "./message-codec.ts";
 import { MessageCounters, type MessageStatistics } from "./message-statistics.ts";
@@ -46,6 +47,7 @@ interface Waiter {
 export class MessageBus {
   readonly #env: Env;
   readonly #handler: MessageHandler;
+  readonly #lockspace: Lockspace;
   readonly #locks: Readonly<Record<ChannelLock, Lock>>;
   readonly #counters = new MessageCounters();
   readonly #sections: Section[] = [];
@@ -53,8 +55,12 @@ export class MessageBus {
   #current: Section | null = null;
   /** Does `#current` have the token? */
   #running = false;
+  /** The token is given back without a `release`, and is so already. */
+  #releasing = false;
+  #isReleased = false;
   #publishing: (Waiter & { readonly message: ClusterMessage; readonly since: number }) | null = null;
-  #tokenWait: { readonly signal: AbortSignal; readonly forget: () => void } | null = null;
+  #tokenWait: { readonly signal: AbortSignal; readonly giveUp: () => void; readonly forget: () => void } | null = null;
+  readonly #givingBack = new Set<Promise<unknown>>();
   #broken: MdError | null = null;
   #afterAll: AfterAll | null = null;
 
@@ -81,6 +87,7 @@ export class MessageBus {
   ) {
     this.#env = env;
     this.#handler = handler;
+    this.#lockspace = lockspace;
     this.#locks = locks;
     this.#state = newChannel(lockspace.slot);
   }
@@ -104,14 +111,14 @@ export class MessageBus {
    * when `signal` ends the wait, with E_LOCK_SERVICE_LOST or the like when the bus is broken.
    */
   withToken<T>(section: (send: Send) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    return this.#enqueue(() => section((message) => this.#publish(message)), signal);
+    return this.#enqueue(() => section((message) => this.#publish(message, false)), signal);
   }
 
   /** Says what `build` returns once the token is held; null: it is not worth saying any more. */
   send(build: () => ClusterMessage | null, signal?: AbortSignal): Promise<void> {
-    return this.withToken(async (send) => {
+    return this.#enqueue(async () => {
       const message = build();
-      if (message !== null) await send(message);
+      if (message !== null) await this.#publish(message, true);
     }, signal);
   }
 
@@ -138,6 +145,9 @@ export class MessageBus {
   /** Gives the locks up: other nodes no longer wait for us. */
   async close(): Promise<void> {
     this.break(new MdError("E_NOT_JOINED", "this node is leaving the array"));
+    this.#tokenWait?.giveUp();
+    // What is being given back in several steps is not torn apart.
+    await Promise.all(this.#givingBack);
     await Promise.all(Object.values(this.#locks).map((lock) => lock.close()));
   }
 
@@ -169,16 +179,19 @@ export class MessageBus {
     const abort = (): void => wait.abort();
     section.signal?.addEventListener("abort", abort);
     this.#current = section;
-    this.#tokenWait = { signal: wait.signal, forget: () => section.signal?.removeEventListener("abort", abort) };
+    const forget = (): void => section.signal?.removeEventListener("abort", abort);
+    this.#tokenWait = { signal: wait.signal, giveUp: abort, forget };
     this.#dispatch({ type: "acquire" });
   }
 
-  #publish(message: ClusterMessage): Promise<void> {
+  /** `last`: the token is given back with the end of the message. */
+  #publish(message: ClusterMessage, last: boolean): Promise<void> {
     if (this.#broken !== null) return Promise.reject(this.#broken);
     return new Promise((resolve, reject) => {
       assert(this.#publishing === null, "a section says one message at a time");
       this.#publishing = { message, since: this.#env.clock.now(), resolve, reject };
-      this.#dispatch({ type: "publish", message });
+      this.#releasing = last;
+      this.#dispatch({ type: "publish", message, last });
     });
   }
 
@@ -215,24 +228,37 @@ export class MessageBus {
         this.#endPublishing();
         break;
       case "released":
-        this.#endSection();
+        this.#isReleased = true;
+        if (!this.#running) this.#endSection();
         break;
     }
   }
 
-  async #convert({ lock, mode, frame }: ChannelEffect & { readonly type: "convert" }): Promise<void> {
-    const signal = lock === "token" && mode === "EX" ? this.#tokenWait?.signal : undefined;
+  async #convert({ half, steps }: ChannelEffect & { readonly type: "convert" }): Promise<void> {
+    // Only the wait for the token can be given up.
+    const waits = half === "sending" && steps[0]?.lock === "token" && steps[0].mode === "EX";
+    const signal = waits ? this.#tokenWait?.signal : undefined;
     try {
-      const grant = await this.#locks[lock].convert(mode, {
+      const conversions = steps.map(({ lock, frame, ...step }) => ({
+        ...step,
+        lock: this.#locks[lock],
         ...(frame === undefined ? {} : { lvb: encodeFrame(frame) }),
-        ...(signal === undefined ? {} : { signal }),
-      });
-      const value: ChannelValue | null =
-        grant.lvb === null ? null : { valid: grant.lvbValid, frame: decodeFrame(grant.lvb) };
-      this.#dispatch({ type: "granted", lock, mode: grant.mode, value });
+      }));
+      const converting = this.#lockspace.convertAll(conversions, signal);
+      if (steps.every(givesBack)) this.#remember(converting);
+      const grants = await converting;
+      this.#dispatch({ type: "converted", half, results: grants.map(resultOf) });
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  #remember(converting: Promise<unknown>): void {
+    const done: Promise<unknown> = converting.then(
+      () => this.#givingBack.delete(done),
+      () => this.#givingBack.delete(done),
+    );
+    this.#givingBack.add(done);
   }
 
   async #deliver(message: ClusterMessage): Promise<void> {
@@ -255,11 +281,14 @@ export class MessageBus {
     this.#running = true;
     await this.#current?.run();
     this.#running = false;
-    this.#dispatch({ type: "release" });
+    if (this.#isReleased) this.#endSection();
+    else if (!this.#releasing) this.#dispatch({ type: "release" });
   }
 
   #endSection(): void {
     this.#current = null;
+    this.#releasing = false;
+    this.#isReleased = false;
     this.#tokenWait?.forget();
     this.#tokenWait = null;
     this.#startSection();
@@ -283,5 +312,13 @@ export class MessageBus {
     );
   }
 }
+
+/** To what a node at rest holds: nobody has to be waited for. */
+const givesBack = ({ lock, mode }: ConvertStep): boolean => mode === (lock === "ack" ? "CR" : "NL");
+
+const resultOf = ({ mode, lvb, lvbValid }: Grant): StepResult => ({
+  mode,
+  value: lvb === null ? null : { valid: lvbValid, frame: decodeFrame(lvb) },
+});
 
 const cancelled = (): MdError => new MdError("E_CANCELLED", "the wait for the token was cancelled");

@@ -1,4 +1,4 @@
-import type { SkipReason } from "./channel.ts";
+import type { SkipReason } from "./channel-state.ts";
 import type { ClusterMessageType } from "./message.ts";
 
 /** Counts for `mdctl messages`. A value taken from the live counters: it does not change later. */
@@ -10,7 +10,7 @@ export interface MessageStatistics {
   readonly skipped: Readonly<Record<SkipReason, number>>;
   /** A handler threw: acknowledged all the same. */
   readonly handlerErrors: number;
-  /** Milliseconds from holding the token to the last acknowledgement, of the message sent last. */
+  /** Milliseconds from having the token until all have acknowledged, of the message sent last. */
   readonly lastRoundTripMs: number | null;
 }
 

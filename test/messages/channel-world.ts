@@ -3,19 +3,39 @@ import { lockFlag, statusFlag } from "../../src/dlm/lock-flags.ts";
 import { type LockMode, lockModes } from "../../src/dlm/lock-mode.ts";
 import { cancelLock, convertLock, removeLocksOf, requestLock } from "../../src/dlm/lock-resource.ts";
 import { emptyResource, type LockResource, type Notice, type ResourceLock } from "../../src/dlm/resource-state.ts";
+import { stepChannel } from "../../src/messages/channel.ts";
 import {
   type ChannelEffect,
   type ChannelEvent,
+  type ChannelHalf,
   type ChannelLock,
   type ChannelState,
+  type ConvertStep,
   newChannel,
-  stepChannel,
-} from "../../src/messages/channel.ts";
+  type StepResult,
+} from "../../src/messages/channel-state.ts";
 import type { ClusterMessage } from "../../src/messages/message.ts";
 import { decodeFrame, encodeFrame } from "../../src/messages/message-codec.ts";
 import { SeededRandom } from "../support/seeded-random.ts";
 
 const channelLocks = ["token", "message", "ack"] as const;
+
+/** What one half of a node converts: some steps in one call, the rest when these are granted. */
+interface Conversion {
+  readonly steps: readonly ConvertStep[];
+  readonly results: StepResult[];
+  /** Steps that the server has begun, as its answers say. */
+  accepted: number;
+  /** An answer is under way. */
+  calling: boolean;
+  failed: boolean;
+}
+
+/** A node may die when it would send its next call but n, or when the server has executed it. */
+export interface Death {
+  calls: number;
+  readonly executed: boolean;
+}
 
 interface Node {
   readonly slot: number;
@@ -25,7 +45,8 @@ interface Node {
   readonly outbox: ClusterMessage[][];
   section: ClusterMessage[] | null;
   readonly locks: Map<ChannelLock, ResourceLock>;
-  readonly converting: Set<ChannelLock>;
+  readonly converting: Map<ChannelHalf, Conversion>;
+  death: Death | null;
   handling: boolean;
 }
 
@@ -56,7 +77,8 @@ export class ChannelWorld {
       outbox: [],
       section: null,
       locks: new Map(),
-      converting: new Set(),
+      converting: new Map(),
+      death: null,
       handling: false,
     };
     this.nodes.push(node);
@@ -107,6 +129,7 @@ export class ChannelWorld {
     const node = this.nodes[slot];
     if (node === undefined) return;
     node.alive = false;
+    node.death = null;
     // Noticed some time later; then its locks go.
     this.#later("server", () => {
       for (const [name, resource] of this.#resources) {
@@ -175,7 +198,7 @@ export class ChannelWorld {
         const message = node.section?.shift();
         if (message === undefined) throw new Error("published what nobody said");
         this.published.push(message);
-        this.#later(app, () => this.#continueSection(node));
+        if (node.state.outgoing?.last !== true) this.#later(app, () => this.#continueSection(node));
         break;
       }
       case "token_refused":
@@ -204,22 +227,59 @@ export class ChannelWorld {
   #continueSection(node: Node): void {
     if (!node.alive) return;
     const message = node.section?.[0];
-    this.#dispatch(node, message === undefined ? { type: "release" } : { type: "publish", message });
+    // Some sections know that nothing follows their last message, others find out.
+    const last = node.section?.length === 1 && message !== undefined && this.random.below(2) === 0;
+    this.#dispatch(node, message === undefined ? { type: "release" } : { type: "publish", message, last });
   }
 
-  #convert(node: Node, effect: ChannelEffect & { readonly type: "convert" }): void {
-    if (node.converting.has(effect.lock)) throw new Error(`two conversions of ${effect.lock}`);
-    node.converting.add(effect.lock);
-    const input = effect.frame === undefined ? null : Buffer.from(encodeFrame(effect.frame)).toString("base64");
+  #convert(node: Node, { half, steps }: ChannelEffect & { readonly type: "convert" }): void {
+    if (node.converting.has(half)) throw new Error(`two conversions of the ${half} half`);
+    const conversion: Conversion = { steps, results: [], accepted: 0, calling: false, failed: false };
+    for (const other of node.converting.values()) {
+      const left = other.steps.slice(other.results.length).map(({ lock }) => lock);
+      if (steps.some(({ lock }) => left.includes(lock))) throw new Error("two conversions of one lock");
+    }
+    node.converting.set(half, conversion);
+    this.#call(node, half, conversion);
+  }
+
+  /** One call: the steps that are left, up to the first that is not granted at once. */
+  #call(node: Node, half: ChannelHalf, conversion: Conversion): void {
+    const dies = node.death !== null && node.death.calls-- === 0;
+    if (dies && node.death?.executed === false) {
+      this.#kill(node.slot);
+      return;
+    }
+    conversion.calling = true;
     this.#later(`${node.slot}>server`, () => {
-      const lock = node.locks.get(effect.lock);
-      const resource = this.#resources.get(effect.lock);
-      if (!node.alive || lock === undefined || resource === undefined) return;
-      const flags = effect.lock === "message" ? lockFlag.VALBLK : 0;
-      convertLock(resource, lock, { mode: lockModes.indexOf(effect.mode), flags, input }, (notice) =>
-        this.#notify(effect.lock, notice),
-      );
+      if (!node.alive) return;
+      let begun = 0;
+      for (const step of conversion.steps.slice(conversion.accepted)) {
+        begun++;
+        if (!this.#execute(node, step)) break;
+      }
+      this.#later(`server>${node.slot}`, () => {
+        conversion.accepted += begun;
+        conversion.calling = false;
+        this.#goOn(node, half, conversion);
+      });
+      if (dies) this.#kill(node.slot);
     });
+  }
+
+  /** Whether it was granted at once. */
+  #execute(node: Node, { lock: name, mode, frame, noqueue }: ConvertStep): boolean {
+    const lock = node.locks.get(name);
+    const resource = this.#resources.get(name);
+    if (lock === undefined || resource === undefined) throw new Error(`no lock ${name}`);
+    const input = frame === undefined ? null : Buffer.from(encodeFrame(frame)).toString("base64");
+    const flags = (name === "message" ? lockFlag.VALBLK : 0) | (noqueue === true ? lockFlag.NOQUEUE : 0);
+    let granted = false;
+    convertLock(resource, lock, { mode: lockModes.indexOf(mode), flags, input }, (notice) => {
+      if (notice.lock === lock && notice.type === "cast" && notice.status === 0) granted = true;
+      this.#notify(name, notice);
+    });
+    return granted;
   }
 
   #notify(name: ChannelLock, notice: Notice): void {
@@ -227,16 +287,33 @@ export class ChannelWorld {
     if (node === undefined) return;
     const valid = (notice.lock.sb & statusFlag.VALNOTVALID) === 0;
     const mode = modeOf(notice.mode);
-    const lvb = notice.type === "cast" ? notice.lvb : null;
     this.#later(`server>${node.slot}`, () => {
       if (notice.type === "bast") {
         this.#dispatch(node, { type: "bast", lock: name, wanted: mode });
         return;
       }
-      node.converting.delete(name);
+      const lvb = notice.lvb;
       const value = lvb === null ? null : { valid, frame: decodeFrame(Uint8Array.from(Buffer.from(lvb, "base64"))) };
-      this.#dispatch(node, { type: "granted", lock: name, mode, value });
+      for (const [half, conversion] of node.converting) {
+        if (conversion.steps[conversion.results.length]?.lock !== name) continue;
+        conversion.results.push({ mode, value });
+        conversion.failed = notice.status !== 0;
+        this.#goOn(node, half, conversion);
+        return;
+      }
+      throw new Error(`a completion of ${name} that nobody waits for`);
     });
+  }
+
+  #goOn(node: Node, half: ChannelHalf, conversion: Conversion): void {
+    const { steps, results, accepted, calling, failed } = conversion;
+    if (!node.alive || calling || results.length < accepted) return;
+    if (!failed && results.length < steps.length) {
+      this.#call(node, half, conversion);
+      return;
+    }
+    node.converting.delete(half);
+    this.#dispatch(node, { type: "converted", half, results });
   }
 
   #checkOneTokenHolder(): void {

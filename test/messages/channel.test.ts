@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { slotNumber } from "../../src/base/units.ts";
-import type { ChannelEvent, ChannelState } from "../../src/messages/channel.ts";
-import { newChannel, stepChannel } from "../../src/messages/channel.ts";
+import { stepChannel } from "../../src/messages/channel.ts";
+import type { ChannelEffect, ChannelEvent, ChannelState, ConvertStep } from "../../src/messages/channel-state.ts";
+import { newChannel } from "../../src/messages/channel-state.ts";
 import type { ClusterMessage } from "../../src/messages/message.ts";
 import { ChannelWorld } from "./channel-world.ts";
 
@@ -13,7 +14,7 @@ const remark = (from: number, number: number): ClusterMessage => ({
 
 const numberOf = (message: ClusterMessage): number => (message.type === "metadata_updated" ? message.number : -1);
 
-const atRest = { sending: "idle", receiving: "listening", asked: false, outgoing: null };
+const atRest = { sending: "idle", receiving: "listening", asked: false, armed: false, outgoing: null };
 
 function talk(world: ChannelWorld, nodes: number): ClusterMessage[] {
   const all: ClusterMessage[] = [];
@@ -97,6 +98,50 @@ describe("message channel over the lock server", () => {
     }
   });
 
+  /** One message from node 0 to nodes 1 and 2; `victim` dies at its n-th call of it. */
+  function dieInMessage(seed: number, victim: number, calls: number, executed: boolean): ChannelWorld {
+    const world = new ChannelWorld(seed);
+    for (let i = 0; i < 3; i++) world.add();
+    world.run();
+    const node = world.nodes[victim];
+    if (node !== undefined) node.death = { calls, executed };
+    world.send(0, [remark(0, 1)]);
+    world.run();
+    return world;
+  }
+
+  it.each([0, 1, 2].flatMap((calls) => [false, true].map((executed) => ({ calls, executed }))))(
+    "lets the others go on when the sender dies at call $calls (executed: $executed) (F42, M05)",
+    ({ calls, executed }) => {
+      for (let seed = 0; seed < 20; seed++) {
+        const world = dieInMessage(seed, 0, calls, executed);
+        expect(world.nodes[0]?.alive, `seed ${seed}`).toBe(false);
+        // Before the second call nothing was said; with it everything was.
+        const heard = calls > 1 || (calls === 1 && executed) ? [remark(0, 1)] : [];
+        expect(world.delivered.slice(1), `seed ${seed}`).toEqual([heard, heard]);
+        world.send(1, [remark(1, 2)]);
+        world.run();
+        expect(world.delivered[2], `seed ${seed}`).toEqual([...heard, remark(1, 2)]);
+        for (const node of world.nodes.slice(1)) expect(node.state, `seed ${seed}`).toMatchObject(atRest);
+      }
+    },
+  );
+
+  it.each([0, 1, 2, 3].flatMap((calls) => [false, true].map((executed) => ({ calls, executed }))))(
+    "lets the others go on when a receiver dies at call $calls (executed: $executed) (F42)",
+    ({ calls, executed }) => {
+      for (let seed = 0; seed < 20; seed++) {
+        const world = dieInMessage(seed, 2, calls, executed);
+        expect(world.nodes[2]?.alive, `seed ${seed}`).toBe(false);
+        expect(world.published, `seed ${seed}`).toEqual([remark(0, 1)]);
+        world.send(1, [remark(1, 2)]);
+        world.run();
+        expect(world.delivered.slice(0, 2), `seed ${seed}`).toEqual([[remark(1, 2)], [remark(0, 1)]]);
+        for (const node of world.nodes.slice(0, 2)) expect(node.state, `seed ${seed}`).toMatchObject(atRest);
+      }
+    },
+  );
+
   it("replays the same from the same seed", () => {
     const run = (): ClusterMessage[][] => {
       const world = new ChannelWorld(7);
@@ -113,33 +158,81 @@ describe("one step of the channel", () => {
   const own = slotNumber(1);
   const feed = (state: ChannelState, ...events: ChannelEvent[]): ChannelState =>
     events.reduce((before, event) => stepChannel(before, event)[0], state);
-  const granted = (lock: "token" | "message" | "ack", mode: "NL" | "CR" | "EX" | "PR" | "CW"): ChannelEvent => ({
-    type: "granted",
-    lock,
-    mode,
-    value: null,
+  type Mode = ConvertStep["mode"];
+  const ended = (half: "sending" | "receiving", ...modes: Mode[]): ChannelEvent => ({
+    type: "converted",
+    half,
+    results: modes.map((mode) => ({ mode, value: null })),
   });
-  const joined = feed(newChannel(own), { type: "acquire" }, granted("token", "EX"), granted("ack", "CR"));
-  const listening = feed(joined, { type: "release" }, granted("token", "NL"), { type: "listen" });
+  const sent = (...modes: Mode[]): ChannelEvent => ended("sending", ...modes);
+  const received = (...modes: Mode[]): ChannelEvent => ended("receiving", ...modes);
+  const converts = (half: "sending" | "receiving", ...steps: ConvertStep[]): ChannelEffect => ({
+    type: "convert",
+    half,
+    steps,
+  });
+  const joined = feed(newChannel(own), { type: "acquire" }, sent("EX", "CR"));
+  const listening = feed(joined, { type: "release" }, sent("NL"), { type: "listen" });
   const bast = (wanted: "EX" | "CR"): ChannelEvent => ({ type: "bast", lock: "ack", wanted });
   const read = (message: ClusterMessage, sequence: number, valid = true): ChannelEvent => ({
-    type: "granted",
-    lock: "message",
-    mode: "CR",
-    value: { valid, frame: { message, sequence } },
+    type: "converted",
+    half: "receiving",
+    results: [{ mode: "CR", value: { valid, frame: { message, sequence } } }],
   });
+  const publish = (last: boolean): ChannelEvent => ({ type: "publish", message: remark(1, 5), last });
 
   it("takes ack under the token and only then counts as joined", () => {
-    const [, effects] = stepChannel(feed(newChannel(own), { type: "acquire" }), granted("token", "EX"));
-    expect(effects).toEqual([{ type: "convert", lock: "ack", mode: "CR" }]);
+    const [, effects] = stepChannel(newChannel(own), { type: "acquire" });
+    expect(effects).toEqual([converts("sending", { lock: "token", mode: "EX" }, { lock: "ack", mode: "CR" })]);
     expect(joined).toMatchObject({ sending: "held", receiving: "deaf" });
   });
 
+  it("takes token and `message` at once where it need not wait, and gives them back together (two sender calls and one)", () => {
+    const [trying, first] = stepChannel(listening, { type: "acquire" });
+    const token: ConvertStep = { lock: "token", mode: "EX", noqueue: true };
+    expect(first).toEqual([converts("sending", token, { lock: "message", mode: "EX" })]);
+    const [held, effects] = stepChannel(trying, sent("EX", "EX"));
+    expect(effects).toEqual([{ type: "token_held" }]);
+    const [speaking, second] = stepChannel(held, publish(true));
+    const frame = { message: remark(1, 5), sequence: 1 };
+    expect(second).toEqual([converts("sending", { lock: "message", mode: "CW", frame }, { lock: "ack", mode: "EX" })]);
+    const [closing, third] = stepChannel(speaking, sent("CW", "EX"));
+    const giveBack = (["ack", "message", "token"] as const).map(
+      (lock): ConvertStep => ({ lock, mode: lock === "ack" ? "CR" : "NL" }),
+    );
+    expect(third).toEqual([{ type: "published" }, converts("sending", ...giveBack)]);
+    const [rest, released] = stepChannel(closing, sent("CR", "NL", "NL"));
+    expect(released).toEqual([{ type: "released" }]);
+    expect(rest).toMatchObject(atRest);
+  });
+
+  it("waits for the token alone where somebody else has it, and answers him meanwhile", () => {
+    const trying = feed(listening, { type: "acquire" }, bast("EX"));
+    expect(trying).toMatchObject({ sending: "trying", asked: true });
+    const [waiting, effects] = stepChannel(trying, sent("NL"));
+    expect(waiting).toMatchObject({ sending: "awaiting_token", receiving: "reading", asked: false });
+    expect(effects).toEqual([
+      converts("sending", { lock: "token", mode: "EX" }),
+      converts("receiving", { lock: "message", mode: "CR" }),
+    ]);
+  });
+
+  it("keeps the token for a section that may say more, and gives `message` back after each message", () => {
+    const held = feed(listening, { type: "acquire" }, sent("EX", "EX"));
+    const spoken = feed(held, publish(false), sent("CW", "EX"), sent("CR", "NL"));
+    expect(spoken).toMatchObject({ sending: "held", armed: false, outgoing: null });
+    expect(stepChannel(spoken, publish(false))[1]).toEqual([converts("sending", { lock: "message", mode: "EX" })]);
+    expect(stepChannel(spoken, { type: "release" })[1]).toEqual([converts("sending", { lock: "token", mode: "NL" })]);
+    expect(stepChannel(held, { type: "release" })[1]).toEqual([
+      converts("sending", { lock: "message", mode: "NL" }, { lock: "token", mode: "NL" }),
+    ]);
+  });
+
   it("remembers a bast that comes before it can process", () => {
-    const deaf = feed(joined, { type: "release" }, granted("token", "NL"), bast("EX"));
+    const deaf = feed(joined, { type: "release" }, sent("NL"), bast("EX"));
     expect(deaf).toMatchObject({ receiving: "deaf", asked: true });
     const [, effects] = stepChannel(deaf, { type: "listen" });
-    expect(effects).toEqual([{ type: "convert", lock: "message", mode: "CR" }]);
+    expect(effects).toEqual([converts("receiving", { lock: "message", mode: "CR" })]);
   });
 
   it("ignores bast(CR), which a receiver that re-arms early causes (M02)", () => {
@@ -151,47 +244,69 @@ describe("one step of the channel", () => {
     expect(state.receiving).toBe("acknowledging");
     expect(effects).toEqual([
       { type: "skip", reason: "invalid" },
-      { type: "convert", lock: "ack", mode: "NL" },
+      converts("receiving", { lock: "ack", mode: "NL" }, { lock: "message", mode: "PR" }),
     ]);
   });
 
+  it("takes `ack` again before it lets go of `message`, in calls of their own (M03)", () => {
+    const processing = feed(listening, bast("EX"), read(remark(0, 3), 9));
+    const [rearming, effects] = stepChannel(feed(processing, { type: "processed" }), received("NL", "PR"));
+    expect(effects).toEqual([{ type: "settled" }, converts("receiving", { lock: "ack", mode: "CR" })]);
+    const [closing, more] = stepChannel(rearming, received("CR"));
+    expect(more).toEqual([converts("receiving", { lock: "message", mode: "NL" })]);
+    expect(stepChannel(closing, received("NL"))[0]).toMatchObject({ receiving: "listening" });
+  });
+
+  it("takes a conversion deadlock on `message` as the end of the sender", () => {
+    const processed = feed(listening, bast("EX"), read(remark(0, 3), 9), { type: "processed" });
+    expect(stepChannel(processed, received("NL", "CR"))[1]).toContainEqual({ type: "settled" });
+  });
+
   it("does not deliver the same sequence number of the same sender twice", () => {
-    const once = feed(listening, bast("EX"), read(remark(0, 3), 9), { type: "processed" }, granted("ack", "NL"));
-    const again = feed(once, granted("message", "PR"), granted("ack", "CR"), granted("message", "NL"), bast("EX"));
+    const once = feed(listening, bast("EX"), read(remark(0, 3), 9), { type: "processed" }, received("NL", "PR"));
+    const again = feed(once, received("CR"), received("NL"), bast("EX"));
     expect(stepChannel(again, read(remark(0, 3), 9))[1]).toContainEqual({ type: "skip", reason: "repeated" });
     expect(stepChannel(again, read(remark(2, 3), 9))[1]).toContainEqual({ type: "deliver", message: remark(2, 3) });
     expect(stepChannel(again, read(remark(0, 3), 10))[1]).toContainEqual({ type: "deliver", message: remark(0, 3) });
+    // Also when it meant to speak in between, and had nothing to say.
+    const silent = feed(again, read(remark(0, 3), 9), received("NL", "PR"), received("CR"), received("NL"));
+    const asked = feed(
+      silent,
+      { type: "acquire" },
+      sent("EX", "EX"),
+      { type: "release" },
+      sent("NL", "NL"),
+      bast("EX"),
+    );
+    expect(stepChannel(asked, read(remark(0, 3), 9))[1]).toContainEqual({ type: "skip", reason: "repeated" });
   });
 
   it("numbers its message differently from the one before it, even if that one is invalid", () => {
-    const speaking = feed(listening, { type: "acquire" }, granted("token", "EX"), {
-      type: "publish",
-      message: remark(1, 5),
-    });
-    const [, effects] = stepChannel(speaking, {
-      type: "granted",
-      lock: "message",
-      mode: "EX",
-      value: { valid: false, frame: { message: remark(0, 1), sequence: 41 } },
-    });
-    expect(effects).toEqual([
-      { type: "convert", lock: "message", mode: "CW", frame: { message: remark(1, 5), sequence: 42 } },
+    const held = feed(
+      listening,
+      { type: "acquire" },
+      {
+        type: "converted",
+        half: "sending",
+        results: [
+          { mode: "EX", value: null },
+          { mode: "EX", value: { valid: false, frame: { message: remark(0, 1), sequence: 41 } } },
+        ],
+      },
+    );
+    const frame = { message: remark(1, 5), sequence: 42 };
+    expect(stepChannel(held, publish(true))[1]).toEqual([
+      converts("sending", { lock: "message", mode: "CW", frame }, { lock: "ack", mode: "EX" }),
     ]);
   });
 
   it("processes messages while it waits for the token, and runs its section only when that is done", () => {
-    const waiting = feed(listening, { type: "acquire" }, bast("EX"), read(remark(0, 3), 9));
+    const waiting = feed(listening, { type: "acquire" }, sent("NL"), bast("EX"), read(remark(0, 3), 9));
     expect(waiting).toMatchObject({ sending: "awaiting_token", receiving: "processing" });
-    const [held, effects] = stepChannel(waiting, granted("token", "EX"));
+    const [held, effects] = stepChannel(waiting, sent("EX"));
     expect(held.sending).toBe("awaiting_quiet");
     expect(effects).toEqual([]);
-    const quiet = feed(
-      held,
-      { type: "processed" },
-      granted("ack", "NL"),
-      granted("message", "PR"),
-      granted("ack", "CR"),
-    );
-    expect(stepChannel(quiet, granted("message", "NL"))[1]).toEqual([{ type: "token_held" }]);
+    const quiet = feed(held, { type: "processed" }, received("NL", "PR"), received("CR"));
+    expect(stepChannel(quiet, received("NL"))[1]).toEqual([{ type: "token_held" }]);
   });
 });
