@@ -4,6 +4,7 @@ import { MdError } from "../base/md-error.ts";
 import { type SlotNumber, slotNumber } from "../base/units.ts";
 import type { Timer } from "../env/clock.ts";
 import { EventInbox } from "./event-inbox.ts";
+import { HoldTrace } from "./hold-trace.ts";
 import type { JoinOptions } from "./join-options.ts";
 import { distrustAfter, type LeaseState, leaseState, renewEvery, stopAfter } from "./lease.ts";
 import type { LockEvent, LockReply } from "./lock-call.ts";
@@ -48,8 +49,9 @@ export async function joinLockspace(options: JoinOptions): Promise<Lockspace> {
     }
   }
   assert(options.slots >= 1 && options.slots <= 64, `a lockspace has 1 to 64 slots, not ${options.slots}`);
+  const trace = new HoldTrace(options.env, options.name);
   const joined = await new LockspaceJoin(options).run();
-  const client = new LockspaceClient(options, joined);
+  const client = new LockspaceClient({ ...options, leaseSink: trace.lease(options.leaseSink) }, joined, trace);
   await client.start();
   return client;
 }
@@ -59,6 +61,7 @@ class LockspaceClient implements Lockspace {
   readonly slot: SlotNumber;
   readonly #options: JoinOptions;
   readonly #joined: Joined;
+  readonly #trace: HoldTrace;
   readonly #inbox = new EventInbox((event) => this.#handle(event));
   readonly #session: MemberSession;
   readonly #watch: MemberWatch;
@@ -83,10 +86,11 @@ class LockspaceClient implements Lockspace {
   #timer: Timer | null = null;
   #end: MdError | null = null;
 
-  constructor(options: JoinOptions, joined: Joined) {
+  constructor(options: JoinOptions, joined: Joined, trace: HoldTrace) {
     const { master, lease, env } = options;
     const { lockspace, incarnation, reply } = joined;
     this.#options = options;
+    this.#trace = trace;
     this.#joined = joined;
     this.name = options.name;
     this.slot = slotNumber(reply.value - 1);
@@ -105,6 +109,7 @@ class LockspaceClient implements Lockspace {
       env,
       inbox: this.#inbox,
       seqTimes: this.#seqTimes,
+      onRequest: (call) => trace.asked(call),
       onLost: (reason) => this.#lost(reason),
     });
   }
@@ -283,6 +288,7 @@ class LockspaceClient implements Lockspace {
     switch (event.type) {
       case "cast": {
         const lock = this.#locks.get(event.lkid);
+        this.#trace.granted(event);
         if (event.status === lockStatus.EUNLOCK) this.#locks.delete(event.lkid);
         if (lock === undefined) this.#unclaimed.set(event.lkid, event);
         else await lock.onCast(event);

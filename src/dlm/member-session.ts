@@ -25,6 +25,8 @@ export interface SessionOptions {
   readonly inbox: EventInbox;
   /** Is told which `seq` was seen when. */
   readonly seqTimes: SeqTimes;
+  /** Told of each ordered call before it is sent. */
+  readonly onRequest: (call: BareCall) => void;
   /** The membership is gone for good. Called once, before anything that waits is rejected. */
   readonly onLost: (reason: string) => void;
 }
@@ -75,6 +77,7 @@ export class MemberSession {
    */
   request(call: BareCall, onReply: (reply: LockReply) => void = () => {}): Promise<LockReply> {
     if (this.#end !== null) return Promise.reject(this.#end);
+    this.#options.onRequest(call);
     return new Promise((resolve, reject) => {
       this.#waiting.push({ call, onReply, resolve, reject });
       void this.#pump();

@@ -248,7 +248,7 @@ describe("one daemon", () => {
   it("is the only one on its socket: a second one is refused and changes nothing", async () => {
     host = new Host();
     await host.start("n1");
-    const second = await host.run("n1", "daemon", "--node=n9", `--lock-server=${host.lockServer}`);
+    const second = await host.run("n1", "daemon", "--node=n9", `--lock-server=${host.lockServerOf("n9")}`);
     expect(second.exitCode).toBe(4);
     expect(second.stderr).toContain(`another daemon listens on ${host.socketOf("n1")}`);
     expect(await host.data("n1", "ping")).toMatchObject({ node: "n1", pid: host.pidOf("n1") });

@@ -9,6 +9,8 @@ import { runCommandLine } from "../../src/cli/run-command-line.ts";
 import type { World } from "../../src/cli/world.ts";
 import type { HistoryEvent } from "../../src/daemon/control-api.ts";
 import { ControlClient } from "../../src/daemon/control-client.ts";
+import { realClock } from "../../src/env/real-env.ts";
+import type { LifeLog } from "./hold-history.ts";
 import { tempDir } from "./temp-dir.ts";
 
 const program = fileURLToPath(new URL("../../bin/mdctl.mjs", import.meta.url));
@@ -20,8 +22,8 @@ export interface CommandOutcome {
 }
 
 export interface HostOptions {
-  /** redis://...; absent: a lock server of the host's own, started by the first daemon. */
-  readonly lockServer?: string;
+  /** redis://..., of all nodes or of each; absent: a lock server of the host's own, started by the first daemon. */
+  readonly lockServer?: string | ((node: string) => string);
   /** Default 2s. */
   readonly lease?: string;
   /** For all daemons, e.g. --log-level=debug. */
@@ -31,6 +33,8 @@ export interface HostOptions {
 interface NodeProcess {
   readonly child: ChildProcess;
   readonly log: string[];
+  /** Milliseconds of CLOCK_MONOTONIC. */
+  killedAt: number | null;
 }
 
 /** A host in a temporary folder: member files, and as many daemons as a test wants. `close` leaves nothing of it. */
@@ -38,6 +42,8 @@ export class Host {
   readonly folder = tempDir("host");
   readonly #options: HostOptions;
   readonly #nodes = new Map<string, NodeProcess>();
+  /** All that ever ran here, also those that have ended. */
+  readonly #lives: { readonly node: string; readonly process: NodeProcess }[] = [];
 
   constructor(options: HostOptions = {}) {
     this.#options = options;
@@ -59,14 +65,16 @@ export class Host {
     return this.path(`${node}.sock`);
   }
 
-  get lockServer(): string {
-    return this.#options.lockServer ?? `unix:${this.path("lockd.sock")}`;
+  lockServerOf(node: string): string {
+    const { lockServer } = this.#options;
+    if (lockServer === undefined) return `unix:${this.path("lockd.sock")}`;
+    return typeof lockServer === "string" ? lockServer : lockServer(node);
   }
 
   /** Starts a daemon and waits until it says that it listens. */
   async start(node: string): Promise<void> {
     const args = [
-      ...[program, "daemon", `--node=${node}`, "--cluster=test", `--lock-server=${this.lockServer}`],
+      ...[program, "daemon", `--node=${node}`, "--cluster=test", `--lock-server=${this.lockServerOf(node)}`],
       ...[
         `--socket=${this.socketOf(node)}`,
         `--state-dir=${this.path(node)}`,
@@ -76,7 +84,9 @@ export class Host {
     ];
     const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
     const log: string[] = [];
-    this.#nodes.set(node, { child, log });
+    const running: NodeProcess = { child, log, killedAt: null };
+    this.#nodes.set(node, running);
+    this.#lives.push({ node, process: running });
     const ready = new Promise<void>((resolve, reject) => {
       createInterface({ input: child.stderr }).on("line", (line) => {
         log.push(line);
@@ -92,6 +102,15 @@ export class Host {
     return this.#nodes.get(node)?.log.join("\n") ?? "";
   }
 
+  /** What every daemon that ever ran here has logged. */
+  lives(): readonly LifeLog[] {
+    return this.#lives.map(({ node, process }) => ({
+      life: `${node} (pid ${process.child.pid})`,
+      lines: process.log,
+      killedAt: process.killedAt,
+    }));
+  }
+
   pidOf(node: string): number {
     return this.#nodes.get(node)?.child.pid ?? 0;
   }
@@ -101,6 +120,7 @@ export class Host {
     const running = this.#nodes.get(node);
     this.#nodes.delete(node);
     if (running === undefined) return null;
+    if (signal === "SIGKILL") running.killedAt = realClock.now();
     return endOf(running.child, signal);
   }
 

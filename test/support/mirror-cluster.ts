@@ -1,0 +1,216 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { expect } from "vitest";
+import { NbdClient } from "../../src/blockdev/nbd/nbd-client.ts";
+import { firstDifference } from "../../src/cli/demo/compare-members.ts";
+import { BLOCK_BYTES } from "../../src/cli/demo/pattern.ts";
+import { VerifyingWriter } from "../../src/cli/demo/verifying-writer.ts";
+import type { ArrayInfo, Mapping, StatusData } from "../../src/daemon/control-api.ts";
+import { realRandom } from "../../src/env/real-env.ts";
+import { Host, type HostOptions } from "./daemons.ts";
+import { conflictsAmong, holdsOf } from "./hold-history.ts";
+
+const MIB = 1024 * 1024;
+const MEMBER_BYTES = 24 * MIB;
+const DEPTH = 4;
+/** Between two writes of one request in flight: the load must leave the machine some time for everything else. */
+const PACE_MS = 2;
+
+interface Worker {
+  readonly node: string;
+  readonly writer: VerifyingWriter;
+  client: NbdClient | null;
+  stop: AbortController;
+  running: Promise<unknown>;
+}
+
+/**
+ * Daemons that share one mirror, under a load that is verified: every node writes a region of its own over NBD, and adds
+ * and removes a spare of its own, over and over, which takes every lock of the array and a message each time.
+ */
+export class MirrorCluster {
+  readonly host: Host;
+  readonly members: readonly [string, string];
+  readonly #workers: readonly Worker[];
+
+  static async start(nodes: readonly string[], options: HostOptions): Promise<MirrorCluster> {
+    const host = new Host({ ...options, daemonOptions: ["--log-level=trace", ...(options.daemonOptions ?? [])] });
+    const cluster = new MirrorCluster(host, nodes);
+    try {
+      await cluster.#assemble();
+    } catch (error) {
+      await cluster.close();
+      throw error;
+    }
+    return cluster;
+  }
+
+  private constructor(host: Host, nodes: readonly string[]) {
+    this.host = host;
+    this.members = [host.memberFile("a.img", MEMBER_BYTES), host.memberFile("b.img", MEMBER_BYTES)];
+    // The data area is a little smaller than a member: the last region begins early enough.
+    const blocks = Math.floor((MEMBER_BYTES - 8 * MIB) / BLOCK_BYTES / nodes.length);
+    this.#workers = nodes.map((node, at) => ({
+      node,
+      writer: new VerifyingWriter({ firstBlock: at * blocks, blocks }, realRandom),
+      client: null,
+      stop: new AbortController(),
+      running: Promise.resolve(),
+    }));
+  }
+
+  get nodes(): readonly string[] {
+    return this.#workers.map(({ node }) => node);
+  }
+
+  async #assemble(): Promise<void> {
+    const { host, nodes, members } = this;
+    const [first = "", ...others] = nodes;
+    await Promise.all(nodes.map((node) => host.start(node)));
+    const create = ["create", "md0", "--level=1", "--cluster", "--bitmap-chunk=64K", "--delay=1", "--assume-clean"];
+    await host.data(first, ...create, "--run", "--file-members", ...members);
+    for (const node of others) await host.data(node, "assemble", "md0", ...members);
+    for (const node of nodes) host.memberFile(`spare-${node}.img`, MEMBER_BYTES);
+  }
+
+  /** A node that was killed or that dropped out comes back into the array. */
+  async assemble(node: string): Promise<void> {
+    await this.host.data(node, "assemble", "md0", ...this.members);
+  }
+
+  /** Begins the load on all nodes (or these), and resolves when each has written. */
+  async load(nodes: readonly string[] = this.nodes): Promise<void> {
+    for (const worker of this.#of(nodes)) {
+      const { mapping } = await this.host.data<{ mapping: Mapping }>(worker.node, "map", "md0");
+      const client = await NbdClient.connect(mapping.uri);
+      worker.client = client;
+      worker.stop = new AbortController();
+      const { signal } = worker.stop;
+      const store = {
+        read: (offset: number, length: number) => client.read(offset, length),
+        write: async (offset: number, data: Buffer) => {
+          await pause(PACE_MS);
+          await client.write(offset, data);
+        },
+      };
+      const writing = worker.writer.run(store, DEPTH, signal).finally(() => worker.stop.abort());
+      worker.running = Promise.all([writing, this.#changeSpares(worker.node, signal)]);
+    }
+    await this.progress(nodes);
+  }
+
+  /** Resolves when each node has got so many more writes acknowledged; rejects when one has lost its array. */
+  async progress(nodes: readonly string[] = this.nodes, writes = 100): Promise<void> {
+    await Promise.all(
+      this.#of(nodes).map(async ({ node, writer, running }) => {
+        const lost = running.then(() =>
+          Promise.reject(new Error(`${node} writes no more:\n${this.#complaints(node)}`)),
+        );
+        await Promise.race([writer.acknowledged(writer.acknowledgedWrites + writes), lost]);
+      }),
+    );
+  }
+
+  /** What the daemon warned of, for the story of a failure. */
+  #complaints(node: string): string {
+    const lines = this.host.logOf(node).split("\n");
+    return lines
+      .filter((line) => /"level":"(warn|error|fatal)"/.test(line))
+      .slice(-20)
+      .join("\n");
+  }
+
+  acknowledged(node: string): number {
+    return this.#of([node])[0]?.writer.acknowledgedWrites ?? 0;
+  }
+
+  /** What fails in the middle of a fault is tried again: only that it works in the end is asked for, by `settle`. */
+  async #changeSpares(node: string, signal: AbortSignal): Promise<void> {
+    const spare = this.host.path(`spare-${node}.img`);
+    while (!signal.aborted) {
+      await this.host.json(node, "add", "md0", spare).catch(() => {});
+      await this.host.json(node, "remove", "md0", spare).catch(() => {});
+      await pause(PACE_MS);
+    }
+  }
+
+  /**
+   * Ends the load and looks at all that must hold now that the fault is over: no acknowledged write is lost, on whatever
+   * node one reads; the mirrors are equal; no bitmap has a bit left; nobody ever held what excludes another's lock; every
+   * node agrees on who is there and calls everything fine. `out`: nodes that lost the array and were not brought back.
+   */
+  async settle({ out = [] }: { readonly out?: readonly string[] } = {}): Promise<void> {
+    const { host } = this;
+    for (const { stop } of this.#workers) stop.abort();
+    await Promise.all(this.#workers.map(({ running }) => running));
+    const inside = this.#workers.filter(({ node }) => !out.includes(node));
+    for (const { node } of inside) await this.#removeSpares(node);
+    for (const { node } of inside) await host.data(node, "wait", "md0");
+    for (const { node } of inside) await this.#clean(node);
+    for (const worker of this.#workers) {
+      for (const { node } of inside) {
+        const { mapping } = await host.data<{ mapping: Mapping }>(node, "map", "md0");
+        const reader = await NbdClient.connect(mapping.uri);
+        const { wrong } = await worker.writer.verify(reader);
+        await reader.close();
+        expect(wrong, `blocks that ${worker.node} wrote, read on ${node}`).toEqual([]);
+      }
+      await worker.client?.close();
+      worker.client = null;
+    }
+    const array = await this.array(inside[0]?.node ?? "");
+    const areas = this.members.map((path) => ({ path, dataOffsetBytes: array.dataOffsetBytes }));
+    expect(await firstDifference(areas, array.sizeBytes), "first byte at which the mirrors differ").toBeNull();
+    const holds = holdsOf(host.lives());
+    expect(conflictsAmong(holds), "two holders at once").toEqual([]);
+    expect(holds.length, "the trace tells of locks").toBeGreaterThan(0);
+    for (const { node } of inside) {
+      const status = await host.data<StatusData>(node, "status");
+      expect(status.arrays, node).toMatchObject([{ name: "md0", health: "optimal" }]);
+      if (out.length === 0) expect(status, node).toMatchObject({ verdict: "ok", advice: [] });
+    }
+  }
+
+  array(node: string): Promise<ArrayInfo> {
+    return this.host.data<{ array: ArrayInfo }>(node, "detail", "md0").then(({ array }) => array);
+  }
+
+  status(node: string): Promise<StatusData> {
+    return this.host.data<StatusData>(node, "status");
+  }
+
+  /** Until the daemon's own word of itself fits. */
+  async until(node: string, fits: (status: StatusData) => boolean): Promise<StatusData> {
+    for (;;) {
+      const status = await this.status(node);
+      if (fits(status)) return status;
+      await pause(20);
+    }
+  }
+
+  async #removeSpares(node: string): Promise<void> {
+    const spare = this.host.path(`spare-${node}.img`);
+    const { members } = await this.array(node);
+    if (members.some(({ path, role }) => path === spare && role === "spare")) {
+      await this.host.data(node, "remove", "md0", spare);
+    }
+  }
+
+  /** The bits go a flush period after the last write. */
+  async #clean(node: string): Promise<void> {
+    for (;;) {
+      const { bitmap } = await this.array(node);
+      if (bitmap?.unionDirty === 0) return;
+      await pause(50);
+    }
+  }
+
+  #of(nodes: readonly string[]): readonly Worker[] {
+    return this.#workers.filter(({ node }) => nodes.includes(node));
+  }
+
+  async close(): Promise<void> {
+    for (const { stop } of this.#workers) stop.abort();
+    await this.host.close();
+    await Promise.all(this.#workers.map(({ running, client }) => Promise.all([running, client?.close()])));
+  }
+}

@@ -1,0 +1,77 @@
+import { afterAll, it } from "vitest";
+import { MirrorCluster } from "./mirror-cluster.ts";
+import { aofAlways, type RedisServer, startRedis } from "./redis.ts";
+import { TcpProxy } from "./tcp-proxy.ts";
+
+/** `MDCTL_LOSSES=20 npx vitest run test/integration/lock-server-`: each case so often in a row. */
+const TIMES = Number(process.env["MDCTL_LOSSES"] ?? 1);
+/** How long something stands still that is to stand still for longer than a lease: `MDCTL_STALL_MS=30000` for real. */
+export const STALL_MS = Number(process.env["MDCTL_STALL_MS"] ?? 3000);
+export const LEASE_MS = 2000;
+export const NODES = ["n1", "n2"];
+
+/** A mirror on two nodes, each with a network of its own between it and the Redis that they share. */
+export class RedisWorld {
+  readonly redis: RedisServer;
+  readonly links: readonly [TcpProxy, TcpProxy];
+  readonly cluster: MirrorCluster;
+
+  static async start(redisOptions: readonly string[], query: string): Promise<RedisWorld> {
+    const redis = await startRedis([...aofAlways, ...redisOptions]);
+    const links = [await TcpProxy.start(redis.port), await TcpProxy.start(redis.port)] as const;
+    const lockServer = (node: string): string => `redis://127.0.0.1:${links[node === "n1" ? 0 : 1].port}${query}`;
+    try {
+      const cluster = await MirrorCluster.start(NODES, { lease: `${LEASE_MS}ms`, lockServer });
+      return new RedisWorld(redis, links, cluster);
+    } catch (error) {
+      await redis.stop();
+      throw error;
+    }
+  }
+
+  private constructor(redis: RedisServer, links: readonly [TcpProxy, TcpProxy], cluster: MirrorCluster) {
+    this.redis = redis;
+    this.links = links;
+    this.cluster = cluster;
+  }
+
+  /** Every key of every lockspace. */
+  async keys(): Promise<readonly string[]> {
+    return (await this.redis.command("--scan", "--pattern", "mdlm:*")).split("\n").filter((key) => key !== "");
+  }
+
+  async close(): Promise<void> {
+    this.redis.process.kill("SIGCONT");
+    await this.cluster.close();
+    for (const link of this.links) await link.close();
+    await this.redis.stop();
+  }
+}
+
+/**
+ * Declares cases of one file, in each of which something happens to the lock server under a verified load, and all must
+ * hold afterwards that `MirrorCluster.settle` looks at. They share a world as long as they leave a sound one behind.
+ */
+export function lossCases(
+  redisOptions: readonly string[] = [],
+  query = "",
+): (name: string, fault: (world: RedisWorld) => Promise<unknown>) => void {
+  let shared: RedisWorld | null = null;
+  afterAll(() => shared?.close());
+  return (name, fault) => {
+    it(name, { repeats: TIMES - 1, timeout: 60_000 + 3 * STALL_MS }, async () => {
+      const world = shared ?? (await RedisWorld.start(redisOptions, query));
+      shared = null;
+      try {
+        await world.cluster.load();
+        await fault(world);
+        await world.cluster.progress();
+        await world.cluster.settle();
+      } catch (error) {
+        await world.close();
+        throw error;
+      }
+      shared = world;
+    });
+  };
+}
