@@ -4,7 +4,7 @@ import { dumpMailbox, dumpReport, dumpResource } from "./lock-table-dump.ts";
 import { batch, convert, lock, unlock } from "./table-locks.ts";
 import { isWhole, type TableMember, trim } from "./table-member.ts";
 import { evict, fenceBegin, fenceResult, join, leave } from "./table-members.ts";
-import { recover } from "./table-recovery.ts";
+import { conflictsOf, recover } from "./table-recovery.ts";
 import { type Outcome, ok, outcome, TableState } from "./table-state.ts";
 
 /** Answers kept per member for repeated calls. */
@@ -34,7 +34,7 @@ export class LockTable {
     if (call.op === "recover") {
       if (call.server !== undefined && call.server !== this.#server) return this.#refuse(lockStatus.EIDENT);
       const outcome = recover(state, call);
-      const reply = state.reply(outcome, state.member(call));
+      const reply = state.reply(outcome, outcome.rc === lockStatus.OK ? state.member(call) : undefined);
       return { ...reply, state: state.phase, members: state.records, ...this.#conflicts() };
     }
     if (state.lsid === "") return this.#refuse(lockStatus.ENOLS);
@@ -72,7 +72,7 @@ export class LockTable {
   }
 
   #conflicts(): Pick<LockReply, "conflicts"> {
-    const { conflicts } = this.#state;
+    const conflicts = conflictsOf(this.#state);
     return conflicts.length === 0 ? {} : { conflicts };
   }
 

@@ -40,7 +40,6 @@ function open(state: TableState, call: RecoverCall): void {
   state.members.clear();
   state.resources.clear();
   state.departed.clear();
-  state.conflicts = [];
   adopt(state, call.members);
 }
 
@@ -73,11 +72,17 @@ function checkIn(state: TableState, call: RecoverCall): Outcome {
   member.lastRid = call.lastRid;
   member.report = { members: call.members, locks: call.locks };
   finishRecovery(state);
-  return outcome(state.conflicts.length > 0 ? lockStatus.ECONFLICT : lockStatus.OK, call.slot);
+  return outcome(conflictsOf(state).length > 0 ? lockStatus.ECONFLICT : lockStatus.OK, call.slot);
 }
 
+/** All counters stay below it: what counts beyond it is no report of a member. */
+const MOST = 1e14;
+
 /** Nothing in it contradicts itself. */
-function isSound({ settings, members, locks }: RecoverCall): boolean {
+function isSound(call: RecoverCall): boolean {
+  const { settings, members, locks } = call;
+  const counters = [call.epoch, call.seen, call.lkid, call.generation, call.lastRid, call.counter];
+  if (counters.some((counter) => counter >= MOST)) return false;
   const slots = new Set(members.map(({ slot }) => slot));
   if (slots.size !== members.length || [...slots].some((slot) => slot < 1 || slot > settings.slots)) return false;
   return locks.every((lock) => checkHeldLock(lock, settings.lvbSize) === lockStatus.OK);
@@ -87,25 +92,33 @@ interface Reported extends HeldLock {
   readonly slot: DlmSlot;
 }
 
-/** Does nothing until everybody on the list has reported, or was removed from it. */
+/** Does nothing until everybody on the list has reported, or was removed from it, and nothing contradicts. */
 export function finishRecovery(state: TableState): void {
-  if (state.phase !== "recover") return;
-  state.conflicts = [];
-  const members = state.sortedMembers;
-  if (members.some((member) => member.state !== "active")) return;
+  if (!isComplete(state) || conflictsOf(state).length > 0) return;
+  rebuild(state, reportsByName(state));
+}
+
+const isComplete = ({ phase, members }: TableState): boolean =>
+  phase === "recover" && [...members.values()].every(({ state }) => state === "active");
+
+/** Everybody has reported, and this cannot be. */
+export function conflictsOf(state: TableState): readonly LockConflict[] {
+  if (!isComplete(state)) return [];
+  return reportsByName(state).flatMap(([name, locks]) => conflictOn(name, locks) ?? []);
+}
+
+/** Sorted by name. */
+function reportsByName(state: TableState): [string, Reported[]][] {
   const byName = new Map<string, Reported[]>();
-  for (const { slot, report } of members) {
+  for (const { slot, report } of state.sortedMembers) {
     for (const lock of report?.locks ?? []) {
       const others = byName.get(lock.name) ?? [];
       byName.set(lock.name, others);
       others.push({ ...lock, slot });
     }
   }
-  state.conflicts = [...byName].flatMap(([name, locks]) => conflictOn(name, locks) ?? []).sort(byNameOrder);
-  if (state.conflicts.length === 0) rebuild(state, byName);
+  return [...byName].sort(([a], [b]) => (a < b ? -1 : 1));
 }
-
-const byNameOrder = (a: { readonly name: string }, b: { readonly name: string }): number => (a.name < b.name ? -1 : 1);
 
 function conflictOn(name: string, locks: readonly Reported[]): LockConflict | null {
   const involved = locks.filter((a) => locks.some((b) => a !== b && modesConflict(a.gr, b.gr)));
@@ -115,7 +128,7 @@ function conflictOn(name: string, locks: readonly Reported[]): LockConflict | nu
 }
 
 /** prep, who is missing, what is granted and whom it blocks, done: numbered from 1 in the new epoch. */
-function rebuild(state: TableState, byName: ReadonlyMap<string, readonly Reported[]>): void {
+function rebuild(state: TableState, byName: readonly (readonly [string, readonly Reported[]])[]): void {
   state.phase = "run";
   state.seq += 1;
   state.generation += 1;
@@ -127,8 +140,11 @@ function rebuild(state: TableState, byName: ReadonlyMap<string, readonly Reporte
       state.tell(slot, { type, slot: place, node });
     }
   }
-  for (const [name, locks] of byName) state.resources.set(name, rebuiltResource(name, locks));
-  for (const resource of state.sortedResources) regrant(resource, state.notify);
+  for (const [name, locks] of byName) {
+    const resource = rebuiltResource(name, locks);
+    state.resources.set(name, resource);
+    regrant(resource, state.notify);
+  }
   state.tellDone();
   for (const member of state.members.values()) member.report = null;
   state.departed.clear();

@@ -1,12 +1,4 @@
-import type {
-  DlmSlot,
-  LockConflict,
-  LockEvent,
-  LockReply,
-  LockspaceSettings,
-  MemberRecord,
-  MemberSighting,
-} from "./lock-call.ts";
+import type { DlmSlot, LockEvent, LockReply, LockspaceSettings, MemberRecord, MemberSighting } from "./lock-call.ts";
 import { lockStatus } from "./lock-status.ts";
 import { isUnused, type LockResource, type Notice } from "./resource-state.ts";
 import { type EventBody, isWhole, post, type TableMember } from "./table-member.ts";
@@ -40,8 +32,6 @@ export class TableState {
   readonly resources = new Map<string, LockResource>();
   /** Phase "recover": incarnations that were removed since it was opened, and whether they had died. */
   readonly departed = new Map<string, { readonly dead: boolean }>();
-  /** Phase "recover", when everybody has reported: what cannot be. */
-  conflicts: readonly LockConflict[] = [];
 
   /** The slots that got events by the present call. */
   touched = new Set<DlmSlot>();

@@ -14,7 +14,7 @@ export const mailboxKey = (lockspace: LockspaceId, slot: number): string => `${p
  * the mailbox of every slot there is; a join does not know yet how many these are.
  */
 export function keysOf(lockspace: LockspaceId, call: LockCall, slots: number): string[] {
-  const keys = ["meta", "mbr", "res", "rep"].map((part) => `${prefix(lockspace)}:${part}`);
+  const keys = ["meta", "res"].map((part) => `${prefix(lockspace)}:${part}`);
   for (let slot = 1; slot <= mailboxesOf(call, slots); slot++) keys.push(mailboxKey(lockspace, slot));
   return keys;
 }

@@ -135,7 +135,7 @@ class RedisLockMaster implements LockMaster {
   async #execute(lockspace: LockspaceId, call: LockCall): Promise<LockReply> {
     try {
       const reply = await this.#ask(lockspace, call);
-      if (reply.rc === lockStatus.OK) this.#learnSlots(lockspace, call);
+      if (reply.rc === lockStatus.OK || reply.rc === lockStatus.ECONFLICT) this.#learnSlots(lockspace, call);
       return reply;
     } catch (error) {
       if (!(error instanceof MdError)) throw error;
@@ -146,6 +146,7 @@ class RedisLockMaster implements LockMaster {
 
   #learnSlots(lockspace: LockspaceId, call: LockCall): void {
     if (call.op === "join") this.#slots.set(nameOf(lockspace), call.slots);
+    if (call.op === "recover") this.#slots.set(nameOf(lockspace), call.settings.slots);
   }
 
   async #ask(lockspace: LockspaceId, call: LockCall): Promise<LockReply> {
@@ -153,7 +154,7 @@ class RedisLockMaster implements LockMaster {
     const confirm = wait > 0 && waited.has(call.op);
     const link = await this.#link(lockspace, confirm ? "ms" : "cmd");
     const keys = keysOf(lockspace, call, this.#slots.get(nameOf(lockspace)) ?? 0);
-    const body = call.op === "join" ? { ...call, code: this.#library.name } : call;
+    const body = call.op === "join" || call.op === "recover" ? { ...call, code: this.#library.name } : call;
     const asked = link.send("FCALL", `${this.#library.name}_${call.op}`, keys.length, ...keys, JSON.stringify(body));
     const confirmed = confirm ? link.send("WAIT", wait, WAIT_MS) : Promise.resolve(wait);
     let text: unknown;

@@ -1,322 +1,219 @@
--- The calls: what lock-table.ts does, on the state of state.lua. Each is one atomic function that takes the call as
--- JSON and returns the reply as JSON. Every refusal is a reply, never a Redis error.
+-- The functions, each one atomic step: @LIBRARY@_OP.
+--
+-- KEYS   those of state.lua. hello and format need the first two; join, recover and dump all mailboxes there may be; calls
+--        of a member as many mailboxes as the lockspace has slots.
+-- ARGV   1: the call as JSON (lock-call.ts)
+-- reply  the reply as JSON (LockReply). Every refusal is a reply with its code in rc, never a Redis error.
+-- error  only what no caller can cause: values of a wrong type at our keys. Raised before the first write it has changed
+--        nothing; a write that fails takes the whole lockspace away, so that its members rebuild it (state.lua, run).
+-- atomic all that is read is read, all that is checked is checked and all that is written is computed, the reply too,
+--        before the first write.
+-- flags  allow-oom: giving up a lock and renewing must work when the memory is full. hello and dump: no-writes.
 
-local function badBuffer(flags, lvb, lvbSize)
-  if has(flags, VALBLK) and lvb == nil then return true end
-  return lvb ~= nil and #lvb > 4 * math.ceil(lvbSize / 3)
+-- Why the lockspace cannot be used, or OK.
+local function usable(state)
+  if not state.exists then return ENOLS end
+  if state.schema ~= SCHEMA then return EPROTO end
+  return isServer(state.replid) and OK or EIDENT
 end
 
-local function isMode(mode) return mode >= 0 and mode <= 5 and mode == math.floor(mode) end
-
-local function only(flags, allowed) return bit.band(flags, bit.bnot(allowed)) == 0 end
-
-local function onAll()
-  return bit.bor(NOQUEUE, VALBLK, NOQUEUEBAST, HEADQUE, NOORDER, ALTPR, ALTCW)
-end
-
-local function checkRequest(call, lvbSize)
-  if #call.name < 1 or #call.name > 64 or string.find(call.name, '[^ -~]') then return EINVAL end
-  if not isMode(call.mode) or not only(call.flags, bit.bor(onAll(), EXPEDITE, NODLCKWT)) then return EINVAL end
-  if has(call.flags, EXPEDITE) and (call.mode ~= NL or has(call.flags, NOQUEUE)) then return EINVAL end
-  return badBuffer(call.flags, call.lvb, lvbSize) and EINVAL or OK
-end
-
-local function checkConvert(call, lvbSize)
-  local allowed = bit.bor(onAll(), CONVERT, QUECVT, IVVALBLK, CONVDEADLK, NODLCKWT)
-  if not isMode(call.mode) or not only(call.flags, allowed) then return EINVAL end
-  if has(call.flags, CONVDEADLK) and has(call.flags, NOQUEUE) then return EINVAL end
-  return badBuffer(call.flags, call.lvb, lvbSize) and EINVAL or OK
-end
-
-local function checkUnlock(call, lvbSize)
-  if not only(call.flags, bit.bor(CANCEL, VALBLK, IVVALBLK, FORCEUNLOCK)) then return EINVAL end
-  if has(call.flags, CANCEL) and has(call.flags, FORCEUNLOCK) then return EINVAL end
-  return badBuffer(call.flags, call.lvb, lvbSize) and EINVAL or OK
-end
-
--- Requested modes that QUECVT may be used for, by granted mode.
-local QUECVT_ALLOWED = { [NL] = '12345', [1] = '2345', [CW] = '345', [PR] = '245', [PW] = '5', [EX] = '' }
-
-local function quecvtAllowed(granted, requested)
-  return string.find(QUECVT_ALLOWED[granted] or '', int(requested), 1, true) ~= nil
-end
-
-local function touch(state)
-  state.seq = state.seq + 1
-  state.changed = true
-end
-
-local function isUnchanged(state, sighting)
-  local member = memberOf(state, sighting.slot)
-  return member and member.incarnation == sighting.incarnation and member.counter == sighting.counter
-end
-
--- prep, then who is gone, then what its locks held up, then done.
-local function removeMember(state, slot, dead)
-  local member = memberOf(state, slot)
-  if not member then return end
-  state.members[slot] = false
-  state.generation = state.generation + 1
-  write(state, 'HDEL', state.keys[2], 'n:' .. slot, 'c:' .. slot, 'q:' .. slot, 'k:' .. slot, 'r:' .. slot)
-  local ring = { 'HDEL', state.keys[4] }
-  for at = 0, REPLY_RING - 1 do table.insert(ring, slot .. ':' .. at) end
-  write(state, unpack(ring))
-  write(state, 'DEL', state.keys[4 + slot])
-  tellAll(state, { type = 'prep' })
-  tellAll(state, { type = dead and 'failed' or 'left', slot = slot, node = member.node })
-  local emit = notifier(state)
-  for _, name in ipairs(resourceNames(state)) do
-    local r = resourceOf(state, name)
-    removeLocksOf(r, slot, dead, emit)
-    storeResource(state, r)
+local function recordOf(state, member)
+  local about = aboutMember(state, member)
+  local record = '{"slot":' .. member.slot .. ',"incarnation":' .. cjson.encode(member.incarnation) .. ',"counter":'
+    .. member.counter .. ',"node":' .. cjson.encode(about.node) .. ',"state":"' .. member.state .. '"'
+  if about.process then record = record .. ',"process":' .. cjson.encode(about.process) end
+  if member.state == 'fencing' then
+    record = record .. ',"fence":{"token":' .. member.token .. ',"owner":' .. cjson.encode(member.owner) .. ',"tries":'
+      .. member.tries .. '}'
   end
-  tellDone(state)
-  state.changed = true
+  return record .. '}'
 end
 
-local operations = {}
+-- Parts of replies, each with a comma before it.
+local function phasePart(state) return ',"state":"' .. state.phase .. '"' end
 
-function operations.poll() return OK, 0 end
-
-function operations.renew(state, member, call)
-  if call.counter > member.counter then
-    member.counter = call.counter
-    write(state, 'HSET', state.keys[2], 'c:' .. member.slot, int(call.counter))
-  end
-  return OK, 0
+local function membersPart(state)
+  local records = {}
+  for _, member in ipairs(allMembers(state)) do table.insert(records, recordOf(state, member)) end
+  return phasePart(state) .. ',"members":' .. array(records)
 end
 
-function operations.lock(state, member, call)
-  local rc = checkRequest(call, state.lvbSize)
-  if rc ~= OK then return rc, 0 end
-  touch(state)
-  state.lkid = state.lkid + 1
-  local r = resourceOf(state, call.name)
-  local l = {
-    lkid = state.lkid, slot = member.slot, gr = NONE, rq = call.mode, ex = call.flags, sb = 0, hi = 0,
-    bast = call.bast, lvbSeq = 0,
-  }
-  requestLock(r, l, notifier(state))
-  storeResource(state, r)
-  return OK, l.lkid
+local function aboutPart(state)
+  return membersPart(state) .. ',"leaseMs":' .. state.leaseMs .. ',"fencing":' .. cjson.encode(state.fencing)
 end
 
-function operations.convert(state, member, call)
-  local rc = checkConvert(call, state.lvbSize)
-  if rc ~= OK then return rc, 0 end
-  local r = resourceOf(state, call.name)
-  local l = lockOf(r, member.slot, call.lkid)
-  if not l then return ENOENT, 0 end
-  if has(call.flags, QUECVT) and not quecvtAllowed(l.gr, call.mode) then return EINVAL, 0 end
-  if not indexOf(r.granted, l) then return EBUSY, 0 end
-  touch(state)
-  convertLock(r, l, call.mode, call.flags, call.lvb, notifier(state))
-  storeResource(state, r)
-  return OK, 0
+local function conflictsPart(state)
+  local conflicts = conflictsOf(state)
+  return #conflicts == 0 and '' or ',"conflicts":' .. array(conflicts)
 end
 
-function operations.unlock(state, member, call)
-  local rc = checkUnlock(call, state.lvbSize)
-  if rc ~= OK then return rc, 0 end
-  local r = resourceOf(state, call.name)
-  local l = lockOf(r, member.slot, call.lkid)
-  if not l then return ENOENT, 0 end
-  if has(call.flags, CANCEL) then
-    touch(state)
-    cancelLock(r, l, notifier(state))
-  else
-    if not has(call.flags, FORCEUNLOCK) and not indexOf(r.granted, l) then return EBUSY, 0 end
-    touch(state)
-    unlockLock(r, l, call.flags, call.lvb, notifier(state))
-  end
-  storeResource(state, r)
-  return OK, 0
+local function serverPart() return ',"server":' .. cjson.encode(serverIdentity()) end
+
+local function reply(state, rc, value, events, parts)
+  return '{"rc":' .. rc .. ',"value":' .. value .. ',"seq":' .. state.seq .. ',"epoch":' .. state.epoch .. ',"generation":'
+    .. state.generation .. ',"events":' .. array(events or {}) .. (parts or '') .. '}'
 end
 
-function operations.evict(state, _, call)
-  local victim = memberOf(state, call.victim.slot)
-  if not victim or victim.incarnation ~= call.victim.incarnation then return OK, 0 end
-  if not isUnchanged(state, call.victim) then return EALIVE, 0 end
-  touch(state)
-  removeMember(state, call.victim.slot, true)
-  return OK, 0
+local function refuse(state, rc)
+  local isOther = rc == ENOLS or rc == EIDENT
+  return reply(state, rc, 0, nil, isOther and serverPart() .. (rc == ENOLS and ',"mayHaveForgotten":true' or '') or nil)
 end
 
-function operations.leave(state, member)
-  touch(state)
-  removeMember(state, member.slot, false)
-  return OK, 0
+-- Writes, and answers with what was composed before.
+local function finish(state, text)
+  if commit(state) then return text end
+  return refuse(load(state.keys), ENOLS)
 end
 
--- The lockspace, or the code of why it cannot be used.
-local function open(keys)
-  local state = load(keys)
-  if not state.exists then return state, ENOLS end
-  if state.schema ~= SCHEMA then return state, EPROTO end
-  if serverIdentity() ~= state.replid then return state, EIDENT end
-  return state, OK
+-- OK, or why a call of `member` is not even looked up in the reply ring; and its unread events.
+local function admit(state, member, call, isLockCall)
+  if call.epoch ~= state.epoch then return EEPOCH end
+  if call.seen > state.seq then return ELOST end
+  if not member or member.incarnation ~= call.incarnation or member.state == 'fencing' then return EFENCED end
+  if member.state == 'absent' then return EEPOCH end
+  if call.ack > member.sent or redis.call('HLEN', state.keys[2]) ~= state.count then return ELOST end
+  local events = eventsAfter(state, member, math.max(call.ack, member.acked))
+  if not events then return ELOST end
+  if isLockCall and state.phase == 'recover' then return ERECOVER end
+  return OK, events
 end
 
+-- Old entries are trimmed when the acknowledgement passes a multiple of 64.
 local function trim(state, member, ack)
   if ack <= member.acked then return end
-  member.acked = ack
-  local box = state.keys[4 + member.slot]
-  redis.call('XTRIM', box, 'MINID', int(state.epoch) .. '-' .. int(ack + 1))
-  redis.call('HSET', state.keys[2], 'k:' .. member.slot, int(ack))
+  if math.floor(ack / 64) > math.floor(member.acked / 64) then
+    table.insert(state.streams, { 'XTRIM', state.keys[2 + member.slot], 'MINID', state.epoch .. '-' .. (ack + 1) })
+  end
+  member.acked, member.changed = ack, true
 end
 
-local function ofMember(name)
-  local execute = operations[name]
+-- A call that was executed before: the same answer, without executing it again.
+local function repeated(state, member, call, place, events)
+  local kept = redis.call('HGET', state.keys[1], place)
+  local rid, rc, value = string.match(kept or '', '^(%d+)|(-?%d+)|(%d+)$')
+  if tonumber(rid) ~= call.rid then return reply(state, ESTALE, 0, eventsAfter(state, member, member.acked)) end
+  trim(state, member, call.ack)
+  return finish(state, reply(state, rc, value, events))
+end
+
+local function memberFunction(execute, isLockCall, parts)
   return function(keys, args)
     local call = cjson.decode(args[1])
-    local state, rc = open(keys)
+    local state = load(keys, call.slot)
+    local rc = usable(state)
+    if rc ~= OK then return refuse(state, rc) end
+    local member = state.members[call.slot]
+    local events, value
+    rc, events = admit(state, member, call, isLockCall)
     if rc ~= OK then return reply(state, rc, 0) end
-    if call.epoch ~= state.epoch then return reply(state, EEPOCH, 0) end
-    if call.seen > state.seq then return reply(state, ELOST, 0) end
-    local member = memberOf(state, call.slot)
-    if not member or member.incarnation ~= call.incarnation then return reply(state, EFENCED, 0) end
-    if call.ack > member.sent then return reply(state, ELOST, 0) end
+    local place = 'r:' .. call.slot .. ':' .. call.rid % REPLY_RING
+    if call.rid ~= 0 and call.rid <= member.lastRid then return repeated(state, member, call, place, events) end
+    if call.rid > member.lastRid + 1 then return reply(state, EGAP, 0, eventsAfter(state, member, member.acked)) end
 
-    local place = call.slot .. ':' .. int(call.rid % REPLY_RING)
-    if call.rid ~= 0 and call.rid <= member.lastRid then
-      local kept = redis.call('HGET', state.keys[4], place)
-      local rid, keptRc, keptValue = string.match(kept or '', '^(%d+)|(-?%d+)|(%d+)$')
-      if tonumber(rid) ~= call.rid then return reply(state, ESTALE, 0, member) end
-      trim(state, member, call.ack)
-      return reply(state, tonumber(keptRc), tonumber(keptValue), member)
-    end
-    if call.rid > member.lastRid + 1 then return reply(state, EGAP, 0, member) end
-
-    local value
-    rc, value = execute(state, member, call)
-    -- The first write: from here on nothing can fail.
+    state.caller, state.fresh = call.slot, events
     trim(state, member, call.ack)
-    commit(state)
-    local stays = state.members[call.slot]
+    rc, value = execute(state, member, call)
+    local stays = state.members[call.slot] == member
     if call.rid ~= 0 and stays then
-      redis.call('HSET', state.keys[2], 'r:' .. call.slot, int(call.rid))
-      redis.call('HSET', state.keys[4], place, int(call.rid) .. '|' .. int(rc) .. '|' .. int(value))
+      member.lastRid, member.changed = call.rid, true
+      state.answer = { place, call.rid .. '|' .. rc .. '|' .. value }
     end
-    return reply(state, rc, value, stays, 
-      name == 'renew' and ',"state":"run","members":' .. sightings(state) or name == 'poll' and ',"state":"run"' or nil)
+    return finish(state, reply(state, rc, value, stays and state.fresh or nil, parts and parts(state)))
   end
-end
-
-local function about(state)
-  return ',"state":"run","members":' .. sightings(state) .. ',"leaseMs":' .. int(state.leaseMs) .. ',"fencing":'
-    .. cjson.encode(state.fencing)
 end
 
 local function hello(keys)
-  local state, rc = open(keys)
-  local extra = about(state)
-  if state.lsid then extra = extra .. ',"lsid":' .. cjson.encode(state.lsid) end
-  -- Redis may have been emptied, or restored from a backup: that there is no lockspace proves nothing.
-  if rc ~= OK then extra = extra .. ',"mayHaveForgotten":true,"server":' .. cjson.encode(serverIdentity()) end
-  return reply(state, rc, 0, nil, extra)
+  local state = load(keys)
+  local rc = usable(state)
+  if rc == ENOLS then return refuse(state, rc) end
+  if rc == EPROTO then return reply(state, rc, 0) end
+  local parts = aboutPart(state) .. conflictsPart(state) .. ',"lsid":' .. cjson.encode(state.lsid) .. serverPart()
+  -- A Redis that was restored from a backup: that nobody is there any more proves nothing.
+  return reply(state, rc, 0, nil, rc == EIDENT and parts .. ',"mayHaveForgotten":true' or parts)
 end
 
 local function format(keys, args)
   local call = cjson.decode(args[1])
-  local state, rc = open(keys)
+  local state = load(keys)
+  local rc = usable(state)
   if rc == OK then return reply(state, EEXIST, 0) end
   if rc == EPROTO or (rc == EIDENT and call.replaces ~= state.lsid) then return reply(state, rc, 0) end
+  state.reset, state.aboutChanged, state.changed = true, true, true
+  state.lsid, state.replid, state.schema, state.phase = call.lsid, serverIdentity(), SCHEMA, 'run'
   state.epoch = math.max(state.epoch, call.epoch) + 1
-  state.seq, state.generation = 1, 0
-  redis.call('DEL', keys[1], keys[2], keys[3], keys[4])
-  redis.call('HSET', keys[1], 'schema', SCHEMA, 'lsid', call.lsid, 'replid', serverIdentity(), 'epoch', int(state.epoch),
-    'seq', '1')
-  return reply(state, OK, 0)
-end
-
-local function addMember(state, call)
-  for _, member in ipairs(allMembers(state)) do
-    if member.incarnation == call.incarnation then return OK, member.slot end
-  end
-  for _, sighting in ipairs(call.gone) do
-    if isUnchanged(state, sighting) then removeMember(state, sighting.slot, true) end
-  end
-  local members = allMembers(state)
-  for _, member in ipairs(members) do
-    if member.node == call.node then return EBUSY, 0 end
-  end
-  if #members == 0 then
-    state.slots, state.leaseMs, state.lvbSize = call.slots, call.leaseMs, call.lvbSize
-    state.fencing, state.code = call.fencing, call.code
-  elseif state.slots ~= call.slots or state.leaseMs ~= call.leaseMs or state.lvbSize ~= call.lvbSize
-    or state.fencing ~= call.fencing or state.code ~= call.code then
-    return EPROTO, 0
-  end
-  local slot = 1
-  while slot <= state.slots and memberOf(state, slot) do slot = slot + 1 end
-  if slot > state.slots then return ERANGE, 0 end
-
-  touch(state)
-  state.generation = state.generation + 1
-  tellAll(state, { type = 'prep' })
-  tellAll(state, { type = 'joined', slot = slot, node = call.node })
-  state.members[slot] = {
-    slot = slot, node = call.node, incarnation = call.incarnation, process = call.process, counter = 0, lastRid = 0,
-    sent = 0, acked = 0, length = 0,
-  }
-  local about = cjson.encode({ node = call.node, inc = call.incarnation, process = call.process })
-  write(state, 'DEL', state.keys[4 + slot])
-  write(state, 'HSET', state.keys[2], 'n:' .. slot, about, 'c:' .. slot, '0', 'k:' .. slot, '0', 'r:' .. slot, '0')
-  tellDone(state)
-  return OK, slot
+  state.seq, state.generation, state.lkid, state.count = 1, 0, 0, 0
+  state.slots, state.leaseMs, state.lvbSize, state.code, state.fencing = 0, 0, 0, '', ''
+  return finish(state, reply(state, OK, 0))
 end
 
 local function join(keys, args)
   local call = cjson.decode(args[1])
-  local state, rc = open(keys)
-  if rc ~= OK then return reply(state, rc, 0) end
-  local value
+  local state = load(keys)
+  local rc, value = usable(state), 0
+  if rc ~= OK then return refuse(state, rc) end
   rc, value = addMember(state, call)
-  commit(state)
-  return reply(state, rc, value, rc == OK and memberOf(state, value) or nil, about(state))
+  return finish(state, reply(state, rc, value, state.fresh, aboutPart(state)))
+end
+
+local function recover(keys, args)
+  local call = cjson.decode(args[1])
+  local state = load(keys)
+  local identity = serverIdentity()
+  if call.server and call.server ~= identity then return refuse(state, EIDENT) end
+  if state.exists and state.schema ~= SCHEMA then return reply(state, EPROTO, 0) end
+  local rc, value = report(state, call, args[1], identity)
+  local parts = membersPart(state) .. conflictsPart(state)
+  return finish(state, reply(state, rc, value, rc == OK and state.fresh or nil, parts))
 end
 
 local function dumpMailbox(state, member)
+  local places = {}
+  for at = 0, REPLY_RING - 1 do table.insert(places, 'r:' .. member.slot .. ':' .. at) end
   local ring = {}
-  for at = 0, REPLY_RING - 1 do
-    local kept = redis.call('HGET', state.keys[4], member.slot .. ':' .. at)
+  for _, kept in ipairs(redis.call('HMGET', state.keys[1], unpack(places))) do
     local rid, rc, value = string.match(kept or '', '^(%d+)|(-?%d+)|(%d+)$')
     if rid then table.insert(ring, { tonumber(rid), '[' .. rid .. ',' .. rc .. ',' .. value .. ']' }) end
   end
   table.sort(ring, function(a, b) return a[1] < b[1] end)
   local rows = {}
   for _, row in ipairs(ring) do table.insert(rows, row[2]) end
-  return '{"slot":' .. int(member.slot) .. ',"lastRid":' .. int(member.lastRid) .. ',"sent":' .. int(member.sent)
-    .. ',"acked":' .. int(member.acked) .. ',"events":' .. array(eventsOf(state, member)) .. ',"ring":' .. array(rows) .. '}'
+  return '{"slot":' .. member.slot .. ',"lastRid":' .. member.lastRid .. ',"sent":' .. member.sent .. ',"acked":'
+    .. member.acked .. ',"events":' .. array(eventsAfter(state, member, member.acked) or {}) .. ',"ring":' .. array(rows) .. '}'
 end
 
-local function dumpResource(state, name)
-  local r = resourceOf(state, name)
+local function dumpResource(r)
   local locks = {}
-  for _, row in ipairs(rowsOf(r)) do
-    table.insert(locks, cjson.encode({
-      lkid = row[1], slot = row[2], queue = row[3], gr = row[4], rq = row[5], ex = row[6], sb = row[7], hi = row[8],
-      bast = row[9] == 1, lvbSeq = row[10],
-    }))
+  for _, queue in ipairs({ { 'g', r.granted }, { 'c', r.convert }, { 'w', r.wait } }) do
+    for _, l in ipairs(queue[2]) do
+      l.queue = queue[1]
+      table.insert(locks, cjson.encode(l))
+    end
   end
-  return '{"name":' .. cjson.encode(name) .. (r.lvb and ',"lvb":' .. cjson.encode(r.lvb) or '') .. ',"lvbSeq":'
-    .. int(r.lvbSeq) .. ',"lvbInvalid":' .. tostring(r.lvbInvalid) .. ',"locks":' .. array(locks) .. '}'
+  return '{"name":' .. cjson.encode(r.name) .. (r.lvb and ',"lvb":' .. cjson.encode(r.lvb) or '') .. ',"lvbSeq":'
+    .. r.lvbSeq .. ',"lvbInvalid":' .. tostring(r.lvbInvalid) .. ',"locks":' .. array(locks) .. '}'
+end
+
+local function dumpReport(state, member)
+  local locks = {}
+  for _, l in ipairs(reportOf(state, member).locks) do table.insert(locks, cjson.encode(l)) end
+  return '{"slot":' .. member.slot .. ',"locks":' .. array(locks) .. '}'
 end
 
 local function dump(keys)
-  local state, rc = open(keys)
-  if rc ~= OK then return reply(state, rc, 0) end
-  local resources, mailboxes = {}, {}
-  for _, name in ipairs(resourceNames(state)) do table.insert(resources, dumpResource(state, name)) end
+  local state = load(keys)
+  local rc = usable(state)
+  if rc ~= OK then return refuse(state, rc) end
+  local resources, mailboxes, reports = {}, {}, {}
+  for _, r in ipairs(allResources(state)) do table.insert(resources, dumpResource(r)) end
   for _, member in ipairs(allMembers(state)) do
-    if keys[4 + member.slot] then table.insert(mailboxes, dumpMailbox(state, member)) end
+    table.insert(mailboxes, dumpMailbox(state, member))
+    if state.phase == 'recover' and reportOf(state, member) then table.insert(reports, dumpReport(state, member)) end
   end
-  local extra = ',"state":"run","members":' .. sightings(state) .. ',"resources":' .. array(resources) .. ',"mailboxes":'
-    .. array(mailboxes)
-  return reply(state, OK, 0, nil, extra)
+  local parts = membersPart(state) .. ',"resources":' .. array(resources) .. ',"mailboxes":' .. array(mailboxes)
+  if state.phase == 'recover' then parts = parts .. ',"reports":' .. array(reports) .. conflictsPart(state) end
+  return reply(state, OK, 0, nil, parts)
 end
 
--- allow-oom: giving up a lock and renewing must work when the memory is full.
 local function register(name, callback, flag)
   redis.register_function({ function_name = '@LIBRARY@_' .. name, callback = callback, flags = { flag } })
 end
@@ -325,10 +222,14 @@ register('hello', hello, 'no-writes')
 register('dump', dump, 'no-writes')
 register('format', format, 'allow-oom')
 register('join', join, 'allow-oom')
-register('poll', ofMember('poll'), 'allow-oom')
-register('renew', ofMember('renew'), 'allow-oom')
-register('lock', ofMember('lock'), 'allow-oom')
-register('convert', ofMember('convert'), 'allow-oom')
-register('unlock', ofMember('unlock'), 'allow-oom')
-register('evict', ofMember('evict'), 'allow-oom')
-register('leave', ofMember('leave'), 'allow-oom')
+register('recover', recover, 'allow-oom')
+register('poll', memberFunction(memberCalls.poll, false, phasePart), 'allow-oom')
+register('renew', memberFunction(memberCalls.renew, false, membersPart), 'allow-oom')
+register('lock', memberFunction(lockCalls.lock, true), 'allow-oom')
+register('convert', memberFunction(lockCalls.convert, true), 'allow-oom')
+register('batch', memberFunction(lockCalls.batch, true), 'allow-oom')
+register('unlock', memberFunction(lockCalls.unlock, true), 'allow-oom')
+register('evict', memberFunction(memberCalls.evict, false), 'allow-oom')
+register('fence_begin', memberFunction(memberCalls.fence_begin, false), 'allow-oom')
+register('fence_result', memberFunction(memberCalls.fence_result, false), 'allow-oom')
+register('leave', memberFunction(memberCalls.leave, false), 'allow-oom')

@@ -1,28 +1,30 @@
 -- One resource: the algorithm of lock-resource.ts, line by line. The order of every step defines the order of events.
 -- A resource is { name, granted, convert, wait, lvb, lvbSeq, lvbInvalid, recovering }, a lock
--- { lkid, slot, gr, rq, ex, sb, hi, bast, lvbSeq }. `emit` takes { type, lock, status, mode, lvb }.
+-- { lkid, slot, gr, rq, ex, sb, hi, bast, lvbSeq }. `emit` has cast(lock, status, lvb) and bast(lock, mode).
 -- Nothing here touches Redis. (Globals of Redis must not be touched while the library loads, only in functions.)
 
 local NOQUEUE, CANCEL, CONVERT, VALBLK, QUECVT, IVVALBLK = 0x1, 0x2, 0x4, 0x8, 0x10, 0x20
 local CONVDEADLK, NODLCKWT, EXPEDITE, NOQUEUEBAST, HEADQUE = 0x40, 0x100, 0x400, 0x800, 0x1000
 local NOORDER, ALTPR, ALTCW, FORCEUNLOCK = 0x2000, 0x8000, 0x10000, 0x20000
 local DEMOTED, VALNOTVALID, ALTMODE = 0x1, 0x2, 0x4
-local NONE, NL, CW, PR, PW, EX = -1, 0, 2, 3, 4, 5
+local NONE, NL, CR, CW, PR, PW, EX = -1, 0, 1, 2, 3, 4, 5
 local OK, ENOENT, EAGAIN, EBUSY, EEXIST, EINVAL, ERANGE = 0, -2, -11, -16, -17, -22, -34
 local EDEADLK, EPROTO, ECANCEL, EUNLOCK = -35, -71, -65537, -65538
-local ENOLS, EIDENT, EEPOCH, ELOST, EFENCED = -1001, -1002, -1003, -1004, -1005
-local EGAP, ESTALE, EALIVE = -1007, -1008, -1009
+local ENOLS, EIDENT, EEPOCH, ELOST, EFENCED, ERECOVER = -1001, -1002, -1003, -1004, -1005, -1006
+local EGAP, ESTALE, EALIVE, ECONFLICT = -1007, -1008, -1009, -1010
 
--- [held] and then the place of the mode asked for; no mode is compatible with everything.
-local COMPATIBLE = { [NL] = 'yyyyyy', [1] = 'yyyyy-', [CW] = 'yyy---', [PR] = 'yy-y--', [PW] = 'yy----', [EX] = 'y-----' }
+-- [held], and then the place of the mode asked for + 2; no mode is compatible with everything.
+local COMPATIBLE = {
+  [NONE] = 'yyyyyyy', [NL] = 'yyyyyyy', [1] = 'yyyyyy-', [CW] = 'yyyy---', [PR] = 'yyy-y--', [PW] = 'yyy----',
+  [EX] = 'yy-----',
+}
 -- [granted]: R from the resource, W to the resource.
 local TRANSFER = {
   [NONE] = 'RRRRRR', [NL] = 'RRRRRR', [1] = '-RRRRR', [CW] = '--RRRR', [PR] = '---RRR', [PW] = 'WWWWWR', [EX] = 'WWWWWW',
 }
 
 local function compat(held, wanted)
-  if held == NONE or wanted == NONE then return true end
-  return string.sub(COMPATIBLE[held], wanted + 1, wanted + 1) == 'y'
+  return string.byte(COMPATIBLE[held], wanted + 2) == 121 -- y
 end
 
 local function has(flags, flag) return bit.band(flags, flag) ~= 0 end
@@ -139,14 +141,6 @@ local function detach(r, l)
   end
 end
 
-local function cast(emit, l, status, lvb)
-  emit({ type = 'cast', lock = l, status = status, mode = l.gr, lvb = lvb })
-end
-
-local function bast(emit, l, mode)
-  emit({ type = 'bast', lock = l, mode = mode })
-end
-
 local function grant(r, l, input, emit)
   local lvb = lvbOnGrant(r, l, input)
   if l.gr ~= l.rq or not indexOf(r.granted, l) then
@@ -156,7 +150,7 @@ local function grant(r, l, input, emit)
   end
   l.rq = NONE
   l.hi = 0
-  cast(emit, l, OK, lvb)
+  emit.cast(l, OK, lvb)
 end
 
 local function grantConvert(r, emit)
@@ -174,7 +168,7 @@ local function grantConvert(r, emit)
         demoted = true
       elseif verdict == 'dead' then
         if has(l.ex, NODLCKWT) and l.hi < l.rq then
-          bast(emit, l, l.rq)
+          emit.bast(l, l.rq)
           l.hi = l.rq
         end
       else
@@ -205,7 +199,7 @@ local function grantPending(r, emit)
       local need
       if g.gr == PR and cw then need = g.hi < EX else need = g.hi < high and not compat(g.gr, high) end
       if need then
-        bast(emit, g, (cw and high == PR and g.gr == PR) and CW or high)
+        emit.bast(g, (cw and high == PR and g.gr == PR) and CW or high)
         g.hi = high
       end
     end
@@ -221,7 +215,7 @@ local function bastsFor(r, l, withConvertQueue, emit)
       local need
       if middle then need = x.hi < EX else need = x.hi < l.rq and not compat(x.gr, l.rq) end
       if need then
-        bast(emit, x, l.rq)
+        emit.bast(x, l.rq)
         x.hi = l.rq
       end
     end
@@ -239,7 +233,7 @@ local function requestLock(r, l, emit)
     enqueue(r.wait, l)
     bastsFor(r, l, false, emit)
   else
-    cast(emit, l, EAGAIN)
+    emit.cast(l, EAGAIN)
     if has(l.ex, NOQUEUEBAST) then bastsFor(r, l, true, emit) end
   end
 end
@@ -253,18 +247,21 @@ local function convertLock(r, l, mode, flags, input, emit)
   if verdict == 'ok' or (has(l.sb, DEMOTED) and grantable0(r, l, true, false)) then
     grant(r, l, input, emit)
     grantPending(r, emit)
-  elseif verdict == 'dead' and not has(l.ex, NODLCKWT) then
+    return true
+  end
+  if verdict == 'dead' and not has(l.ex, NODLCKWT) then
     l.rq = NONE
-    cast(emit, l, EDEADLK)
+    emit.cast(l, EDEADLK)
   elseif not has(l.ex, NOQUEUE) then
     detach(r, l)
     enqueue(r.convert, l)
     bastsFor(r, l, false, emit)
   else
-    cast(emit, l, EAGAIN)
+    emit.cast(l, EAGAIN)
     if has(l.ex, NOQUEUEBAST) then bastsFor(r, l, true, emit) end
     l.rq = NONE
   end
+  return false
 end
 
 local function cancelLock(r, l, emit)
@@ -274,7 +271,7 @@ local function cancelLock(r, l, emit)
   detach(r, l)
   l.rq = NONE
   if converting then table.insert(r.granted, l) end
-  cast(emit, l, ECANCEL)
+  emit.cast(l, ECANCEL)
   grantPending(r, emit)
 end
 
@@ -285,8 +282,14 @@ local function unlockLock(r, l, flags, input, emit)
   detach(r, l)
   l.gr = NONE
   l.rq = NONE
-  cast(emit, l, EUNLOCK)
+  emit.cast(l, EUNLOCK)
   grantPending(r, emit)
+end
+
+local function regrant(r, emit)
+  r.recovering = true
+  grantPending(r, emit)
+  r.recovering = false
 end
 
 local function removeLocksOf(r, slot, dead, emit)
@@ -301,7 +304,5 @@ local function removeLocksOf(r, slot, dead, emit)
     end
   end
   if not removed then return end
-  r.recovering = dead
-  grantPending(r, emit)
-  r.recovering = false
+  if dead then regrant(r, emit) else grantPending(r, emit) end
 end
