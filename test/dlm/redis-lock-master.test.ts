@@ -74,8 +74,8 @@ describe("Redis as lock server", () => {
   it("needs few rights once the library is loaded, and says which are missing before", async () => {
     const server = await start();
     const rights =
-      "on >pw ~mdlm:* resetchannels -@all +fcall +hget +hset +hdel +hmget +hgetall +hkeys +xadd +xread +xrange +xtrim " +
-      "+xlen +del +info +ping +auth +client|setname +client|no-evict +function|list";
+      "on >pw ~mdlm:* resetchannels -@all +fcall +hget +hset +hdel +hmget +hgetall +hlen +xadd +xread +xrange +xtrim " +
+      "+del +info +ping +auth +client|setname +client|no-evict +function|list";
     await admin(server).call("ACL", "SETUSER", "mdlm", "reset", ...rights.split(" "));
     const url = `redis://mdlm:pw@127.0.0.1:${server.port}`;
     await expect(connect(url)).rejects.toMatchObject({ code: "E_PERMISSION" });
