@@ -1,19 +1,26 @@
 /**
- * `npm run bench -- NAME [--json]`. A bench compares two programs in one run, in turns: absolute figures of a noisy
+ * `npm run bench -- NAME [--json] [FLAGS]`. A bench compares two programs in one run, in turns: absolute figures of a noisy
  * machine mean little. Progress goes to stderr; stdout gets the report and nothing else.
  */
 import { type Report, renderReport } from "./report.ts";
 
-const benches: Record<string, () => Promise<{ run(progress: (text: string) => void): Promise<Report> }>> = {
+interface Bench {
+  /** `flags`: what was given beside the name and --json. */
+  run(progress: (text: string) => void, flags: readonly string[]): Promise<Report>;
+}
+
+const benches: Record<string, () => Promise<Bench>> = {
   nbd: () => import("./nbd.ts"),
+  dlm: () => import("./dlm.ts"),
 };
 
 const args = process.argv.slice(2);
 const name = args.find((arg) => !arg.startsWith("--"));
 const load = name === undefined ? undefined : benches[name];
 if (load === undefined) {
-  process.stderr.write(`usage: npm run bench -- NAME [--json]\n  NAME: ${Object.keys(benches).join(", ")}\n`);
+  process.stderr.write(`usage: npm run bench -- NAME [--json] [FLAGS]\n  NAME: ${Object.keys(benches).join(", ")}\n`);
   process.exit(2);
 }
-const report = await (await load()).run((text) => process.stderr.write(`${text}\n`));
+const flags = args.filter((arg) => arg !== name && arg !== "--json");
+const report = await (await load()).run((text) => process.stderr.write(`${text}\n`), flags);
 process.stdout.write(args.includes("--json") ? `${JSON.stringify(report)}\n` : renderReport(report));

@@ -25,13 +25,22 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? high : ((sorted[middle - 1] ?? Number.NaN) + high) / 2;
 }
 
+/** `part` from 0 to 1: the smallest value that so large a part of all is not above. */
+export function percentile(values: readonly number[], part: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(sorted.length * part) - 1)] ?? Number.NaN;
+}
+
+/** Three digits that mean something, and never fewer than the whole ones. */
+const figure = (value: number): string => (value >= 100 ? String(Math.round(value)) : value.toPrecision(3));
+
 export function renderReport({ name, machine: where, rows, ratios }: Report): string {
   const width = Math.max(...rows.map((row) => row.case.length));
   const subject = Math.max(...rows.map((row) => row.subject.length));
   return [
     `${name} on ${where}`,
     ...rows.map(
-      (row) => `  ${row.case.padEnd(width)}  ${row.subject.padEnd(subject)}  ${Math.round(row.value)} ${row.unit}`,
+      (row) => `  ${row.case.padEnd(width)}  ${row.subject.padEnd(subject)}  ${figure(row.value)} ${row.unit}`,
     ),
     "ratios (ours / theirs):",
     ...Object.entries(ratios).map(([key, ratio]) => `  ${key.padEnd(width + subject)}  ${ratio.toFixed(2)}`),
