@@ -2,19 +2,11 @@ import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { MdError } from "../base/md-error.ts";
 import { defaultLease, SHORTEST_LEASE_MS } from "../dlm/lease.ts";
-import { type NetAddress, readNetAddress, type TlsFiles } from "../dlm/socket/socket-address.ts";
 import { DEFAULT_SOCKET } from "./control-client.ts";
 import type { DaemonSettings } from "./daemon-options.ts";
 import { type FenceConfig, readFence } from "./fence-config.ts";
+import { type LockServerAddress, readLockServer } from "./lock-server-config.ts";
 import { parseDuration } from "./parse-duration.ts";
-import { readSecretFile } from "./secret-file.ts";
-
-export type LockServerAddress =
-  | { readonly type: "socket"; readonly path: string }
-  /** A lock server of our own that listens in the network. */
-  | { readonly type: "net"; readonly server: NetAddress }
-  /** With credentials, if there are any: never to be printed. */
-  | { readonly type: "redis"; readonly url: string };
 
 export type LogLevel = "fatal" | "error" | "warn" | "info" | "debug" | "trace";
 export type LogFormat = "auto" | "json" | "pretty";
@@ -61,13 +53,15 @@ export function readConfig(settings: DaemonSettings, env: Environment): DaemonCo
     node,
     cluster: checkName("cluster", value("cluster", "MDCTL_CLUSTER") ?? "mdctl"),
     lockServer: readLockServer(
-      settings,
-      value("lock-server", "MDCTL_LOCK_SERVER"),
       {
-        password: value("lock-server-password-file"),
-        ca: file("lock-server-ca", "MDCTL_LOCK_SERVER_CA"),
-        cert: file("lock-server-cert", "MDCTL_LOCK_SERVER_CERT"),
-        key: file("lock-server-key", "MDCTL_LOCK_SERVER_KEY"),
+        text: value("lock-server", "MDCTL_LOCK_SERVER"),
+        onCommandLine: settings.has("lock-server"),
+        files: {
+          password: file("lock-server-password-file", "MDCTL_LOCK_SERVER_PASSWORD_FILE"),
+          ca: file("lock-server-ca", "MDCTL_LOCK_SERVER_CA"),
+          cert: file("lock-server-cert", "MDCTL_LOCK_SERVER_CERT"),
+          key: file("lock-server-key", "MDCTL_LOCK_SERVER_KEY"),
+        },
       },
       socketPath,
     ),
@@ -106,41 +100,4 @@ function readSpeed(text: string | null): number {
   const match = /^(\d{1,9})([KMG]?)$/.exec(text);
   if (match === null) throw new MdError("E_VALUE", `sync-speed-max: "${text}" is not a size`);
   return Number(match[1]) * ({ "": 1, K: 1, M: 1024, G: 1024 ** 2 }[match[2] ?? ""] ?? 1);
-}
-
-type LockServerFiles = { readonly [name in "password" | keyof TlsFiles]: string | null };
-
-function readLockServer(
-  settings: DaemonSettings,
-  text: string | null,
-  files: LockServerFiles,
-  socketPath: string,
-): LockServerAddress {
-  const address = text ?? `unix:${join(dirname(socketPath), "lockd.sock")}`;
-  if (address.startsWith("unix:") && !address.startsWith("unix://")) {
-    return { type: "socket", path: resolve(address.slice("unix:".length)) };
-  }
-  if (/^mdctl\+/i.test(address)) {
-    const { ca, cert, key } = files;
-    return { type: "net", server: readNetAddress("lock-server", address, "mdctl+", { ca, cert, key }) };
-  }
-  let url: URL;
-  try {
-    url = new URL(address);
-  } catch {
-    throw new MdError("E_VALUE", `lock-server: this is neither a URL nor unix:PATH`);
-  }
-  if (!["redis:", "rediss:", "unix:"].includes(url.protocol)) {
-    throw new MdError("E_VALUE", `lock-server: ${url.protocol}// is not supported`, {
-      hint: "redis://HOST:PORT, mdctl+tls://HOST:PORT or unix:PATH",
-    });
-  }
-  const onCommandLine = settings.has("lock-server") && (url.password !== "" || url.username !== "");
-  if (onCommandLine) {
-    throw new MdError("E_USAGE", "lock-server: credentials do not belong on a command line, which others can read", {
-      hint: "--lock-server-password-file=FILE",
-    });
-  }
-  if (files.password !== null) url.password = encodeURIComponent(readSecretFile(files.password));
-  return { type: "redis", url: url.href };
 }

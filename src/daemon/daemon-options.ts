@@ -11,8 +11,8 @@ export const daemonOptions: readonly DaemonOption[] = [
   { name: "cluster", value: "NAME", help: "name of the cluster (mdctl)" },
   {
     name: "lock-server",
-    value: "URL",
-    help: "redis://..., rediss://..., mdctl+tls://HOST:PORT or unix:PATH (a lock server of this host)",
+    value: "WORDS",
+    help: "redis://HOST:PORT (docs/redis.md: also rediss:, +sentinel, +cluster, three or five of them), mdctl+tls://HOST:PORT or unix:PATH (a lock server of this host)",
   },
   { name: "lock-server-password-file", value: "FILE", help: "password for Redis; nobody else may read the file" },
   { name: "lock-server-ca", value: "FILE", help: "whose certificate the lock server must have, in PEM" },

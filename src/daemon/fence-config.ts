@@ -1,7 +1,7 @@
 import { MdError } from "../base/md-error.ts";
+import { readSecretFile } from "../env/secret-file.ts";
 import type { AgentOptions } from "../fencing/agent-fencer.ts";
 import { parseDuration } from "./parse-duration.ts";
-import { readSecretFile } from "./secret-file.ts";
 
 export interface WatchdogConfig {
   readonly device: string;

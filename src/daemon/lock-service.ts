@@ -9,7 +9,7 @@ import { type NetAddress, netAddressText } from "../dlm/socket/socket-address.ts
 import { connectSocketMaster } from "../dlm/socket/socket-lock-master.ts";
 import { sleep } from "../env/clock.ts";
 import type { Env } from "../env/env.ts";
-import type { LockServerAddress } from "./config.ts";
+import type { LockServerAddress } from "./lock-server-config.ts";
 
 /** How long after its last client a lock server that a daemon started goes on. */
 const LINGER = "60s";
@@ -25,7 +25,8 @@ const RESTART_MS = 2000;
 export async function connectLockService(address: LockServerAddress, node: string, env: Env): Promise<LockMaster> {
   if (address.type === "redis") {
     const { connectRedisMaster } = await import("../dlm/redis/redis-lock-master.ts");
-    return connectRedisMaster({ url: address.url, node, env });
+    const [url = "", ...others] = address.urls;
+    return connectRedisMaster({ url, others, files: address.files, node, env });
   }
   if (address.type === "net") return connectSocketMaster({ server: address.server, env });
   const { path: socketPath } = address;

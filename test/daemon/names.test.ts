@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkArrayName, fileNameOf, homehostOf, shortName } from "../../src/daemon/array-name.ts";
@@ -101,22 +101,6 @@ describe("settings", () => {
     [{ "sync-speed-max": "fast" }],
   ])("%j is refused", (settings) => {
     expect(() => config(settings)).toThrow(expect.objectContaining({ code: "E_VALUE" }));
-  });
-
-  it("take no password from the command line, and from a file only if it is private", () => {
-    expect(() => config({ "lock-server": "redis://:secret@host" })).toThrow(
-      expect.objectContaining({ code: "E_USAGE", message: expect.not.stringContaining("secret") }),
-    );
-    const file = join(folder.path, "secret");
-    writeFileSync(file, "s3cret/with:odd@chars\n");
-    chmodSync(file, 0o644);
-    const settings = { "lock-server": "redis://host:7000", "lock-server-password-file": file };
-    expect(() => config(settings)).toThrow(expect.objectContaining({ code: "E_PERMISSION" }));
-    chmodSync(file, 0o600);
-    const { lockServer } = config(settings);
-    expect(lockServer.type === "redis" && decodeURIComponent(new URL(lockServer.url).password)).toBe(
-      "s3cret/with:odd@chars",
-    );
   });
 
   it("never show credentials", () => {

@@ -3,7 +3,7 @@ import type { Env } from "../../env/env.ts";
 import type { LockCall, LockspaceId } from "../lock-call.ts";
 import { locateMaster } from "./locate-master.ts";
 import { RedisLink } from "./redis-link.ts";
-import { parseRedisUrl } from "./redis-url.ts";
+import type { RedisPlace } from "./redis-url.ts";
 import { RedlockSection } from "./redlock-section.ts";
 import { type Arbiter, confirmTableHome } from "./table-home.ts";
 
@@ -25,14 +25,13 @@ export interface MembershipGuard {
 }
 
 /** Null: there is one server, and nothing to agree upon. E_VALUE: a number of servers that has no use. */
-export function connectArbiters(urls: readonly string[], node: string, env: Env): MembershipGuard | null {
-  if (urls.length === 1) return null;
-  if (urls.length !== 3 && urls.length !== 5) {
-    throw new MdError("E_VALUE", `${urls.length} lock servers are no use: give one, three or five`, {
+export function connectArbiters(places: readonly RedisPlace[], node: string, env: Env): MembershipGuard | null {
+  if (places.length === 1) return null;
+  if (places.length !== 3 && places.length !== 5) {
+    throw new MdError("E_VALUE", `${places.length} lock servers are no use: give one, three or five`, {
       why: "a majority of an even number survives no more losses than that of one less",
     });
   }
-  const places = urls.map(parseRedisUrl);
   const [home] = places;
   const twice = places.find(({ about }, at) => places.findIndex((other) => other.about === about) !== at);
   if (twice !== undefined) throw new MdError("E_VALUE", `lock server ${twice.about} is given twice`);

@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import type { ConnectionOptions as TlsOptions } from "node:tls";
+import { readPemFile, readSecretFile } from "../../env/secret-file.ts";
 import type { HostPort, RedisPlace, RedisTls } from "./redis-url.ts";
-import { readPemFile, readSecretFile } from "./secret-file.ts";
 
 /** How to be let in. Read anew for every connection, so that passwords and certificates can be replaced while we run. */
 export interface RedisAccess {

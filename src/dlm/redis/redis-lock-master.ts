@@ -13,13 +13,15 @@ import { serverFault } from "./redis-faults.ts";
 import { keysOf, tableKey } from "./redis-keys.ts";
 import { RedisLink } from "./redis-link.ts";
 import { BLOCK_MS, COMMAND_MS } from "./redis-options.ts";
-import { parseRedisUrl, type RedisPlace } from "./redis-url.ts";
+import { parseRedisUrl, type RedisFiles, type RedisPlace } from "./redis-url.ts";
 
 export interface RedisLockMasterOptions {
   /** See parseRedisUrl. This server keeps the lock tables. */
   readonly url: string;
   /** Two or four more, independent of it: with them a majority is needed to join (docs/redis.md). */
   readonly others?: readonly string[];
+  /** For all of them that name none themselves. */
+  readonly files?: RedisFiles;
   /** For the names of our connections in CLIENT LIST. */
   readonly node: string;
   readonly env: Env;
@@ -69,11 +71,12 @@ class RedisLockMaster implements LockMaster {
   #closed = false;
 
   constructor(options: RedisLockMasterOptions) {
-    const { url, others = [], node, env } = options;
+    const { url, others = [], files, node, env } = options;
     this.#options = options;
-    this.#place = parseRedisUrl(url);
+    const places = [url, ...others].map((each) => parseRedisUrl(each, files));
+    this.#place = places[0] ?? parseRedisUrl(url);
     this.about = this.#place.about;
-    this.#guard = connectArbiters([url, ...others], node, env);
+    this.#guard = connectArbiters(places, node, env);
   }
 
   /** The first connection; without a lockspace any master of a cluster will do. */

@@ -39,6 +39,11 @@ export interface RedisTls {
   readonly serverName: string | null;
 }
 
+/** Files for the URLs that name none themselves; null: none. */
+export type RedisFiles = Readonly<Record<"password" | "ca" | "cert" | "key", string | null>>;
+
+const NO_FILES: RedisFiles = { password: null, ca: null, cert: null, key: null };
+
 const OPTIONS = ["passwordfile", "sentinelpasswordfile", "ca", "cert", "key", "servername", "wait"] as const;
 const FORM = /^(rediss?)(?:\+(sentinel|cluster))?:\/\/(?:([^@/?#]*)@)?([^@/?#]*)(\/[^?#]*)?(?:\?([^#]*))?$/;
 const MOST_REPLICAS = 16;
@@ -50,13 +55,13 @@ type Refuse = (why: string) => MdError;
  * `redis[s]+cluster://host[:port],...` or `unix:///path`, each with `?passwordfile=&ca=&cert=&key=&servername=&wait=`.
  * Throws E_VALUE for anything else, without repeating what might be a password.
  */
-export function parseRedisUrl(text: string): RedisPlace {
+export function parseRedisUrl(text: string, files: RedisFiles = NO_FILES): RedisPlace {
   const shown = text.replace(/\/\/[^/?#]*@/, "//***@").slice(0, 200);
   const refuse: Refuse = (why) =>
     new MdError("E_VALUE", `${JSON.stringify(shown)} is not the URL of a Redis server: ${why}`, {
       hint: "use redis://HOST:PORT, rediss://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/NAME, redis+cluster://HOST:PORT,HOST:PORT or unix:///PATH",
     });
-  if (text.startsWith("unix:")) return socketPlace(text, refuse);
+  if (text.startsWith("unix:")) return socketPlace(text, files, refuse);
   const match = FORM.exec(text);
   if (match === null) throw refuse("its form is not known");
   const [, scheme = "", kind = "single", credentials = "", hosts = "", path = "", query = ""] = match;
@@ -83,14 +88,14 @@ export function parseRedisUrl(text: string): RedisPlace {
     topology,
     about,
     db: Number(db),
-    tls: secure ? tlsOptions(options) : refuseTls(options, refuse),
-    ...secrets(credentials, options, refuse),
+    tls: secure ? tlsOptions(options, files) : refuseTls(options, refuse),
+    ...secrets(credentials, options, files, refuse),
     wait: readWait(options.get("wait"), kind === "sentinel" ? 1 : 0, refuse),
   };
 }
 
-function socketPlace(text: string, refuse: Refuse): RedisPlace {
-  const match = /^unix:(?:\/\/(?:([^@/]*)@)?)?(\/[^?#]*)(?:\?([^#]*))?$/.exec(text);
+function socketPlace(text: string, files: RedisFiles, refuse: Refuse): RedisPlace {
+  const match = /^unix:(?:\/\/(?:([^@/]*)@)?)?(\/(?!\/)[^?#]*)(?:\?([^#]*))?$/.exec(text);
   if (match === null) throw refuse("it takes an absolute path");
   const [, credentials = "", path = "", query = ""] = match;
   const options = readOptions(query, refuse);
@@ -99,7 +104,7 @@ function socketPlace(text: string, refuse: Refuse): RedisPlace {
     about: `unix:${path}`,
     db: 0,
     tls: refuseTls(options, refuse),
-    ...secrets(credentials, options, refuse),
+    ...secrets(credentials, options, files, refuse),
     wait: readWait(options.get("wait"), 0, refuse),
   };
 }
@@ -135,7 +140,7 @@ function decode(text: string, refuse: Refuse): string {
   }
 }
 
-function secrets(credentials: string, options: Options, refuse: Refuse): SecretFields {
+function secrets(credentials: string, options: Options, files: RedisFiles, refuse: Refuse): SecretFields {
   const colon = credentials.indexOf(":");
   const user = colon < 0 ? credentials : credentials.slice(0, colon);
   const password = colon < 0 ? "" : credentials.slice(colon + 1);
@@ -144,17 +149,17 @@ function secrets(credentials: string, options: Options, refuse: Refuse): SecretF
   return {
     username: user === "" ? null : decode(user, refuse),
     password: password === "" ? null : decode(password, refuse),
-    passwordFile,
+    passwordFile: passwordFile ?? (password === "" ? files.password : null),
     sentinelPasswordFile: options.get("sentinelpasswordfile") ?? null,
   };
 }
 
 type SecretFields = Pick<RedisPlace, "username" | "password" | "passwordFile" | "sentinelPasswordFile">;
 
-const tlsOptions = (options: Options): RedisTls => ({
-  ca: options.get("ca") ?? null,
-  cert: options.get("cert") ?? null,
-  key: options.get("key") ?? null,
+const tlsOptions = (options: Options, files: RedisFiles): RedisTls => ({
+  ca: options.get("ca") ?? files.ca,
+  cert: options.get("cert") ?? files.cert,
+  key: options.get("key") ?? files.key,
   serverName: options.get("servername") ?? null,
 });
 

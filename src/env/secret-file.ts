@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
-import { MdError } from "../../base/md-error.ts";
+import { MdError } from "../base/md-error.ts";
 
 const LONGEST = 64 * 1024;
 
@@ -7,7 +7,7 @@ const LONGEST = 64 * 1024;
  * The text of a file that only its owner may read, without the line end. E_VALUE if it cannot be read, E_PERMISSION if
  * others can read it.
  */
-export function readSecretFile(path: string, what: string): string {
+export function readSecretFile(path: string, what = "file with secrets"): string {
   let file: number;
   try {
     file = openSync(path, "r");
