@@ -1,9 +1,11 @@
-import { describe } from "vitest";
-import { LEASE_MS, lossCases, NODES } from "../support/redis-world.ts";
+import { setTimeout as pause } from "node:timers/promises";
+import { describe, expect } from "vitest";
+import type { StatusData } from "../../src/daemon/control-api.ts";
+import { LEASE_MS, lossCases, NODES, STALL_MS } from "../support/redis-world.ts";
 
-describe("a verified load on two nodes, while the network between them and Redis", () => {
-  const losing = lossCases();
+const losing = lossCases();
 
+describe("a verified load on two nodes, while the way to Redis", () => {
   losing("resets every connection, again and again", async ({ links, cluster }) => {
     for (let n = 0; n < 5; n++) {
       for (const link of links) link.reset();
@@ -25,15 +27,78 @@ describe("a verified load on two nodes, while the network between them and Redis
     }
   });
 
-  losing("cuts one node off for less than a lease (F29)", async ({ links: [one], cluster }) => {
+  losing("is cut for one node, for less than a lease (F29)", async ({ links: [one], cluster }) => {
     one.cut();
     await cluster.progress(NODES, 50);
     one.heal();
   });
 
-  losing("delays both directions", async ({ links, cluster }) => {
-    for (const link of links) link.delay(LEASE_MS / 20, "request", "reply");
+  losing("loses one node's requests, then its replies, for less than a lease (F29)", async ({ links, cluster }) => {
+    const [one] = links;
+    for (const direction of ["request", "reply"] as const) {
+      one.hold(direction);
+      await cluster.progress(NODES, 50);
+      one.heal();
+      await cluster.progress();
+    }
+  });
+
+  losing("is half-open for one node for longer than a lease: the other goes on alone (F29)", async (world) => {
+    const { links, cluster } = world;
+    const [one] = links;
+    const { host } = cluster;
+    const [before, since] = [await host.lastEvent("n1"), await host.lastEvent("n2")];
+    one.hold("request", "reply");
+    await host.event("n2", ({ event, array }) => event === "TAKEOVER" && array === "md0", since);
+    await host.event("n2", ({ event, array }) => event === "NODEDOWN" && array === null, since);
+    await cluster.progress(["n2"]);
+    // What was on its way all the time arrives now, and is nobody's any more.
+    one.heal();
+    await host.event("n1", ({ event, array }) => event === "FENCED" && array === "md0", before);
+    await host.event("n2", ({ event }) => event === "NODEUP", since);
+    await cluster.assemble("n1");
+    await cluster.load(["n1"]);
+  });
+
+  losing("is cut for all nodes for longer than a lease: nobody is declared dead (F29)", async (world) => {
+    const { links, cluster } = world;
+    const since = await cluster.host.lastEvent("n2");
+    for (const link of links) link.cut();
+    await pause(STALL_MS);
+    for (const link of links) link.heal();
+    await cluster.progress();
+    const { events } = await cluster.host.data<{ events: readonly { event: string }[] }>(
+      ...["n2", "events", `--since=${since}`],
+    );
+    expect(events.map(({ event }) => event)).not.toContain("NODEDOWN");
+  });
+
+  losing("takes a second for each reply (F32)", async ({ links, cluster }) => {
+    for (const link of links) link.delay(LEASE_MS / 2, "reply");
     await cluster.progress(NODES, 200);
     for (const link of links) link.heal();
+  });
+});
+
+describe("a verified load on two nodes, while Redis", () => {
+  losing("stands still for less than a lease (F29)", async ({ redis, cluster }) => {
+    redis.process.kill("SIGSTOP");
+    // What is held is enough for writes.
+    await cluster.progress(NODES, 50);
+    redis.process.kill("SIGCONT");
+  });
+
+  losing("stands still for longer than a lease: nodes say that they wait, and for what (F29)", async (world) => {
+    const { redis, cluster } = world;
+    const until = performance.now() + STALL_MS;
+    redis.process.kill("SIGSTOP");
+    await cluster.progress(NODES, 50);
+    for (const node of NODES) {
+      const isFrozen = ({ verdict, nodes }: StatusData): boolean =>
+        verdict === "frozen" && nodes.some(({ name, frozenWhy }) => name === node && frozenWhy !== null);
+      await cluster.until(node, isFrozen);
+    }
+    await pause(Math.max(0, until - performance.now()));
+    redis.process.kill("SIGCONT");
   });
 });

@@ -172,8 +172,14 @@ export class Host {
     return ControlClient.open(this.socketOf(node));
   }
 
-  /** The first event of the journal that fits, from its beginning on; waits for it to happen. */
-  async event(node: string, fits: (event: HistoryEvent) => boolean): Promise<HistoryEvent> {
+  /** Number of the last event of a node's journal: what comes later is after it. */
+  async lastEvent(node: string): Promise<number> {
+    const { events } = await this.data<{ events: readonly HistoryEvent[] }>(node, "events");
+    return events.at(-1)?.sequence ?? 0;
+  }
+
+  /** The first event of the journal that fits, after number `since`; waits for it to happen. */
+  async event(node: string, fits: (event: HistoryEvent) => boolean, since = 0): Promise<HistoryEvent> {
     const client = await this.client(node);
     const enough = new AbortController();
     try {
@@ -182,7 +188,7 @@ export class Host {
           if (fits(event)) resolve(event);
         };
         client
-          .request("events", { array: null, since: 0, follow: true }, { onEvent, signal: enough.signal })
+          .request("events", { array: null, since, follow: true }, { onEvent, signal: enough.signal })
           .catch(reject);
       });
     } finally {
