@@ -7,6 +7,7 @@ import type { LockEvent } from "./lock-call.ts";
 export class EventInbox {
   readonly #handle: (event: LockEvent) => Promise<void>;
   readonly #queue: LockEvent[] = [];
+  readonly #whenDrained: (() => void)[] = [];
   #last = 0;
   #running = false;
   #started = false;
@@ -38,6 +39,18 @@ export class EventInbox {
     void this.#run();
   }
 
+  /** Resolves when everything that was taken is handled; at once where nothing is handled yet. */
+  async drained(): Promise<void> {
+    if (this.#running) await new Promise<void>((resolve) => this.#whenDrained.push(resolve));
+  }
+
+  /** A new epoch: events count from 1 again. What was taken before is handled all the same, then `first`. */
+  restart(first: readonly LockEvent[]): void {
+    this.#last = 0;
+    this.#queue.push(...first);
+    void this.#run();
+  }
+
   stop(): void {
     this.#started = false;
     this.#queue.length = 0;
@@ -54,6 +67,7 @@ export class EventInbox {
       }
     } finally {
       this.#running = false;
+      for (const resolve of this.#whenDrained.splice(0)) resolve();
     }
   }
 }

@@ -1,5 +1,7 @@
 import type { SlotNumber } from "../base/units.ts";
+import type { Env } from "../env/env.ts";
 import type { ProcessIdentity } from "./process-identity.ts";
+import { withTimeout } from "./with-timeout.ts";
 
 /** A member whose lease has run out by our clock: it may be dead, stopped, or merely cut off. */
 export interface FenceVictim {
@@ -29,4 +31,21 @@ export interface Fencer {
   readonly timeoutMs: number;
   /** May be asked again after it failed, and on several nodes for one victim. A rejection counts as a failure. */
   fence(victim: FenceVictim): Promise<FenceOutcome>;
+}
+
+/** What members without a `Fencer` say of their fencing: a silent member is dead when its lease is over. */
+export const LEASE_ONLY = "lease only";
+
+/** Characters of the evidence that a lock server takes. */
+const EVIDENCE_LIMIT = 256;
+
+/** One attempt. What takes too long or rejects has failed. */
+export async function runFencer(fencer: Fencer, victim: FenceVictim, { clock }: Env): Promise<FenceOutcome> {
+  try {
+    const outcome = await withTimeout(clock, fencer.timeoutMs, fencer.fence(victim));
+    if (outcome === null) return { ok: false, evidence: `${fencer.about}: no outcome within ${fencer.timeoutMs} ms` };
+    return { ok: outcome.ok, evidence: outcome.evidence.slice(0, EVIDENCE_LIMIT) };
+  } catch (error) {
+    return { ok: false, evidence: `${fencer.about}: ${String(error)}`.slice(0, EVIDENCE_LIMIT) };
+  }
 }

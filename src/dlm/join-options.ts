@@ -17,8 +17,6 @@ export interface JoinOptions {
   readonly env: Env;
   readonly listener: LockspaceListener;
   readonly leaseSink: LeaseSink;
-  /** The configured fencing methods, in words; equal on all members. Default: lease only. */
-  readonly fencing?: string;
   /** This process, so that the others on this host can prove its end. Left out where that makes no sense. */
   readonly process?: ProcessIdentity;
   /**

@@ -10,6 +10,12 @@ export interface LeaseTimes {
 export const defaultLease: LeaseTimes = { leaseMs: 10_000 };
 export const SHORTEST_LEASE_MS = 1000;
 
+/**
+ * Milliseconds that a host may have been suspended between two renewals without losing its lease: CLOCK_MONOTONIC, by
+ * which the lease is measured, does not count them. What is smaller is the coarseness of the clocks.
+ */
+export const suspendTolerance = 500;
+
 /** How often a node renews. */
 export const renewEvery = ({ leaseMs }: LeaseTimes): number => leaseMs / 10;
 
@@ -50,3 +56,6 @@ export const settleAfterExit = ({ leaseMs }: LeaseTimes): number => leaseMs / 10
 
 /** A call without an answer for this long is sent again (with the same rid). */
 export const repeatAfter = ({ leaseMs }: LeaseTimes): number => leaseMs / 2;
+
+/** How long the answer to a report may take, after the lock server has lost its state: it is cheap to repeat. */
+export const reportPatience = ({ leaseMs }: LeaseTimes): number => leaseMs / 5;

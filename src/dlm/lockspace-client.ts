@@ -3,10 +3,13 @@ import { deferred } from "../base/deferred.ts";
 import { MdError } from "../base/md-error.ts";
 import { type SlotNumber, slotNumber } from "../base/units.ts";
 import type { Timer } from "../env/clock.ts";
+import { convertAll } from "./convert-all.ts";
 import { EventInbox } from "./event-inbox.ts";
+import { frozenState, frozenText } from "./frozen-state.ts";
 import { HoldTrace } from "./hold-trace.ts";
 import type { JoinOptions } from "./join-options.ts";
-import { distrustAfter, type LeaseState, leaseState, renewEvery, stopAfter } from "./lease.ts";
+import { distrustAfter, renewEvery, stopAfter } from "./lease.ts";
+import { LeaseKeeper, type RenewalTime } from "./lease-keeper.ts";
 import type { LockEvent, LockReply } from "./lock-call.ts";
 import { lockFlag } from "./lock-flags.ts";
 import { LockHandle } from "./lock-handle.ts";
@@ -24,10 +27,12 @@ import type {
   OpenOptions,
 } from "./lockspace.ts";
 import { lockspaceDump } from "./lockspace-dump.ts";
-import { type Joined, LockspaceJoin } from "./lockspace-join.ts";
+import { type Joined, LockspaceJoin, settingsOf } from "./lockspace-join.ts";
 import { type LockspaceStatus, MemberSightings } from "./lockspace-status.ts";
+import { MemberList } from "./member-list.ts";
+import { MemberRemoval } from "./member-removal.ts";
 import { MemberSession } from "./member-session.ts";
-import { MemberWatch } from "./member-watch.ts";
+import { Remastering, type ReportHead } from "./remastering.ts";
 import { SeqTimes } from "./seq-times.ts";
 import { withTimeout } from "./with-timeout.ts";
 
@@ -64,40 +69,46 @@ class LockspaceClient implements Lockspace {
   readonly #trace: HoldTrace;
   readonly #inbox = new EventInbox((event) => this.#handle(event));
   readonly #session: MemberSession;
-  readonly #watch: MemberWatch;
+  readonly #remastering: Remastering;
+  readonly #removal: MemberRemoval;
   readonly #sightings: MemberSightings;
+  readonly #keeper: LeaseKeeper;
   readonly #seqTimes = new SeqTimes();
   readonly #locks = new Map<number, LockHandle>();
   /** By lock id: grants that overtook the reply to the call that asked for them. */
   readonly #unclaimed = new Map<number, Cast>();
+  readonly #list: MemberList;
   #members: readonly LockspaceMember[] = [];
   #generation: number;
   #counter = 0;
-  /** When the last renewal that was acknowledged was sent. */
-  #renewedAt = Number.NEGATIVE_INFINITY;
-  /** How long that one took. */
-  #roundTripMs: number | null = null;
-  #reachable = true;
-  #leaseState: LeaseState = "held";
+  /** The highest lock id seen. */
+  #lkid = 0;
   #leaving = false;
   #started = false;
   readonly #firstRenewal = deferred<true>();
   #reconnected: Subscription | null = null;
   #timer: Timer | null = null;
+  #frozen: Frozen | null = null;
   #end: MdError | null = null;
 
   constructor(options: JoinOptions, joined: Joined, trace: HoldTrace) {
-    const { master, lease, env } = options;
+    const { master, lease, env, name, listener } = options;
     const { lockspace, incarnation, reply } = joined;
     this.#options = options;
     this.#trace = trace;
     this.#joined = joined;
-    this.name = options.name;
+    this.name = name;
     this.slot = slotNumber(reply.value - 1);
     this.#generation = reply.generation;
+    this.#list = new MemberList(reply.generation, reply.members ?? []);
     this.#members = (reply.members ?? []).map(toMember);
-    this.#watch = new MemberWatch(lease, options.isProcessGone);
-    this.#sightings = new MemberSightings(this.#watch);
+    this.#keeper = new LeaseKeeper({
+      lease,
+      env,
+      lockspace: name,
+      sink: options.leaseSink,
+      onReachable: (reachable) => listener.serverReachable?.(reachable),
+    });
     this.#session = new MemberSession({
       master,
       lockspace,
@@ -110,7 +121,26 @@ class LockspaceClient implements Lockspace {
       inbox: this.#inbox,
       seqTimes: this.#seqTimes,
       onRequest: (call) => trace.asked(call),
+      onAnswer: (answer) => this.#remastering.answered(answer),
+      onNotified: () => this.#remastering.notified(),
       onLost: (reason) => this.#lost(reason),
+    });
+    const session = this.#session;
+    this.#removal = new MemberRemoval({ ...options, session, own: incarnation, generation: () => this.#generation });
+    this.#sightings = new MemberSightings(this.#removal.watch);
+    this.#remastering = new Remastering({
+      session,
+      inbox: this.#inbox,
+      locks: this.#locks,
+      lease,
+      env,
+      head: () => this.#reportHead(),
+      onEntered: () => {
+        this.#removal.restart();
+        void this.#renew();
+      },
+      onChange: () => this.#showFrozen(),
+      onEnd: (reason) => this.#lost(reason),
     });
   }
 
@@ -127,7 +157,7 @@ class LockspaceClient implements Lockspace {
   }
 
   get frozen(): Frozen | null {
-    return null;
+    return this.#frozen;
   }
 
   /** Resolves with the first acknowledged renewal: before it there is no lease to write under. */
@@ -135,7 +165,9 @@ class LockspaceClient implements Lockspace {
     const { env, lease, master } = this.#options;
     this.#inbox.take(this.#joined.reply.events);
     this.#reconnected = master.onReachable((reachable) => {
-      if (reachable) void this.#renew();
+      if (!reachable) return;
+      this.#remastering.hurry();
+      void this.#renew();
     });
     this.#tick();
     if ((await withTimeout(env.clock, lease.leaseMs, this.#firstRenewal.promise)) === null) {
@@ -151,9 +183,11 @@ class LockspaceClient implements Lockspace {
     const bast = options.onBast !== undefined;
     const call = { op: "lock", name: resource, mode: 0, flags, bast } as const;
     // Registered before the events that come with the reply are handled. The grant may have come before the reply.
-    const register = ({ rc, value }: LockReply): void => {
+    const register = (reply: LockReply): void => {
+      const { rc, value } = reply;
       if (rc !== lockStatus.OK) return;
-      const handle = new LockHandle(resource, value, this.#session, options);
+      const handle = new LockHandle(resource, reply, this.#session, options);
+      this.#lkid = Math.max(this.#lkid, value);
       this.#locks.set(value, handle);
       const grant = this.#unclaimed.get(value);
       this.#unclaimed.delete(value);
@@ -168,14 +202,8 @@ class LockspaceClient implements Lockspace {
     throw this.#end ?? new MdError("E_INTERNAL", `lock ${resource} was closed while it was opened`);
   }
 
-  async convertAll(steps: readonly ConvertStep[], signal?: AbortSignal): Promise<readonly Grant[]> {
-    const grants: Grant[] = [];
-    for (const { lock, mode, ...options } of steps) {
-      const grant = await lock.convert(mode, signal === undefined ? options : { ...options, signal });
-      grants.push(grant);
-      if (grant.status !== "granted") break;
-    }
-    return grants;
+  convertAll(steps: readonly ConvertStep[], signal?: AbortSignal): Promise<readonly Grant[]> {
+    return convertAll(this.#session, steps, signal);
   }
 
   async dump(): Promise<LockspaceDump> {
@@ -188,15 +216,16 @@ class LockspaceClient implements Lockspace {
 
   status(): LockspaceStatus {
     const { lease, node } = this.#options;
+    const { renewedAt, roundTripMs } = this.#keeper;
     const own = { node, incarnation: this.#joined.incarnation };
     return {
-      epoch: this.#joined.reply.epoch,
+      epoch: this.#session.epoch,
       generation: this.#generation,
       leaseMs: lease.leaseMs,
-      renewedAt: this.#renewedAt,
-      roundTripMs: this.#roundTripMs,
-      writeUntil: this.#renewedAt + stopAfter(lease),
-      readUntil: this.#renewedAt + distrustAfter(lease),
+      renewedAt,
+      roundTripMs,
+      writeUntil: renewedAt + stopAfter(lease),
+      readUntil: renewedAt + distrustAfter(lease),
       members: this.#members.map((member) => this.#sightings.statusOf(member, own)),
     };
   }
@@ -215,9 +244,9 @@ class LockspaceClient implements Lockspace {
 
   async leave(): Promise<void> {
     if (this.#end !== null) return;
-    const { env, lease, leaseSink } = this.#options;
+    const { env, lease } = this.#options;
     // From here on nothing may be written; renewals go on until the slot is given back.
-    leaseSink(0, 0);
+    this.#keeper.end();
     this.#leaving = true;
     const asked = this.#session.request({ op: "leave" }).catch((error: unknown) => {
       if (!(error instanceof MdError)) throw error;
@@ -235,51 +264,60 @@ class LockspaceClient implements Lockspace {
     if (this.#end !== null) return;
     const { env, lease } = this.#options;
     this.#timer = env.clock.after(renewEvery(lease), () => this.#tick());
-    this.#reportLease();
+    this.#keeper.look();
     void this.#renew();
   }
 
   /** Each attempt has a counter of its own: whichever is answered, and whenever, its own sending time counts. */
   async #renew(): Promise<void> {
-    const { env } = this.#options;
     this.#counter += 1;
-    const sentAt = env.clock.now();
-    const answered = (reply: LockReply): void => this.#renewed(sentAt, reply);
+    const sent = this.#keeper.stamp();
+    const answered = (reply: LockReply): void => this.#renewed(sent, reply);
     const reply = await this.#session.once({ op: "renew", counter: this.#counter }, answered);
     if (reply !== null) answered(reply);
   }
 
-  #renewed(sentAt: number, reply: LockReply): void {
+  #renewed(sent: RenewalTime, reply: LockReply): void {
     if (this.#end !== null || reply.rc !== lockStatus.OK) return;
-    const { env, lease, leaseSink } = this.#options;
-    if (sentAt > this.#renewedAt) {
-      this.#renewedAt = sentAt;
-      this.#roundTripMs = env.clock.now() - sentAt;
-      this.#firstRenewal.resolve(true);
-      if (!this.#leaving) leaseSink(sentAt + stopAfter(lease), sentAt + distrustAfter(lease));
-    }
-    this.#reportLease();
-    const others = (reply.members ?? []).filter(({ incarnation }) => incarnation !== this.#joined.incarnation);
-    const dead = this.#watch.observe(env.clock.now(), others);
+    const { env } = this.#options;
+    const { members = [], state, generation } = reply;
+    this.#keeper.acknowledged(sent, state === "recover");
+    if (this.#keeper.renewedAt > Number.NEGATIVE_INFINITY) this.#firstRenewal.resolve(true);
+    if (state === "run") this.#list.learn(generation, members);
+    const others = members.filter(({ incarnation }) => incarnation !== this.#joined.incarnation);
+    this.#removal.look(env.clock.now(), others);
     this.#sightings.note(others);
-    for (const victim of dead) {
-      const { slot, incarnation, counter, node } = victim;
-      env.log.warn({ evt: "node.evict", node, slot: slot - 1, counter }, `${node} does not renew: evicting it`);
-      void this.#session.once({ op: "evict", victim: { slot, incarnation, counter }, evidence: "lease" });
-    }
   }
 
-  #reportLease(): void {
-    const { env, lease, listener } = this.#options;
-    if (this.#leaving || this.#renewedAt === Number.NEGATIVE_INFINITY) return;
-    const state = leaseState(lease, this.#renewedAt, env.clock.now());
-    if (state === this.#leaseState) return;
-    this.#leaseState = state;
-    const age = Math.round(env.clock.now() - this.#renewedAt);
-    env.log.warn({ evt: "lease.state", lockspace: this.name, state, age }, `lease ${state}, ${age} ms old`);
-    if ((state === "held") !== this.#reachable) {
-      this.#reachable = state === "held";
-      listener.serverReachable?.(this.#reachable);
+  #reportHead(): ReportHead {
+    const { node, process } = this.#options;
+    const { incarnation, reply, lsid } = this.#joined;
+    const { generation, records } = this.#list;
+    const head = {
+      slot: reply.value,
+      incarnation,
+      node,
+      lsid,
+      lkid: this.#lkid,
+      settings: settingsOf(this.#options),
+      generation,
+      members: records,
+      counter: this.#counter,
+    };
+    return process === undefined ? head : { ...head, process };
+  }
+
+  #showFrozen(): void {
+    const { env, listener, lease } = this.#options;
+    const before = this.#frozen;
+    this.#frozen = frozenState(this.#remastering.state, this.#removal.watch, env.clock.now() + lease.leaseMs);
+    if (this.#frozen !== null) {
+      env.log.warn({ evt: "lockspace.frozen", lockspace: this.name, ...this.#frozen }, frozenText(this.#frozen));
+      if (this.#started) listener.frozen?.(this.#frozen);
+    } else if (before !== null) {
+      const ms = Math.round(env.clock.now() - before.since);
+      env.log.info({ evt: "lockspace.thawed", lockspace: this.name, ms }, `locks are granted again after ${ms} ms`);
+      if (this.#started) listener.thawed?.();
     }
   }
 
@@ -314,6 +352,7 @@ class LockspaceClient implements Lockspace {
         break;
       case "done":
         this.#generation = event.generation;
+        this.#list.settle(event.generation, event.members);
         this.#members = event.members.map(toMember);
         listener.recoverDone(this.#members, this.slot, this.#generation);
         break;
@@ -337,7 +376,8 @@ class LockspaceClient implements Lockspace {
   #stop(error: MdError): void {
     if (this.#end !== null) return;
     this.#end = error;
-    this.#options.leaseSink(0, 0);
+    this.#keeper.end();
+    this.#remastering.stop();
     this.#timer?.cancel();
     this.#reconnected?.stop();
     this.#firstRenewal.resolve(true);

@@ -1,21 +1,29 @@
 import { MdError } from "../base/md-error.ts";
+import { slotNumber } from "../base/units.ts";
 import { sleep } from "../env/clock.ts";
+import { LEASE_ONLY, runFencer } from "./fencer.ts";
 import type { JoinOptions } from "./join-options.ts";
 import { renewEvery, repeatAfter } from "./lease.ts";
-import type { LockCall, LockReply, LockspaceId, MemberRecord } from "./lock-call.ts";
+import type { LockCall, LockReply, LockspaceId, LockspaceSettings, MemberRecord } from "./lock-call.ts";
 import { lockStatus, lockStatusName } from "./lock-status.ts";
 import { LVB_SIZE } from "./lockspace.ts";
 import { MemberWatch } from "./member-watch.ts";
 import { withTimeout } from "./with-timeout.ts";
 
-/** What protects a node that no fencing method is configured for. */
-const LEASE_ONLY = "lease only";
-
 export interface Joined {
   readonly lockspace: LockspaceId;
   readonly incarnation: string;
+  /** Which lockspace of this name it is. */
+  readonly lsid: string;
   readonly reply: LockReply;
 }
+
+export const settingsOf = ({ slots, lease, fencer }: JoinOptions): LockspaceSettings => ({
+  slots,
+  leaseMs: lease.leaseMs,
+  lvbSize: LVB_SIZE,
+  fencing: fencer?.about ?? LEASE_ONLY,
+});
 
 const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
@@ -25,6 +33,8 @@ export class LockspaceJoin {
   readonly #lockspace: LockspaceId;
   readonly #incarnation: string;
   readonly #watch: MemberWatch;
+  /** The epoch that `#watch` has watched. */
+  #epoch: number | null = null;
   #lastAnswer: number;
   /** Since when we know that there is no lockspace, or one of another life of the server. */
   #absentSince: number | null = null;
@@ -44,14 +54,14 @@ export class LockspaceJoin {
     const { env, lease, signal, name } = this.#options;
     for (;;) {
       if (signal?.aborted) throw new MdError("E_CANCELLED", `joining lockspace ${name} was cancelled`);
-      const reply = await this.#look();
-      if (reply !== null) return { lockspace: this.#lockspace, incarnation: this.#incarnation, reply };
+      const joined = await this.#look();
+      if (joined !== null) return joined;
       await sleep(env.clock, renewEvery(lease), signal);
     }
   }
 
   /** One look. Null: not yet. */
-  async #look(): Promise<LockReply | null> {
+  async #look(): Promise<Joined | null> {
     const hello = await this.#call({ op: "hello" });
     if (hello === null) return null;
     if (hello.rc === lockStatus.ENOLS || hello.rc === lockStatus.EIDENT) {
@@ -60,21 +70,47 @@ export class LockspaceJoin {
       throw this.#refusal("E_PROTOCOL_VERSION", lockStatusName(hello.rc));
     }
     this.#absentSince = null;
-    const { node, slots, lease, process, fencing } = this.#options;
-    const join = {
-      op: "join",
-      node,
-      incarnation: this.#incarnation,
-      slots,
-      leaseMs: lease.leaseMs,
-      lvbSize: LVB_SIZE,
-      fencing: fencing ?? LEASE_ONLY,
-      gone: this.#watch.observe(this.#options.env.clock.now(), hello.members ?? []),
-    } as const;
+    const { node, process } = this.#options;
+    const gone = await this.#findGone(hello);
+    const join = { op: "join", node, incarnation: this.#incarnation, ...settingsOf(this.#options), gone } as const;
     const reply = await this.#call(process === undefined ? join : { ...join, process });
-    if (reply === null || reply.rc === lockStatus.OK) return reply;
+    if (reply === null) return null;
+    if (reply.rc === lockStatus.OK) return this.#confirm(reply);
     this.#judge(reply);
     return null;
+  }
+
+  /** Learns which lockspace it is that we have joined: the one that was looked at may have been replaced since. */
+  async #confirm(reply: LockReply): Promise<Joined | null> {
+    const { lsid, members = [] } = (await this.#call({ op: "hello" })) ?? {};
+    const incarnation = this.#incarnation;
+    if (lsid === undefined || !members.some((member) => member.incarnation === incarnation)) return null;
+    return { lockspace: this.#lockspace, incarnation, lsid, reply };
+  }
+
+  /**
+   * Members that surely are dead. Where fencing is configured the end of a lease is not enough: the other members fence
+   * a silent one, and where nobody is left to do it, we do.
+   */
+  async #findGone({ members = [], epoch, generation }: LockReply): Promise<readonly MemberRecord[]> {
+    const { env, fencer } = this.#options;
+    // Counters stood still while the lockspace was lost.
+    if (epoch !== this.#epoch) this.#watch.restart();
+    this.#epoch = epoch;
+    const dead = this.#watch.observe(env.clock.now(), members);
+    const isProved = ({ incarnation }: MemberRecord): boolean => this.#watch.isProvedGone(incarnation);
+    if (fencer === undefined) return dead.filter((member) => member.state !== "fencing" || isProved(member));
+    const gone = dead.filter(isProved);
+    if (dead.length < members.length) return gone;
+    for (const { node, slot, incarnation, counter, process, state } of dead) {
+      const victim = { node, slot: slotNumber(slot - 1), incarnation, generation };
+      const known = gone.some((one) => one.incarnation === incarnation);
+      if (known) continue;
+      const { ok, evidence } = await runFencer(fencer, process === undefined ? victim : { ...victim, process }, env);
+      env.log.warn({ evt: "node.fenced", ...victim, ok, evidence }, `${node}, a former member, is fenced: ${evidence}`);
+      if (ok) gone.push({ node, slot, incarnation, counter, state });
+    }
+    return gone;
   }
 
   /** True: it exists now. Where a former member may still write, its lease is waited for first. */

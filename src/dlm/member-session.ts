@@ -1,11 +1,12 @@
+import { type Deferred, deferred } from "../base/deferred.ts";
 import { MdError } from "../base/md-error.ts";
 import { sleep } from "../env/clock.ts";
 import type { Env } from "../env/env.ts";
 import type { EventInbox } from "./event-inbox.ts";
 import { type LeaseTimes, repeatAfter } from "./lease.ts";
-import type { CallHeader, LockEvent, LockReply, LockspaceId, MemberCall } from "./lock-call.ts";
+import type { CallHeader, LockEvent, LockReply, LockspaceId, MemberCall, RecoverCall } from "./lock-call.ts";
 import type { LockMaster, Subscription } from "./lock-master.ts";
-import { lockStatus, lockStatusName } from "./lock-status.ts";
+import { lockStatus } from "./lock-status.ts";
 import type { SeqTimes } from "./seq-times.ts";
 import { withTimeout } from "./with-timeout.ts";
 
@@ -27,37 +28,44 @@ export interface SessionOptions {
   readonly seqTimes: SeqTimes;
   /** Told of each ordered call before it is sent. */
   readonly onRequest: (call: BareCall) => void;
-  /** The membership is gone for good. Called once, before anything that waits is rejected. */
+  /** An answer to a call of the present epoch. False: it says that the state is lost or the membership is over. */
+  readonly onAnswer: (reply: LockReply) => boolean;
+  /** Notifications of the present epoch have come. */
+  readonly onNotified: () => void;
+  /** The server cannot be used any more, and why. Called once, before anything that waits is rejected. */
   readonly onLost: (reason: string) => void;
 }
 
 interface Waiting {
-  readonly call: BareCall;
-  readonly onReply: (reply: LockReply) => void;
+  call: BareCall;
+  /** 0 until it was sent for the first time. */
+  rid: number;
+  onReply: (reply: LockReply) => void;
   readonly resolve: (reply: LockReply) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** Answers after which this incarnation can do nothing any more, and why. */
-const final = new Map<number, string>([
-  [lockStatus.EFENCED, "it was declared dead by another member"],
-  [lockStatus.ENOLS, "the lock server has lost the lockspace"],
-  [lockStatus.EIDENT, "the lock server was restarted or replaced"],
-  [lockStatus.EEPOCH, "the lockspace was created anew"],
-  [lockStatus.ELOST, "the lock server went back to an older state"],
-  [lockStatus.EGAP, "the lock server misses calls that it had answered"],
-  [lockStatus.ESTALE, "the lock server does not know a call any more that is still unanswered"],
-]);
+/** The calls of one epoch: what is under way when it is over is not waited for, nor listened to. */
+interface Era {
+  readonly epoch: number;
+  readonly over: Deferred<null>;
+  readonly stopped: AbortController;
+}
 
 /**
  * The calls of one incarnation of a member: in order, each executed exactly once however often the connection breaks
- * (they are repeated with the same rid until they are answered), and the events that come back.
+ * (they are repeated with the same rid until they are answered), and the events that come back. When the lock server has
+ * lost its state, somebody parks the calls, reports, enters the new epoch, and resumes.
  */
 export class MemberSession {
   readonly #options: SessionOptions;
   readonly #waiting: Waiting[] = [];
-  readonly #stopped = new AbortController();
-  readonly #subscription: Subscription;
+  #subscription: Subscription;
+  #era: Era;
+  /** Which calls go out: all; renewals and the like, without rid; none. */
+  #open: "all" | "unordered" | "none" = "all";
+  /** Resolves when `#open` becomes "all" again, or at the end. */
+  #resumed = deferred<void>();
   #rid = 0;
   #seen: number;
   #pumping = false;
@@ -67,8 +75,28 @@ export class MemberSession {
   constructor(options: SessionOptions) {
     this.#options = options;
     this.#seen = options.seen;
-    const { master, lockspace, slot, incarnation, epoch } = options;
-    this.#subscription = master.watch(lockspace, { slot, incarnation, epoch }, (events) => this.#deliver(events));
+    this.#era = newEra(options.epoch);
+    this.#subscription = this.#subscribe(this.#era);
+  }
+
+  get epoch(): number {
+    return this.#era.epoch;
+  }
+
+  /** The highest `seq` of any answer or event. */
+  get seen(): number {
+    return this.#seen;
+  }
+
+  /** The ordered call that was sent and not answered. */
+  get unanswered(): BareCall | null {
+    const [first] = this.#waiting;
+    return first === undefined || first.rid === 0 ? null : first.call;
+  }
+
+  /** Of the last ordered call that was answered. */
+  get answeredRid(): number {
+    return this.unanswered === null ? this.#rid : this.#rid - 1;
   }
 
   /**
@@ -79,16 +107,80 @@ export class MemberSession {
     if (this.#end !== null) return Promise.reject(this.#end);
     this.#options.onRequest(call);
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ call, onReply, resolve, reject });
+      this.#waiting.push({ call, rid: 0, onReply, resolve, reject });
       void this.#pump();
     });
   }
 
-  /** One attempt, outside the order, of a call that is idempotent. Null: no answer. */
+  /** One attempt, outside the order, of a call that is idempotent. Null: no answer, or calls are parked. */
   async once(call: BareCall, late: (reply: LockReply) => void = () => {}): Promise<LockReply | null> {
+    if (this.#open === "none") return null;
+    const era = this.#era;
     return this.#attempt(call, 0, (reply) => {
-      if (this.#accept(reply)) late(reply);
+      if (this.#accept(reply, era)) late(reply);
     });
+  }
+
+  /** No more calls but reports. What is under way may be executed or not: nobody will know. */
+  park(): void {
+    if (this.#open === "all") this.#resumed = deferred<void>();
+    this.#open = "none";
+    this.#subscription.stop();
+    endEra(this.#era);
+    this.#era = newEra(this.#era.epoch);
+  }
+
+  /** One attempt to report. Null: no answer in time. */
+  async report(call: Omit<RecoverCall, "op">, patienceMs: number): Promise<LockReply | null> {
+    const { master, lockspace, env, seqTimes } = this.#options;
+    try {
+      const asked = master.call(lockspace, { op: "recover", ...call });
+      const reply = await withTimeout(env.clock, patienceMs, asked);
+      if (reply !== null && reply.rc === lockStatus.OK) seqTimes.note(reply.seq, env.clock.now());
+      return this.#end === null ? reply : null;
+    } catch (error) {
+      this.#judge(error);
+      return null;
+    }
+  }
+
+  /** The report was taken: from now on calls carry this epoch. Ordered ones wait until `resume`. */
+  enter(epoch: number): void {
+    if (this.#end !== null) return;
+    this.#subscription.stop();
+    endEra(this.#era);
+    this.#era = newEra(epoch);
+    this.#subscription = this.#subscribe(this.#era);
+    if (this.#open === "none") this.#open = "unordered";
+  }
+
+  /** What the answer to a report carried. */
+  takeEvents(reply: LockReply): void {
+    this.#seen = Math.max(this.#seen, reply.seq);
+    this.#deliverReply(reply);
+  }
+
+  /** The unanswered call counts as executed. */
+  settle(reply: LockReply): void {
+    const item = this.#waiting.shift();
+    item?.onReply(reply);
+    item?.resolve(reply);
+  }
+
+  /** The first `done` steps of the unanswered batch count as executed, the rest is repeated. */
+  shorten(done: number): void {
+    const [item] = this.#waiting;
+    if (item?.call.op !== "batch" || done === 0) return;
+    item.call = { ...item.call, steps: item.call.steps.slice(done) };
+    const { onReply } = item;
+    item.onReply = (reply) => onReply({ ...reply, value: reply.value + done });
+  }
+
+  resume(): void {
+    if (this.#open === "none") this.#subscription = this.#subscribe(this.#era);
+    this.#open = "all";
+    this.#resumed.resolve();
+    void this.#pump();
   }
 
   /** No more calls; what waits is rejected with `error`. */
@@ -96,7 +188,8 @@ export class MemberSession {
     if (this.#end !== null) return;
     this.#end = error;
     this.#subscription.stop();
-    this.#stopped.abort();
+    endEra(this.#era);
+    this.#resumed.resolve();
     for (const { reject } of this.#waiting.splice(0)) reject(error);
   }
 
@@ -104,9 +197,13 @@ export class MemberSession {
     if (this.#pumping) return;
     this.#pumping = true;
     for (let item = this.#waiting[0]; item !== undefined; item = this.#waiting[0]) {
-      this.#rid += 1;
-      const reply = await this.#untilAnswered(item.call, this.#rid);
-      if (reply === null) break; // ended
+      if (this.#open !== "all") {
+        await this.#resumed.promise;
+        continue;
+      }
+      if (item.rid === 0) item.rid = ++this.#rid;
+      const reply = await this.#untilAnswered(item);
+      if (reply === null) continue; // parked, or ended
       this.#waiting.shift();
       item.onReply(reply);
       item.resolve(reply);
@@ -115,52 +212,72 @@ export class MemberSession {
     this.#pumping = false;
   }
 
-  async #untilAnswered(call: BareCall, rid: number): Promise<LockReply | null> {
+  async #untilAnswered({ call, rid }: Waiting): Promise<LockReply | null> {
     const { env, lease } = this.#options;
-    while (this.#end === null) {
+    const era = this.#era;
+    while (this.#end === null && era === this.#era) {
       const reply = await this.#attempt(call, rid);
-      if (this.#end !== null) return null;
-      if (reply !== null) return reply;
-      await sleep(env.clock, lease.leaseMs / 20, this.#stopped.signal);
+      if (this.#end !== null || era !== this.#era) return null;
+      if (reply !== null && reply.rc !== lockStatus.ERECOVER) return reply;
+      await sleep(env.clock, lease.leaseMs / 20, era.stopped.signal);
     }
     return null;
   }
 
   /** Null: no answer, or the last one there will be. Ordered calls deliver their events themselves. */
   async #attempt(call: BareCall, rid: number, late?: (reply: LockReply) => void): Promise<LockReply | null> {
-    const { master, lockspace, slot, incarnation, epoch, inbox, env, lease } = this.#options;
-    const header = { slot, incarnation, epoch, rid, ack: inbox.last, seen: this.#seen };
+    const { master, lockspace, slot, incarnation, inbox, env, lease } = this.#options;
+    const era = this.#era;
+    const header = { slot, incarnation, epoch: era.epoch, rid, ack: inbox.last, seen: this.#seen };
     try {
       const asked = master.call(lockspace, { ...header, ...call } as MemberCall);
-      const reply = await withTimeout(env.clock, repeatAfter(lease), asked, late);
-      if (reply === null || !this.#accept(reply)) return null;
+      const answered = withTimeout(env.clock, repeatAfter(lease), asked, late);
+      const reply = await Promise.race([answered, era.over.promise]);
+      if (reply === null || !this.#accept(reply, era)) return null;
       if (rid === 0) this.#deliverReply(reply);
       return reply;
     } catch (error) {
-      if (!(error instanceof MdError)) throw error;
-      if (error.code !== "E_LOCK_SERVICE_LOST") this.#lose(error.message);
+      this.#judge(error);
       return null;
     }
   }
 
-  #accept(reply: LockReply): boolean {
-    if (this.#end !== null) return false;
+  /** No answer is nothing special; everything else that a lock master rejects with is final. */
+  #judge(error: unknown): void {
+    if (!(error instanceof MdError)) throw error;
+    if (error.code !== "E_LOCK_SERVICE_LOST") this.#lose(error.message);
+  }
+
+  #accept(reply: LockReply, era: Era): boolean {
+    if (this.#end !== null || era !== this.#era) return false;
+    if (!this.#options.onAnswer(reply)) return false;
     this.#seen = Math.max(this.#seen, reply.seq);
     this.#options.seqTimes.note(reply.seq, this.#options.env.clock.now());
-    const why = final.get(reply.rc);
-    if (why !== undefined) this.#lose(`${why} (${lockStatusName(reply.rc)})`);
-    return why === undefined;
+    return true;
   }
 
   /** A reply holds everything after what we had acknowledged: a gap cannot be filled. */
   #deliverReply(reply: LockReply): void {
-    if (this.#end === null && !this.#options.inbox.take(reply.events)) this.#lose("the lock server has dropped events");
+    if (this.#end === null && !this.#take(reply.events)) this.#lose("the lock server has dropped events");
   }
 
-  #deliver(events: readonly LockEvent[]): void {
-    if (this.#end !== null) return;
-    const complete = events.length > 0 && this.#options.inbox.take(events);
+  #subscribe(era: Era): Subscription {
+    const { master, lockspace, slot, incarnation } = this.#options;
+    return master.watch(lockspace, { slot, incarnation, epoch: era.epoch }, (events) => this.#deliver(events, era));
+  }
+
+  #deliver(events: readonly LockEvent[], era: Era): void {
+    if (this.#end !== null || era !== this.#era) return;
+    const complete = events.length > 0 && this.#take(events);
     if (!complete) void this.#poll();
+  }
+
+  /** Numbers that were seen in events count as well: a server that stands below them has gone back. */
+  #take(events: readonly LockEvent[]): boolean {
+    const complete = this.#options.inbox.take(events);
+    for (const { seq } of events) this.#seen = Math.max(this.#seen, seq);
+    if (events.length > 0) this.#options.onNotified();
+    return complete;
   }
 
   async #poll(): Promise<void> {
@@ -182,4 +299,11 @@ export class MemberSession {
     const message = `the membership in lockspace ${lockspace.name} has ended: ${reason}`;
     this.end(new MdError("E_LOCK_SERVICE_LOST", message));
   }
+}
+
+const newEra = (epoch: number): Era => ({ epoch, over: deferred<null>(), stopped: new AbortController() });
+
+function endEra({ over, stopped }: Era): void {
+  over.resolve(null);
+  stopped.abort();
 }

@@ -10,6 +10,8 @@ interface Seen {
   movedAt: number | null;
   /** When we first knew that the process has ended. */
   goneSince: number | null;
+  /** It ended long enough ago. */
+  proved: boolean;
 }
 
 /**
@@ -27,6 +29,12 @@ export class MemberWatch {
     this.#isProcessGone = isProcessGone;
   }
 
+  /** Forgets what it has seen: the lock server stood still, or is another one. */
+  restart(): void {
+    this.#seen.clear();
+    this.#lastAnswer = null;
+  }
+
   /** `members` as the server has just listed them, at `now` (ms). Returns those that are dead. */
   observe(now: number, members: readonly MemberRecord[]): readonly MemberRecord[] {
     const silent = this.#lastAnswer === null || now - this.#lastAnswer > longestSilence(this.#times);
@@ -39,7 +47,7 @@ export class MemberWatch {
 
   #isDead(member: MemberRecord, now: number, silent: boolean): boolean {
     const { incarnation, counter } = member;
-    const seen = this.#seen.get(incarnation) ?? { counter, since: now, movedAt: null, goneSince: null };
+    const seen = this.#seen.get(incarnation) ?? { counter, since: now, movedAt: null, goneSince: null, proved: false };
     this.#seen.set(incarnation, seen);
     if (seen.counter !== counter) {
       seen.counter = counter;
@@ -51,8 +59,16 @@ export class MemberWatch {
     if (member.process !== undefined && seen.goneSince === null && this.#isProcessGone(member.process)) {
       seen.goneSince = now;
     }
-    if (seen.goneSince !== null && now - seen.goneSince >= settleAfterExit(this.#times)) return true;
+    if (seen.goneSince !== null && now - seen.goneSince >= settleAfterExit(this.#times)) {
+      seen.proved = true;
+      return true;
+    }
     return now - seen.since >= this.#times.leaseMs;
+  }
+
+  /** Dead, and proved to be by the end of its process: there is nothing left to fence. */
+  isProvedGone(incarnation: string): boolean {
+    return this.#seen.get(incarnation)?.proved === true;
   }
 
   /** Has this member renewed while we watched it? */

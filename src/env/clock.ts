@@ -5,6 +5,11 @@ export interface Timer {
 export interface Clock {
   /** Milliseconds, monotonic, with fractions; the same in every thread of the process (CLOCK_MONOTONIC). */
   now(): number;
+  /**
+   * Milliseconds since the host was booted, those that it was suspended included, which `now` leaves out
+   * (CLOCK_BOOTTIME); to 10 ms. Only differences mean anything. Costs a system call.
+   */
+  sinceBoot(): number;
   /** Milliseconds since 1970. For people and on-disk times only: it may jump. */
   wall(): number;
   /** Runs `action` once, `ms` from now, unless cancelled. */

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import type { Clock } from "./clock.ts";
 import type { Env } from "./env.ts";
 import type { Logger } from "./logger.ts";
@@ -27,6 +28,7 @@ const monotonicOffset = offsetToMonotonic();
 
 export const realClock: Clock = {
   now: () => performance.now() + monotonicOffset,
+  sinceBoot: () => Number.parseFloat(readFileSync("/proc/uptime", "utf8")) * 1000,
   wall: () => Date.now(),
   after(ms, action) {
     const handle = setTimeout(action, ms);

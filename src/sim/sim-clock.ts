@@ -28,6 +28,11 @@ export class SimClock implements Clock {
     return this.#offset + this.#world.now * this.#rate;
   }
 
+  /** Simulated hosts are never suspended. */
+  sinceBoot(): number {
+    return this.now();
+  }
+
   wall(): number {
     return 1_700_000_000_000 + this.#wallJump + this.#world.now * this.#rate;
   }

@@ -4,10 +4,20 @@ import type { Clock, Timer } from "../../src/env/clock.ts";
 export class FakeClock implements Clock {
   #now = 0;
   #next = 0;
+  #suspended = 0;
   readonly #timers = new Map<number, { at: number; action: () => void }>();
 
   now(): number {
     return this.#now;
+  }
+
+  sinceBoot(): number {
+    return this.#now + this.#suspended;
+  }
+
+  /** As if the host had been suspended for so long: `now` does not show it. */
+  suspend(ms: number): void {
+    this.#suspended += ms;
   }
 
   wall(): number {

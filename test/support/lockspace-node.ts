@@ -1,6 +1,6 @@
 import type { JoinOptions } from "../../src/dlm/join-options.ts";
 import type { LockMaster } from "../../src/dlm/lock-master.ts";
-import type { Lockspace } from "../../src/dlm/lockspace.ts";
+import type { Frozen, Lockspace } from "../../src/dlm/lockspace.ts";
 import { joinLockspace } from "../../src/dlm/lockspace-client.ts";
 import type { Env } from "../../src/env/env.ts";
 import { silentLogger } from "../../src/env/logger.ts";
@@ -28,7 +28,7 @@ export async function joinRecorded(
   master: LockMaster,
   env: Env,
   node: string,
-  more: Partial<JoinOptions> = {},
+  { onFrozen, ...more }: Partial<JoinOptions> & { readonly onFrozen?: (state: Frozen) => void } = {},
 ): Promise<RecordedNode> {
   const log: string[] = [];
   const holder = { deadline: 0 };
@@ -46,6 +46,11 @@ export async function joinRecorded(
       recoverDone: (members, own, generation) =>
         log.push(`done ${generation}: ${members.map((m) => `${m.slot}=${m.node}`).join(" ")}, own ${own}`),
       fenced: (reason) => log.push(`fenced: ${reason}`),
+      frozen: (state) => {
+        if (log.at(-1) !== "frozen") log.push("frozen");
+        onFrozen?.(state);
+      },
+      thawed: () => log.push("thawed"),
       serverReachable: (reachable) => log.push(`reachable ${reachable}`),
     },
     leaseSink: (deadlineMs) => {

@@ -1,0 +1,185 @@
+import { assert, unreachable } from "../base/assert.ts";
+import { sleep } from "../env/clock.ts";
+import type { Env } from "../env/env.ts";
+import type { EventInbox } from "./event-inbox.ts";
+import { type LeaseTimes, renewEvery, reportPatience } from "./lease.ts";
+import type { HeldLock, LockEvent, LockReply, RecoverCall } from "./lock-call.ts";
+import type { LockHandle } from "./lock-handle.ts";
+import { lockStatus } from "./lock-status.ts";
+import type { BareCall, MemberSession } from "./member-session.ts";
+import { type RemasterEffect, type RemasterEvent, type RemasterState, stepRemaster } from "./remaster.ts";
+import { type Settled, settleUnanswered } from "./unanswered.ts";
+
+/** What a report says beside the locks. */
+export type ReportHead = Omit<RecoverCall, "op" | "epoch" | "seen" | "server" | "lastRid" | "locks">;
+
+export interface RemasteringOptions {
+  readonly session: MemberSession;
+  readonly inbox: EventInbox;
+  readonly locks: ReadonlyMap<number, LockHandle>;
+  readonly lease: LeaseTimes;
+  readonly env: Env;
+  /** As it is when the report is made. */
+  readonly head: () => ReportHead;
+  /** A new epoch: what was seen of the others before proves nothing any more. */
+  readonly onEntered: () => void;
+  /** `state` has changed in a way that people should see. */
+  readonly onChange: () => void;
+  readonly onEnd: (reason: string) => void;
+}
+
+interface Report {
+  /** Made in this epoch, and good for all after it until calls are executed again. */
+  readonly call: Omit<RecoverCall, "op" | "server">;
+  readonly unanswered: BareCall | null;
+  readonly settled: Settled;
+}
+
+/** Carries out what `remaster.ts` decides: the shell around it. */
+export class Remastering {
+  readonly #options: RemasteringOptions;
+  #state: RemasterState;
+  #report: Report | null = null;
+  #reporting = false;
+  /** Ends the pause before the next report. */
+  #hurry = new AbortController();
+
+  constructor(options: RemasteringOptions) {
+    this.#options = options;
+    this.#state = { phase: "running", epoch: options.session.epoch };
+  }
+
+  get state(): RemasterState {
+    return this.#state;
+  }
+
+  /** An answer to a call of the present epoch. False: nothing of it may be used. */
+  answered(reply: LockReply): boolean {
+    this.#dispatch({ type: "answered", to: "call", reply, now: this.#options.env.clock.now() });
+    return this.#state.phase === "running" || this.#state.phase === "checked_in";
+  }
+
+  notified(): void {
+    this.#dispatch({ type: "notified" });
+  }
+
+  /** The lock server can be reached again: reports at once, if there is something to report. */
+  hurry(): void {
+    this.#hurry.abort();
+  }
+
+  /** Nothing is sent any more. */
+  stop(): void {
+    this.#state = { phase: "ended" };
+    this.#hurry.abort();
+  }
+
+  #dispatch(event: RemasterEvent): void {
+    const [state, effects] = stepRemaster(this.#state, event);
+    this.#state = state;
+    for (const effect of effects) this.#perform(effect, event);
+  }
+
+  #perform(effect: RemasterEffect, event: RemasterEvent): void {
+    const { session, onChange, onEnd } = this.#options;
+    switch (effect.type) {
+      case "park":
+        session.park();
+        break;
+      case "collect":
+        void this.#collect();
+        break;
+      case "report":
+        this.hurry();
+        void this.#keepReporting();
+        break;
+      case "enter":
+        this.#enter(effect.epoch);
+        break;
+      case "resume":
+        if (event.type === "answered" && event.to === "report") session.takeEvents(event.reply);
+        session.resume();
+        break;
+      case "tell":
+        onChange();
+        break;
+      case "end":
+        onEnd(effect.reason);
+        break;
+      default:
+        unreachable(effect);
+    }
+  }
+
+  /** What was heard before the loss is handled first: it may have given us a lock, or taken a member away. */
+  async #collect(): Promise<void> {
+    const { session, inbox, locks, head } = this.#options;
+    await inbox.drained();
+    const held: HeldLock[] = [...locks.values()].map((lock) => lock.held());
+    const { unanswered, epoch, seen, answeredRid } = session;
+    const settled = unanswered === null ? nothingDone(held) : settleUnanswered(held, unanswered);
+    const lastRid = answeredRid + Number(settled.complete);
+    this.#report = { call: { ...head(), epoch, seen, lastRid, locks: settled.locks }, unanswered, settled };
+    this.#dispatch({ type: "collected" });
+  }
+
+  /** Until the lockspace runs again: who has reported asks on, to hear of conflicts and of the end. */
+  async #keepReporting(): Promise<void> {
+    if (this.#reporting) return;
+    this.#reporting = true;
+    const { session, env, lease } = this.#options;
+    for (;;) {
+      const { phase } = this.#state;
+      if (phase === "running" || phase === "ended") break;
+      const report = this.#report;
+      if ((this.#state.phase === "reporting" || this.#state.phase === "checked_in") && report !== null) {
+        const { server } = this.#state;
+        const call = server === undefined ? report.call : { ...report.call, server };
+        const reply = await session.report(call, reportPatience(lease));
+        // One that was made anew meanwhile says more.
+        if (reply !== null && report === this.#report) {
+          this.#dispatch({ type: "answered", to: "report", reply, now: env.clock.now() });
+        }
+      }
+      this.#hurry = new AbortController();
+      await sleep(env.clock, renewEvery(lease) / 2, this.#hurry.signal);
+    }
+    this.#reporting = false;
+  }
+
+  /** The report counts from now on, and so does what it took for done. */
+  #enter(epoch: number): void {
+    const { session, inbox, locks, onEntered } = this.#options;
+    const report = this.#report;
+    assert(report !== null, "an epoch is entered with a report");
+    const { unanswered, settled } = report;
+    for (const lock of settled.locks) locks.get(lock.lkid)?.adopt(lock);
+    const completions = unanswered === null ? [] : completionsOf(unanswered, settled, session.seen);
+    if (settled.complete) {
+      const value = unanswered?.op === "batch" ? unanswered.steps.length : 0;
+      session.settle({ rc: lockStatus.OK, value, seq: session.seen, epoch, generation: 0, events: [] });
+    } else {
+      session.shorten(settled.done);
+    }
+    // Entered once more without a new report, there is nothing left to settle.
+    this.#report = { ...report, unanswered: null, settled: nothingDone(settled.locks) };
+    inbox.restart(completions);
+    session.enter(epoch);
+    onEntered();
+  }
+}
+
+const nothingDone = (locks: readonly HeldLock[]): Settled => ({ locks, done: 0, complete: false });
+
+/** The completions that the lock server can no longer send. */
+function completionsOf(call: BareCall, { locks, done }: Settled, seq: number): readonly LockEvent[] {
+  const about = { n: 0, seq, type: "cast", flags: 0 } as const;
+  if (call.op === "unlock") {
+    return done > 0 ? [{ ...about, lkid: call.lkid, status: lockStatus.EUNLOCK, mode: -1, lvbSeq: 0 }] : [];
+  }
+  const steps = call.op === "batch" ? call.steps : call.op === "convert" ? [call] : [];
+  return steps.slice(0, done).map(({ lkid, mode }) => {
+    const lvbSeq = locks.find((lock) => lock.lkid === lkid)?.lvbSeq ?? 0;
+    return { ...about, lkid, status: lockStatus.OK, mode, lvbSeq };
+  });
+}
