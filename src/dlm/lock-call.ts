@@ -303,6 +303,8 @@ export interface LockRecord {
   readonly hi: number;
   readonly bast: boolean;
   readonly lvbSeq: number;
+  /** `seq` of the event that granted it, or of the call that queued it. */
+  readonly order: number;
 }
 
 export interface ResourceRecord {

@@ -5,7 +5,7 @@ import type { TableMember } from "./table-member.ts";
 export function dumpResource(r: LockResource): ResourceRecord {
   const row =
     (queue: LockRecord["queue"]) =>
-    ({ lkid, slot, gr, rq, ex, sb, hi, bast, lvbSeq }: ResourceLock): LockRecord => ({
+    ({ lkid, slot, gr, rq, ex, sb, hi, bast, lvbSeq, order }: ResourceLock): LockRecord => ({
       lkid,
       slot,
       queue,
@@ -16,6 +16,7 @@ export function dumpResource(r: LockResource): ResourceRecord {
       hi,
       bast,
       lvbSeq,
+      order,
     });
   const locks = [...r.granted.map(row("g")), ...r.convert.map(row("c")), ...r.wait.map(row("w"))];
   const record = { name: r.name, lvbSeq: r.lvbSeq, lvbInvalid: r.lvbInvalid, locks };

@@ -210,8 +210,12 @@ class LockspaceClient implements Lockspace {
     const { master, env, lease } = this.#options;
     const asked = master.call(this.#joined.lockspace, { op: "dump" });
     const reply = await withTimeout(env.clock, lease.leaseMs, asked);
-    if (reply === null) throw new MdError("E_LOCK_SERVICE_LOST", `the lock server ${master.about} does not answer`);
-    return lockspaceDump(this.name, reply);
+    if (reply?.rc !== lockStatus.OK) {
+      const what = reply === null ? "does not answer" : `cannot tell of ${this.name}: ${lockStatusName(reply.rc)}`;
+      throw new MdError("E_LOCK_SERVICE_LOST", `the lock server ${master.about} ${what}`);
+    }
+    this.#seqTimes.note(reply.seq, env.clock.now());
+    return lockspaceDump(this.name, reply, (seq) => this.#seqTimes.at(seq));
   }
 
   status(): LockspaceStatus {

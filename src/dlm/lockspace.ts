@@ -150,15 +150,25 @@ export interface Lockspace {
 export interface LockspaceDump {
   readonly name: string;
   readonly generation: number;
+  /** True: it is being rebuilt, and the resources are what has been reported so far. */
+  readonly rebuilding: boolean;
   readonly members: readonly LockspaceMember[];
   readonly resources: readonly ResourceDump[];
 }
 
+/** `since`: `Clock.now` when this node first knew of it (`SeqTimes`); null: it was so before this node came. */
 export interface ResourceDump {
   readonly name: string;
-  readonly granted: readonly { readonly slot: SlotNumber; readonly mode: LockMode }[];
-  readonly converting: readonly { readonly slot: SlotNumber; readonly from: LockMode; readonly to: LockMode }[];
-  readonly waiting: readonly { readonly slot: SlotNumber; readonly mode: LockMode }[];
+  readonly granted: readonly { readonly slot: SlotNumber; readonly mode: LockMode; readonly since: number | null }[];
+  /** In the order of the queue. */
+  readonly converting: readonly {
+    readonly slot: SlotNumber;
+    readonly from: LockMode;
+    readonly to: LockMode;
+    readonly since: number | null;
+  }[];
+  /** In the order of the queue. */
+  readonly waiting: readonly { readonly slot: SlotNumber; readonly mode: LockMode; readonly since: number | null }[];
   readonly lvb: Uint8Array | null;
   readonly lvbValid: boolean;
 }

@@ -16,6 +16,8 @@ export interface ResourceLock {
   hi: ModeNumber;
   readonly bast: boolean;
   lvbSeq: number;
+  /** `seq` of the event that granted it, or of the call that queued it: how people learn how long it stands so. */
+  order: number;
 }
 
 /** A resource exists while there is a lock on it. Its value block is opaque text here. */

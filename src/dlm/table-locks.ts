@@ -35,6 +35,7 @@ export function lock(state: TableState, member: TableMember, call: LockRequestCa
     hi: 0,
     bast: call.bast,
     lvbSeq: 0,
+    order: state.seq,
   };
   requestLock(resource, fresh, state.notify);
   state.forgetIfUnused(resource);
@@ -53,7 +54,10 @@ function convertOne(state: TableState, member: TableMember, step: BatchStep): { 
   if (!resource.granted.includes(found)) return refused(lockStatus.EBUSY);
   state.seq += 1;
   const asked = { mode: step.mode, flags: step.flags, input: step.lvb ?? null };
-  return { rc: lockStatus.OK, granted: convertLock(resource, found, asked, state.notify) };
+  const asOf = state.seq;
+  const granted = convertLock(resource, found, asked, state.notify);
+  if (resource.convert.includes(found)) found.order = asOf;
+  return { rc: lockStatus.OK, granted };
 }
 
 export const convert = (state: TableState, member: TableMember, call: ConvertCall): Outcome =>

@@ -155,7 +155,7 @@ function rebuiltResource(name: string, locks: readonly Reported[]): LockResource
   const on = (queue: HeldLock["queue"]): ResourceLock[] =>
     sorted
       .filter((lock) => lock.queue === queue)
-      .map(({ lkid, slot, gr, rq, ex, bast, lvbSeq }) => ({ lkid, slot, gr, rq, ex, sb: 0, hi: 0, bast, lvbSeq }));
+      .map(({ queue: _queue, name: _name, lvb: _lvb, ...lock }) => ({ ...lock, sb: 0, hi: 0 }));
   const queues = { granted: on("g"), convert: on("c"), wait: on("w") };
   // The value of whoever holds it above CR is the present one; others may have missed the last write.
   const valued = locks

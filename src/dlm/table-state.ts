@@ -64,6 +64,7 @@ export class TableState {
     const { status, mode, lvb } = notice;
     const cast = { type: "cast", lkid: lock.lkid, status, mode, flags: lock.sb, lvbSeq: lock.lvbSeq } as const;
     this.tell(lock.slot, lvb === null ? cast : { ...cast, lvb });
+    if (status === lockStatus.OK || status === lockStatus.ECANCEL) lock.order = this.seq;
   };
 
   tell(slot: DlmSlot, body: EventBody): void {

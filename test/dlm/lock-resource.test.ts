@@ -24,7 +24,7 @@ function* steps(r: LockResource, lkid: number): Generator<LockResource> {
   if (own === undefined) {
     for (const mode of modes) {
       const next = clone(r);
-      const lock = { lkid, slot: lkid, gr: -1, rq: mode, ex: 0, sb: 0, hi: 0, bast: true, lvbSeq: 0 };
+      const lock = { lkid, slot: lkid, gr: -1, rq: mode, ex: 0, sb: 0, hi: 0, bast: true, lvbSeq: 0, order: 0 };
       requestLock(next, lock, ignore);
       yield next;
     }

@@ -235,6 +235,32 @@ describe("a lockspace", () => {
     expect(ack.mode).toBe("CR");
   });
 
+  it("tells since when locks of any node stand as they do; not of what was there before", async () => {
+    const a = await join("n1");
+    const b = await join("n2");
+    const ours = await a.lockspace.open("token", { lvb: false });
+    const theirs = await b.lockspace.open("token", { lvb: false });
+    await clock.advance(500);
+    const grantedAt = clock.now();
+    await ours.convert("EX");
+    await clock.advance(700);
+    const askedAt = clock.now();
+    void theirs.convert("PR").catch(() => {});
+    await clock.advance(400);
+    for (const { lockspace } of [a, b]) {
+      const [token] = (await lockspace.dump()).resources;
+      // Late by at most the time between two renewals.
+      expect(token?.granted[0]?.since).toBeGreaterThanOrEqual(grantedAt);
+      expect(token?.granted[0]?.since).toBeLessThanOrEqual(grantedAt + 100);
+      expect(token?.converting).toMatchObject([{ slot: 1, from: "NL", to: "PR" }]);
+      expect(token?.converting[0]?.since).toBeGreaterThanOrEqual(askedAt);
+      expect(token?.converting[0]?.since).toBeLessThanOrEqual(askedAt + 100);
+    }
+    const c = await join("n3");
+    const [token] = (await c.lockspace.dump()).resources;
+    expect([token?.granted[0]?.since, token?.converting[0]?.since]).toEqual([null, null]);
+  });
+
   it("answers noqueue with eagain and keeps the mode", async () => {
     const a = await join("n1");
     const b = await join("n2");
@@ -267,7 +293,7 @@ describe("a lockspace", () => {
     expect((await a.lockspace.dump()).resources).toEqual([
       {
         name: "resync",
-        granted: [{ slot: 0, mode: "EX" }],
+        granted: [{ slot: 0, mode: "EX", since: expect.any(Number) }],
         converting: [],
         waiting: [],
         lvb: null,
@@ -404,7 +430,7 @@ describe("a lockspace", () => {
     await clock.advance(100);
     expect(lock).not.toBeNull();
     const { resources } = await a.lockspace.dump();
-    expect(resources[0]?.granted).toEqual([{ slot: 0, mode: "NL" }]);
+    expect(resources[0]?.granted).toMatchObject([{ slot: 0, mode: "NL" }]);
   });
 
   it("waits anew when the server is restarted again: somebody may have joined between two looks", async () => {

@@ -148,6 +148,7 @@ export class ChannelWorld {
       sb: 0,
       hi: 0,
       bast: name === "ack",
+      order: 0,
       lvbSeq: 0,
     };
     node.locks.set(name, lock);

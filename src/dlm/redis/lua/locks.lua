@@ -73,7 +73,7 @@ function lockCalls.lock(state, member, call)
   end
   local l = {
     lkid = state.lkid, slot = member.slot, gr = NONE, rq = call.mode, ex = call.flags, sb = 0, hi = 0,
-    bast = call.bast, lvbSeq = 0,
+    bast = call.bast, lvbSeq = 0, order = state.seq,
   }
   requestLock(r, l, notifier(state))
   keep(state, r)
@@ -90,7 +90,9 @@ local function convertOne(state, member, step)
   if has(step.flags, QUECVT) and not quecvtAllowed(l.gr, step.mode) then return EINVAL, false end
   if not indexOf(r.granted, l) then return EBUSY, false end
   touch(state)
+  local asOf = state.seq
   local granted = convertLock(r, l, step.mode, step.flags, step.lvb, notifier(state))
+  if indexOf(r.convert, l) then l.order = asOf end
   keep(state, r)
   return OK, granted
 end

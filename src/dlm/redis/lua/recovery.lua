@@ -91,6 +91,7 @@ local function rebuiltResource(name, locks)
   for _, l in ipairs(locks) do
     table.insert(queues[l.queue], {
       lkid = l.lkid, slot = l.slot, gr = l.gr, rq = l.rq, ex = l.ex, sb = 0, hi = 0, bast = l.bast, lvbSeq = l.lvbSeq,
+      order = l.order,
     })
     -- The value of whoever holds it above CR is the present one; others may have missed the last write.
     if l.lvb then

@@ -1,6 +1,6 @@
 -- One resource: the algorithm of lock-resource.ts, line by line. The order of every step defines the order of events.
 -- A resource is { name, granted, convert, wait, lvb, lvbSeq, lvbInvalid, recovering }, a lock
--- { lkid, slot, gr, rq, ex, sb, hi, bast, lvbSeq }. `emit` has cast(lock, status, lvb) and bast(lock, mode).
+-- { lkid, slot, gr, rq, ex, sb, hi, bast, lvbSeq, order }. `emit` has cast(lock, status, lvb) and bast(lock, mode).
 -- Nothing here touches Redis. (Globals of Redis must not be touched while the library loads, only in functions.)
 
 local NOQUEUE, CANCEL, CONVERT, VALBLK, QUECVT, IVVALBLK = 0x1, 0x2, 0x4, 0x8, 0x10, 0x20

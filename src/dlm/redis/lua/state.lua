@@ -11,7 +11,7 @@
 --       p:SLOT  the member's recover call (JSON), while the lockspace is in phase "recover"
 --       gone    incarnation=1 (dead) or =0 (left) ...: who was removed since that phase began
 -- res   NAME    MessagePack: version, lvbSeq, invalid, has value, value, granted, converting; then per lock, in order of the
---               queues, lkid, slot, gr, rq, ex, sb, hi, bast, lvbSeq
+--               queues, lkid, slot, gr, rq, ex, sb, hi, bast, lvbSeq, order
 -- mailbox       entries EPOCH-N {i: incarnation, e: event as JSON}, N without gaps; up to 64 acknowledged ones stay
 --
 -- Counters are below MOST, where Lua's own conversion to text is exact.
@@ -180,6 +180,7 @@ local function notifier(state)
       local body = string.format('"type":"cast","lkid":%d,"status":%d,"mode":%d,"flags":%d,"lvbSeq":%d', l.lkid, status,
         l.gr, l.sb, l.lvbSeq)
       tell(state, l.slot, lvb and body .. ',"lvb":' .. cjson.encode(lvb) or body)
+      if status == OK or status == ECANCEL then l.order = state.seq end
     end,
     bast = function(l, mode) tell(state, l.slot, string.format('"type":"bast","lkid":%d,"mode":%d', l.lkid, mode)) end,
   }
@@ -198,12 +199,13 @@ local function unpackResource(name, raw)
   if hasValue == 1 then r.lvb = value end
   local count, first = 0, 9
   while true do
-    for i = first, #values, 9 do
+    for i = first, #values, 10 do
       count = count + 1
       local queue = count <= granted and r.granted or count <= granted + converting and r.convert or r.wait
       queue[#queue + 1] = {
         lkid = values[i], slot = values[i + 1], gr = values[i + 2], rq = values[i + 3], ex = values[i + 4],
         sb = values[i + 5], hi = values[i + 6], bast = values[i + 7] == 1, lvbSeq = values[i + 8],
+        order = values[i + 9],
       }
     end
     if at < 0 then return r end
@@ -219,8 +221,8 @@ local function packResource(r)
     for i = 1, #queue do
       local l = queue[i]
       flat[n + 1], flat[n + 2], flat[n + 3], flat[n + 4], flat[n + 5] = l.lkid, l.slot, l.gr, l.rq, l.ex
-      flat[n + 6], flat[n + 7], flat[n + 8], flat[n + 9] = l.sb, l.hi, l.bast and 1 or 0, l.lvbSeq
-      n = n + 9
+      flat[n + 6], flat[n + 7], flat[n + 8], flat[n + 9], flat[n + 10] = l.sb, l.hi, l.bast and 1 or 0, l.lvbSeq, l.order
+      n = n + 10
     end
   end
   if n <= CHUNK then return cmsgpack.pack(unpack(flat)) end
