@@ -28,6 +28,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   op: async () => (await import("./op.ts")).op,
   ping: async () => (await import("./ping.ts")).ping,
   daemon: async () => (await import("./daemon.ts")).daemon,
+  "lock-functions": async () => (await import("./lock-functions.ts")).lockFunctions,
   lockd: async () => (await import("./lockd.ts")).lockd,
   help: async () => (await import("./help.ts")).help,
   dashboard: async () => (await import("./dashboard.ts")).dashboard,

@@ -77,7 +77,7 @@ export const serviceVerbs: readonly VerbSpec[] = [
     options: daemonOptions,
     examples: [
       { command: "mdctl daemon --node=n1 --cluster=alpha", text: "with the embedded lock server" },
-      { command: "mdctl daemon --lock-server=redis://10.0.0.5:6379", text: "with Redis" },
+      { command: "mdctl daemon --lock-server=redis://10.0.0.5:6379", text: "with Redis (docs/redis.md)" },
       {
         command: "mdctl daemon --lock-server=mdctl+tls://10.0.0.5:7100 --lock-server-ca=... (-cert, -key)",
         text: "with a lock server of ours on another host",
@@ -102,6 +102,19 @@ export const serviceVerbs: readonly VerbSpec[] = [
         command: "mdctl lockd --listen=tls://10.0.0.5:7100 --cert=lockd.pem --key=lockd.key --ca=ca.pem",
         text: "for a few hosts",
       },
+    ],
+  },
+  {
+    name: "lock-functions",
+    summary: "the functions that Redis needs as lock server, for FUNCTION LOAD",
+    operands: "",
+    options: [],
+    examples: [
+      {
+        command: "mdctl lock-functions | redis-cli -u redis://admin@10.0.0.5:6379 -x FUNCTION LOAD",
+        text: "where the daemons' user may not load them (docs/redis.md)",
+      },
+      { command: "mdctl lock-functions --json", text: "with the name of the library, which has its version" },
     ],
   },
   {

@@ -20,7 +20,7 @@ export async function ensureLibrary(link: RedisLink, { name, text }: LuaLibrary,
       `the lock functions ${name} are not in ${about}, and this user may not load them`,
       {
         why,
-        hint: "mdctl lock-functions | redis-cli -u redis://ADMIN@HOST:PORT -x function load",
+        hint: "mdctl lock-functions | redis-cli -u redis://ADMIN@HOST:PORT -x FUNCTION LOAD",
         cause: error,
       },
     );

@@ -100,6 +100,7 @@ export function serverFault(about: string, error: unknown): MdError {
 
 function byText(text: string): Fault {
   if (/timed? ?out/i.test(text)) return lost("it does not answer in time");
+  if (text.includes("user executing the script")) return replies["NOPERM"] ?? lost(text);
   if (text === "Connection is closed.") return lost("the connection ended");
   if (/alert certificate required/i.test(text))
     return sockets["ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED"] ?? lost(text);
