@@ -223,7 +223,8 @@ export class TraceGenerator {
     const header = { slot, incarnation, epoch: wrong > 0.99 ? 99 : node.epoch, rid, ack: node.ack, seen };
     if (roll < 0.05) {
       this.#counter += this.#random.below(2);
-      return { op: "renew", ...header, rid: 0, counter: this.#counter };
+      const knows = this.#chance(0.5) ? { generation: this.#random.below(12) } : {};
+      return { op: "renew", ...header, rid: 0, counter: this.#counter, ...knows };
     }
     if (roll < 0.08) return { op: "poll", ...header, rid: 0 };
     if (roll < 0.1) return { op: "leave", ...header };
