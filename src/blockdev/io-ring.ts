@@ -37,6 +37,14 @@ export interface IoRing {
   readonly about: string;
   readonly arena: Uint8Array;
 
+  /**
+   * Cold, once. From now on it is asked right before writes to devices go out, as late as the ring can, and if it says no
+   * they come back with -EAGAIN; so they do now and then when it says yes, and are to be written again. Nothing is put off
+   * by the kernel to a moment when it could not be asked (but for `zero` on block devices). A ring that cannot promise
+   * that does not have it.
+   */
+  guardWrites?(mayWrite: () => boolean): void;
+
   /** Cold. Opens read-write (or read-only), O_DIRECT where the file system has it. Throws MdError E_IO / E_NO_DEVICE. */
   openDevice(path: string, options: { readonly readOnly: boolean }): DeviceIndex;
   /** Cold. Nothing of it may be in flight. */
@@ -63,11 +71,6 @@ export interface IoRing {
   accept(listener: SocketIndex, tag: Tag): void;
   /** At most `bytes` bytes, at least one; 0 at the end of the stream. */
   receive(socket: SocketIndex, buffer: number, bytes: number, tag: Tag): void;
-  /**
-   * Sends what the socket takes without waiting: how many bytes of it, at once and without a completion. 0: none, or the
-   * socket is broken; `send` tells. Not while a `send` of this socket is in flight.
-   */
-  sendNow(socket: SocketIndex, buffer: number, bytes: number): number;
   /** May be short. */
   send(socket: SocketIndex, buffer: number, bytes: number, tag: Tag): void;
   /** Ends the connection or the listening; operations in flight complete with an error or 0. */

@@ -1,9 +1,20 @@
 import type { OpenBlockDevice } from "../blockdev/block-device.ts";
+import type { FenceVictim } from "../dlm/fencer.ts";
 import type { LeaseSink, Lockspace, LockspaceListener } from "../dlm/lockspace.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { EngineConfig } from "../engine/engine-protocol.ts";
 import type { SharedBlock } from "../engine/shared-block.ts";
 import type { Env } from "../env/env.ts";
+
+/** An array's members, for methods of fencing that work on them. */
+export interface ArrayAccess {
+  /** Paths of the members in use. */
+  members(): readonly string[];
+  /** Is there room for takeover records on all of them? */
+  hasRecords(): boolean;
+  /** Writes the victim's pill and reads it back; see `condemnVictim`. */
+  condemn(victim: FenceVictim): Promise<"condemned" | "replaced">;
+}
 
 interface JoinRequest {
   /** The array's UUID in its 36-character form. */
@@ -15,6 +26,7 @@ interface JoinRequest {
   readonly listener: LockspaceListener;
   /** Goes into the memory that the data plane reads. */
   readonly lease: LeaseSink;
+  readonly access: ArrayAccess;
 }
 
 /** Becomes a member of the array's lockspace; no callback before it resolves. Rejects with E_LOCK_SERVICE_LOST when there is no server to ask. */

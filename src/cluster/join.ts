@@ -1,5 +1,5 @@
 import { assembleArray } from "../array/assemble-array.ts";
-import type { MdArray } from "../array/md-array.ts";
+import { type MdArray, writableMembers } from "../array/md-array.ts";
 import type { MemberDevices } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
 import { type SlotNumber, slotNumber } from "../base/units.ts";
@@ -8,10 +8,12 @@ import type { BlockDevice, OpenBlockDevice } from "../blockdev/block-device.ts";
 import type { Lockspace } from "../dlm/lockspace.ts";
 import type { EngineConfig } from "../engine/engine-protocol.ts";
 import { SharedBlock } from "../engine/shared-block.ts";
+import type { Env } from "../env/env.ts";
 import type { PillReader } from "../fencing/pill-check.ts";
+import { hasTakeoverRoom } from "../fencing/takeover-store.ts";
 import { MessageBus, type MessageHandler } from "../messages/message-bus.ts";
 import { uuidText } from "../superblock/uuid.ts";
-import type { ClusterNodeDeps } from "./cluster-deps.ts";
+import type { ArrayAccess, ClusterNodeDeps } from "./cluster-deps.ts";
 import { engineMember } from "./engine-members.ts";
 import { GuardedEngine } from "./guarded-engine.ts";
 import { GuardedLock } from "./guarded-lock.ts";
@@ -20,11 +22,26 @@ import { MembershipFeed } from "./membership-feed.ts";
 import { assembleOpened, closeAll, openMembers } from "./open-members.ts";
 import { readSlotBits } from "./slot-bits.ts";
 import { SlotLocks } from "./slot-locks.ts";
-import { introduce } from "./takeover-records.ts";
+import { condemnVictim, introduce } from "./takeover-records.ts";
+
+/** The array as this node knows it at the moment; who keeps it up to date says where it is. */
+export interface MembersInUse {
+  now: () => { readonly array: MdArray; readonly devices: MemberDevices };
+}
+
+const accessTo = (members: MembersInUse, env: Env, nodeName: string): ArrayAccess => ({
+  members() {
+    const { array, devices } = members.now();
+    return writableMembers(array).flatMap(({ number }) => devices.get(number)?.path ?? []);
+  },
+  hasRecords: () => hasTakeoverRoom(members.now().array),
+  condemn: (victim) => condemnVictim({ ...members.now(), env, nodeName }, victim),
+});
 
 /** A node that owns its slot and has a data plane, before it knows anything of the other slots. */
 export interface JoinedNode {
   readonly feed: MembershipFeed;
+  readonly members: MembersInUse;
   readonly lockspace: Lockspace;
   readonly bus: MessageBus;
   readonly slotLocks: SlotLocks;
@@ -69,6 +86,7 @@ async function join(
   // Only to learn whose lockspace to join: what it says of the members may be old by the time that we are in it.
   const before = await assembleArray(opened, { run: true, force: options.force });
 
+  const members: MembersInUse = { now: () => ({ array: before.array, devices: before.devices }) };
   const feed = new MembershipFeed();
   const lockspace = await deps.joinLockspace({
     name: uuidText(before.array.uuid),
@@ -76,6 +94,7 @@ async function join(
     maxMembers: before.array.bitmap.slots,
     listener: feed,
     lease: (writeUntil, readUntil) => shared.setLease(writeUntil, readUntil),
+    access: accessTo(members, env, deps.nodeName),
   });
   undo.push(() => lockspace.leave());
   // Whoever recovers our slot finishes first; nobody waits for us meanwhile, since we do not listen to messages yet.
@@ -100,7 +119,22 @@ async function join(
   const engine = new GuardedEngine(await deps.startEngine(config, shared));
   undo.push(() => engine.send({ type: "stop" }));
   await engine.send({ type: "setBalance", balance: "first" });
-  return { feed, lockspace, bus, slotLocks, noNewDev, resyncLock, array, devices, open, engine, shared, writeLease };
+  members.now = () => ({ array, devices });
+  return {
+    feed,
+    members,
+    lockspace,
+    bus,
+    slotLocks,
+    noNewDev,
+    resyncLock,
+    array,
+    devices,
+    open,
+    engine,
+    shared,
+    writeLease,
+  };
 }
 
 async function readMembers(

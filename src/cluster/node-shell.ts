@@ -31,7 +31,7 @@ export function startShell(
   onEnd: (how: "fenced" | "failed", reason: string) => void,
 ): NodeShell {
   const { env } = deps;
-  const { feed, ...parts } = joined;
+  const { feed, members, ...parts } = joined;
   const { lockspace, engine, slotLocks, devices, array } = joined;
   const context: NodeContext = {
     ...parts,
@@ -55,6 +55,7 @@ export function startShell(
     lookForWork: () => runner.kick(),
     fail: (reason) => onEnd("failed", reason),
   };
+  members.now = () => context;
   const runner = new ResyncRunner(context);
   const ring = { kind: "unknown", about: "" };
   return {

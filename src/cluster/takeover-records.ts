@@ -2,6 +2,7 @@ import { inSyncMembers, type MdArray } from "../array/md-array.ts";
 import type { MemberDevices, MemberFailure } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
 import type { SlotNumber } from "../base/units.ts";
+import type { FenceVictim } from "../dlm/fencer.ts";
 import type { Env } from "../env/env.ts";
 import type { PillReader } from "../fencing/pill-check.ts";
 import type { NodeRecord } from "../fencing/takeover-blocks.ts";
@@ -73,23 +74,30 @@ export async function condemn(writer: RecordWriter, slot: SlotNumber): Promise<N
   return owner;
 }
 
-/** As `condemn`, for a victim that is known by its incarnation. False: it has never introduced itself, or its slot has a new owner. */
-export async function condemnIncarnation(
-  writer: RecordWriter,
-  slot: SlotNumber,
-  incarnation: string,
-): Promise<boolean> {
+/**
+ * As `condemn`, for a victim that is known by name; it need not have introduced itself yet. "replaced": its slot has had
+ * another owner since, whom no pill may reach.
+ */
+export async function condemnVictim(writer: RecordWriter, victim: FenceVictim): Promise<"condemned" | "replaced"> {
   const { array, devices } = writer;
+  const { slot, incarnation } = victim;
   const found = await readTakeover(array, devices);
   const owner = ownerOf(found, slot);
-  if (owner?.incarnation !== incarnation) return false;
-  if (!isCondemned(found, slot, incarnation)) await writePill(writer, owner, found.generation + 1);
-  return true;
+  const isOther = owner !== null && owner.state === "joined" && owner.incarnation !== incarnation;
+  if (isOther && !isCondemned(found, slot, owner.incarnation)) return "replaced";
+  if (!isCondemned(found, slot, incarnation)) await writePill(writer, victim, found.generation + 1);
+  return "condemned";
 }
 
-async function writePill(writer: RecordWriter, owner: NodeRecord, generation: number): Promise<void> {
+async function writePill(
+  writer: RecordWriter,
+  owner: Pick<NodeRecord, "slot" | "incarnation" | "node">,
+  generation: number,
+): Promise<void> {
   const { array, devices, env, nodeName } = writer;
-  const { slot, incarnation, node, cluster, arrayUuid } = owner;
+  const { slot, incarnation, node } = owner;
+  const { uuid: arrayUuid, bitmap } = array;
+  const cluster = bitmap.clusterName;
   const said = { arrayUuid, generation, time: seconds(env), slot, incarnation, node, cluster, by: nodeName };
   const failures = await writeRecords(array, devices, [
     { kind: "pill", ...said },

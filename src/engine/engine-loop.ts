@@ -66,6 +66,7 @@ export class EngineLoop {
     this.shared = shared;
     this.#now = now;
     this.#leaseHeld = shared.leaseHolds(now());
+    ring.guardWrites?.(() => shared.leaseHolds(now()));
     this.#openFrontEnd = openFrontEnd;
     this.#paths = wirePaths(config, ring, shared, {
       notify: (notice) => this.#post({ type: "notice", notice }),

@@ -3,10 +3,13 @@ export interface Timer {
 }
 
 export interface Clock {
-  /** Milliseconds, monotonic, with fractions; the same in every thread of the process (CLOCK_MONOTONIC). */
+  /**
+   * Milliseconds, monotonic, with fractions; the same in every thread of the process. It goes on while the host is
+   * suspended, as far as a change of the wall clock against it gives that away.
+   */
   now(): number;
   /**
-   * Milliseconds since the host was booted, those that it was suspended included, which `now` leaves out
+   * Milliseconds since the host was booted, those that it was suspended included, whatever the wall clock says
    * (CLOCK_BOOTTIME); to 10 ms. Only differences mean anything. Costs a system call.
    */
   sinceBoot(): number;

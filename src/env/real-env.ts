@@ -4,6 +4,7 @@ import type { Clock } from "./clock.ts";
 import type { Env } from "./env.ts";
 import type { Logger } from "./logger.ts";
 import type { Random } from "./random.ts";
+import { suspendClock } from "./suspend-clock.ts";
 
 /**
  * What `performance.now()` must be increased by to be CLOCK_MONOTONIC, which every thread and `hrtime` share. A thread may
@@ -26,9 +27,18 @@ function offsetToMonotonic(): number {
 
 const monotonicOffset = offsetToMonotonic();
 
+/** As /proc tells it, in steps of 10 ms. */
+const sinceBoot = (): number => Number.parseFloat(readFileSync("/proc/uptime", "latin1")) * 1000;
+
+const now = suspendClock({
+  monotonic: () => performance.now() + monotonicOffset,
+  wall: () => Date.now(),
+  sinceBoot,
+});
+
 export const realClock: Clock = {
-  now: () => performance.now() + monotonicOffset,
-  sinceBoot: () => Number.parseFloat(readFileSync("/proc/uptime", "utf8")) * 1000,
+  now,
+  sinceBoot,
   wall: () => Date.now(),
   after(ms, action) {
     const handle = setTimeout(action, ms);

@@ -11,7 +11,7 @@ import { openFileDevice } from "../../src/blockdev/file-device.ts";
 import { MemoryDevice } from "../../src/blockdev/memory-device.ts";
 import {
   condemn,
-  condemnIncarnation,
+  condemnVictim,
   introduce,
   type RecordWriter,
   sayGoodbye,
@@ -156,13 +156,18 @@ describe("takeover records", () => {
     expect(owner).toMatchObject({ incarnation: "c1", state: "joined" });
   });
 
-  it("condemn by name only who owns the slot still", async () => {
+  it("condemn by name also who has not introduced itself yet, but nobody in place of a former owner", async () => {
     const fixture = new Fixture();
+    const victim = (incarnation: string) => ({ node: "b", slot, incarnation, generation: 1 });
+    expect(await condemnVictim(fixture.writer("a"), victim("b1"))).toBe("condemned");
+    expect(fixture.pillOn("/d1")).toMatchObject({ record: { incarnation: "b1", node: "b", by: "a", generation: 1 } });
+    // It comes to introduce itself late: the pill is older than its join, but names it.
     await introduce(fixture.writer("b"), slot, "b1");
-    expect(await condemnIncarnation(fixture.writer("a"), slot, "b0")).toBe(false);
-    expect(fixture.pillOn("/d0").type).toBe("blank");
-    expect(await condemnIncarnation(fixture.writer("a"), slot, "b1")).toBe(true);
-    expect(fixture.pillOn("/d1")).toMatchObject({ record: { incarnation: "b1" } });
+    expect(fixture.pillOn("/d0")).toMatchObject({ record: { incarnation: "b1" } });
+    await introduce(fixture.writer("c"), slot, "c1");
+    expect(await condemnVictim(fixture.writer("a"), victim("b1"))).toBe("replaced");
+    expect(await condemnVictim(fixture.writer("a"), victim("c1"))).toBe("condemned");
+    expect(fixture.pillOn("/d1")).toMatchObject({ record: { incarnation: "c1", generation: 2 } });
   });
 
   it("are good when one member takes them, and not when none does", async () => {

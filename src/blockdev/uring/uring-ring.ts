@@ -13,7 +13,6 @@ import { CompletionQueue, NOT_REPORTED } from "./completion-queue.ts";
 import type { Libc } from "./libc.ts";
 import type { MappedMemory } from "./mapped-memory.ts";
 import type { MappedRing } from "./mapped-ring.ts";
-import { ReceiveList } from "./receive-list.ts";
 import { registerArena } from "./register-arena.ts";
 import { RingFiles } from "./ring-files.ts";
 import { RingSockets } from "./ring-sockets.ts";
@@ -22,8 +21,8 @@ import * as uapi from "./uapi.ts";
 
 const { Opcode } = uapi;
 
-/** The high word of user_data: what a completion is, and above it (from INDEX_SHIFT) the index of its socket. */
-const Kind = { device: 0, zero: 1, socket: 2, accept: 3, wake: 4 } as const;
+/** The high word of user_data: what a completion is, and above it (from INDEX_SHIFT) the index of its socket or, of a write, device. */
+const Kind = { device: 0, zero: 1, socket: 2, accept: 3, wake: 4, write: 5 } as const;
 const KIND_MASK = 7;
 const INDEX_SHIFT = 3;
 
@@ -39,8 +38,6 @@ const TRIAL_AT = 512;
 const INLINE_BYTES = 64 << 10;
 /** Milliseconds: so long the kernel may refuse what is for devices before the owner is told to try again. */
 const INSIST_MS = 10;
-/** Submissions: so many more for devices are worth a system call before the sockets have theirs. */
-const FEW = 4;
 /** Attempts to get room in the submission queue before it is a contradiction. */
 const MAX_ROOM_ATTEMPTS = 100_000;
 
@@ -75,10 +72,12 @@ export class UringRing implements IoRing {
   readonly #readOpcode: number;
   readonly #writeOpcode: number;
   readonly #members: (OpenMember | undefined)[] = [];
+  /** By device: writes that would have had to wait, and have come back for that. */
+  readonly #putOff: number[] = [];
+  #mayWrite: (() => boolean) | null = null;
   readonly #notes: string[] = [];
   /** Completions that came while the caller still owned `completedTag`. */
   readonly #early = new CompletionList();
-  readonly #receives = new ReceiveList();
   #postponed = false;
   /** Something for a device is queued: whoever queued it may have looked at a lease just now. */
   #deviceQueued = false;
@@ -128,6 +127,10 @@ export class UringRing implements IoRing {
     return ["io_uring", deferred, files, buffers, ...this.#notes].join(", ");
   }
 
+  guardWrites(mayWrite: () => boolean): void {
+    this.#mayWrite = mayWrite;
+  }
+
   openDevice(path: string, options: { readonly readOnly: boolean }): DeviceIndex {
     const aligned = this.#parts.scratch.bytes.subarray(TRIAL_AT);
     const member = openMember(path, { readOnly: options.readOnly, aligned });
@@ -138,6 +141,7 @@ export class UringRing implements IoRing {
     }
     if (!member.direct) this.#notes.push(`${path} without O_DIRECT`);
     this.#members[index] = member;
+    this.#putOff[index] = 0;
     return index;
   }
 
@@ -166,14 +170,31 @@ export class UringRing implements IoRing {
   write(device: DeviceIndex, at: Sector, sectors: number, buffer: number, flags: number, tag: Tag): void {
     const bytes = sectors * SECTOR_SIZE;
     const address = this.#address(buffer, bytes);
+    const durable = (flags & WRITE_DURABLE) !== 0;
+    const putOff = this.#putOff[device] ?? 0;
     if (!this.#holds(device, at + sectors)) {
       this.#early.add(tag, -Errno.ENOSPC);
     } else if (this.#inline(device, bytes)) {
-      this.#early.add(tag, this.#libc.pwrite(this.#files.fd(device), address, bytes, bytesOf(at)));
+      this.#early.add(tag, this.#writeNow(device, at, address, bytes, false));
+    } else if (putOff > 0) {
+      this.#putOff[device] = putOff - 1;
+      this.#early.add(tag, this.#writeNow(device, at, address, bytes, durable));
     } else {
-      const durable = (flags & WRITE_DURABLE) !== 0 ? uapi.RWF_DSYNC : 0;
-      this.#pushDevice(this.#writeOpcode, device, at, address, bytes, durable, tag, Kind.device);
+      // A guarded write that has to wait comes back. The kernel would give it to a thread of its own, which stands still
+      // when the process is stopped, and writes when it goes on, whatever has become of the lease.
+      const how = (this.#mayWrite === null ? 0 : uapi.RWF_NOWAIT) | (durable ? uapi.RWF_DSYNC : 0);
+      const kind = Kind.write | (device << INDEX_SHIFT);
+      this.#pushDevice(this.#writeOpcode, device, at, address, bytes, how, tag, kind);
     }
+  }
+
+  #writeNow(device: DeviceIndex, at: Sector, address: number, bytes: number, durable: boolean): number {
+    if (this.#mayWrite?.() === false) return -Errno.EAGAIN;
+    const fd = this.#files.fd(device);
+    const written = this.#libc.pwrite(fd, address, bytes, bytesOf(at));
+    if (!durable || written !== bytes) return written;
+    const flushed = this.#libc.fdatasync(fd);
+    return flushed < 0 ? flushed : written;
   }
 
   flush(device: DeviceIndex, tag: Tag): void {
@@ -187,7 +208,14 @@ export class UringRing implements IoRing {
       return;
     }
     const mode = punch ? uapi.PUNCH_HOLE_KEEP_SIZE : uapi.ZERO_RANGE_KEEP_SIZE;
-    // FALLOCATE has its length where others have their address.
+    if (this.#mayWrite !== null && this.#members[device]?.isBlockDevice === false) {
+      const bytes = sectors * SECTOR_SIZE;
+      const fd = this.#files.fd(device);
+      const done = this.#mayWrite() ? this.#libc.fallocate(fd, mode, bytesOf(at), bytes) : -Errno.EAGAIN;
+      this.#early.add(tag, zeroed(done));
+      return;
+    }
+    // A device may take long: it has to be a thread of the kernel's. FALLOCATE has its length where others have their address.
     this.#pushDevice(Opcode.FALLOCATE, device, at, sectors * SECTOR_SIZE, mode, 0, tag, Kind.zero);
   }
 
@@ -205,16 +233,8 @@ export class UringRing implements IoRing {
     this.#pushSocket(Opcode.ACCEPT, listener, 0, 0, uapi.SOCK_CLOEXEC, tag, Kind.accept);
   }
 
-  /** Goes to the kernel once the devices have their work. */
   receive(socket: SocketIndex, buffer: number, bytes: number, tag: Tag): void {
-    if (this.#sockets.begin(socket)) this.#receives.push(socket, this.#address(buffer, bytes), bytes, tag);
-    else this.#early.add(tag, -Errno.ECANCELED);
-  }
-
-  sendNow(socket: SocketIndex, buffer: number, bytes: number): number {
-    if (!this.#sockets.isOpen(socket)) return 0;
-    const flags = uapi.MSG_NOSIGNAL | uapi.MSG_DONTWAIT;
-    return Math.max(0, this.#libc.send(this.#files.fd(socket), this.#address(buffer, bytes), bytes, flags));
+    this.#pushSocket(Opcode.RECV, socket, this.#address(buffer, bytes), bytes, 0, tag, Kind.socket);
   }
 
   send(socket: SocketIndex, buffer: number, bytes: number, tag: Tag): void {
@@ -236,12 +256,9 @@ export class UringRing implements IoRing {
     }
     const sq = this.#sq;
     const wait = count > 0 ? 0 : waitMs;
-    // The devices begin while the sockets are looked at: few transfers are waited for one by one.
-    if (this.#deviceQueued && sq.queued <= FEW) sq.submit();
-    this.#pushReceives();
+    // Preparing all that goes out took its time.
+    if (this.#deviceQueued && this.#mayWrite?.() === false) this.#takeWritesBack();
     if (wait !== 0 || sq.queued > 0 || sq.kernelWantsEnter()) sq.enter(wait);
-    // A wait ends with the first completion, and the kernel keeps back others that have come by then.
-    if (wait !== 0 && sq.kernelWantsEnter()) sq.enter(0);
     if (this.#deviceQueued && sq.queued > 0) this.#insist();
     this.#deviceQueued = false;
     return this.#cq.reap(this.completedTag, this.completedResult, count);
@@ -259,7 +276,6 @@ export class UringRing implements IoRing {
   /** Nothing may be in flight when its memory goes: the kernel would write there. */
   #drain(): void {
     if (!this.#wakeArmed) this.#armWake();
-    this.#pushReceives();
     wakeRing(this.wakeHandle);
     while (!this.#sockets.closeAll() || this.#wakeArmed) {
       this.#sq.enter(-1);
@@ -330,25 +346,6 @@ export class UringRing implements IoRing {
     sq.push(head, this.#files.name(file), offset, address, length, flags, tag, high);
   }
 
-  #pushReceives(): void {
-    const { socket, address, bytes, tag, count } = this.#receives;
-    for (let i = 0; i < count; i++) {
-      const file = socket[i] as number;
-      const high = Kind.socket | (file << INDEX_SHIFT);
-      this.#push(
-        Opcode.RECV | this.#fileFlag,
-        file,
-        0,
-        address[i] as number,
-        bytes[i] as number,
-        0,
-        tag[i] as number,
-        high,
-      );
-    }
-    this.#receives.clear();
-  }
-
   #armWake(): void {
     if (this.#sq.full) this.#makeRoom();
     const into = this.#parts.scratch.address + WAKE_AT;
@@ -380,7 +377,16 @@ export class UringRing implements IoRing {
     } while (realClock.now() < giveUpAt);
     this.#sq.takeBack((tag, high) => {
       const kind = high & KIND_MASK;
-      if (kind !== Kind.device && kind !== Kind.zero) return false;
+      if (kind !== Kind.device && kind !== Kind.zero && kind !== Kind.write) return false;
+      this.#early.add(tag, -Errno.EAGAIN);
+      return true;
+    });
+  }
+
+  #takeWritesBack(): void {
+    this.#sq.takeBack((tag, high) => {
+      const kind = high & KIND_MASK;
+      if (kind !== Kind.zero && kind !== Kind.write) return false;
       this.#early.add(tag, -Errno.EAGAIN);
       return true;
     });
@@ -394,15 +400,19 @@ export class UringRing implements IoRing {
   }
 
   #route(high: number, result: number): number {
-    const socket = high >>> INDEX_SHIFT;
+    const index = high >>> INDEX_SHIFT;
     switch (high & KIND_MASK) {
       case Kind.socket:
-        return this.#sockets.end(socket, result);
+        return this.#sockets.end(index, result);
       case Kind.accept:
-        return this.#sockets.endAccept(socket, result);
+        return this.#sockets.endAccept(index, result);
       case Kind.zero:
-        // File systems disagree about how to say that they cannot.
-        return result === -Errno.ENODEV || result === -Errno.ENOSYS ? -Errno.EOPNOTSUPP : result;
+        return zeroed(result);
+      case Kind.write:
+        if (this.#mayWrite === null || (result !== -Errno.EAGAIN && result !== -Errno.EOPNOTSUPP)) return result;
+        // It comes once more, and is then waited for.
+        this.#putOff[index] = (this.#putOff[index] ?? 0) + 1;
+        return -Errno.EAGAIN;
       default:
         this.#wakeArmed = false;
         this.#wakeResult = result;
@@ -410,3 +420,7 @@ export class UringRing implements IoRing {
     }
   }
 }
+
+/** File systems disagree about how to say that they cannot. */
+const zeroed = (result: number): number =>
+  result === -Errno.ENODEV || result === -Errno.ENOSYS ? -Errno.EOPNOTSUPP : result;
