@@ -4,7 +4,7 @@ import { NbdClient } from "../../src/blockdev/nbd/nbd-client.ts";
 import { firstDifference } from "../../src/cli/demo/compare-members.ts";
 import { BLOCK_BYTES } from "../../src/cli/demo/pattern.ts";
 import { VerifyingWriter } from "../../src/cli/demo/verifying-writer.ts";
-import type { ArrayInfo, Mapping, StatusData } from "../../src/daemon/control-api.ts";
+import type { ArrayInfo, HistoryEvent, Mapping, MessagesData, StatusData } from "../../src/daemon/control-api.ts";
 import { realRandom } from "../../src/env/real-env.ts";
 import { Host, type HostOptions } from "./daemons.ts";
 import { conflictsAmong, holdsOf } from "./hold-history.ts";
@@ -14,6 +14,7 @@ const MEMBER_BYTES = 24 * MIB;
 const DEPTH = 4;
 /** Between two writes of one request in flight: the load must leave the machine some time for everything else. */
 const PACE_MS = 2;
+const POLL_MS = 20;
 
 interface Worker {
   readonly node: string;
@@ -119,8 +120,34 @@ export class MirrorCluster {
       .join("\n");
   }
 
-  acknowledged(node: string): number {
-    return this.#of([node])[0]?.writer.acknowledgedWrites ?? 0;
+  /** Resolves when each node has written and has said a message since: data and locks both work. */
+  async works(nodes: readonly string[] = this.nodes): Promise<void> {
+    await this.progress(nodes, 20);
+    const said = await Promise.all(nodes.map((node) => this.#said(node)));
+    for (const [at, node] of nodes.entries()) {
+      while ((await this.#said(node)) === said[at]) await pause(POLL_MS);
+    }
+  }
+
+  async #said(node: string): Promise<number> {
+    const { sent } = await this.host.data<MessagesData>(node, "messages", "md0");
+    return Object.values(sent).reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Does something to the lock server, and waits until each node has told it again what it holds. */
+  async remastering(loseState: () => Promise<unknown>, nodes: readonly string[] = this.nodes): Promise<void> {
+    const before = nodes.map((node) => this.#remasterings(node));
+    await loseState();
+    for (const [at, node] of nodes.entries()) {
+      while (this.#remasterings(node) === before[at]) await pause(POLL_MS);
+    }
+  }
+
+  /** How often the array's lockspace was rebuilt while this daemon was a member. */
+  #remasterings(node: string): number {
+    const lines = this.host.logOf(node).split("\n");
+    return lines.filter((line) => line.includes('"evt":"lockspace.thawed"') && !line.includes('"lockspace":"nodes"'))
+      .length;
   }
 
   /** What fails in the middle of a fault is tried again: only that it works in the end is asked for, by `settle`. */
@@ -170,6 +197,19 @@ export class MirrorCluster {
     }
   }
 
+  /** The number of the last event in each node's journal. */
+  lastEvents(): Promise<readonly number[]> {
+    return Promise.all(this.nodes.map((node) => this.host.lastEvent(node)));
+  }
+
+  /** Codes of what the journals tell since then, of all nodes. */
+  async eventsAfter(since: readonly number[]): Promise<readonly string[]> {
+    const told = this.nodes.map((node, at) =>
+      this.host.data<{ events: readonly HistoryEvent[] }>(node, "events", `--since=${since[at]}`),
+    );
+    return (await Promise.all(told)).flatMap(({ events }) => events.map(({ event }) => event));
+  }
+
   array(node: string): Promise<ArrayInfo> {
     return this.host.data<{ array: ArrayInfo }>(node, "detail", "md0").then(({ array }) => array);
   }
@@ -183,7 +223,7 @@ export class MirrorCluster {
     for (;;) {
       const status = await this.status(node);
       if (fits(status)) return status;
-      await pause(20);
+      await pause(POLL_MS);
     }
   }
 
@@ -200,7 +240,7 @@ export class MirrorCluster {
     for (;;) {
       const { bitmap } = await this.array(node);
       if (bitmap?.unionDirty === 0) return;
-      await pause(50);
+      await pause(POLL_MS);
     }
   }
 

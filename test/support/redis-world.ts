@@ -1,4 +1,4 @@
-import { afterAll, it } from "vitest";
+import { afterAll, expect, it } from "vitest";
 import { MirrorCluster } from "./mirror-cluster.ts";
 import { aofAlways, type RedisServer, startRedis } from "./redis.ts";
 import { TcpProxy } from "./tcp-proxy.ts";
@@ -36,9 +36,9 @@ export class RedisWorld {
   }
 
   /** Every key of every lockspace. */
-  async keys(): Promise<readonly string[]> {
+  readonly keys = async (): Promise<readonly string[]> => {
     return (await this.redis.command("--scan", "--pattern", "mdlm:*")).split("\n").filter((key) => key !== "");
-  }
+  };
 
   async close(): Promise<void> {
     this.redis.process.kill("SIGCONT");
@@ -48,25 +48,34 @@ export class RedisWorld {
   }
 }
 
+/** What no fault may lead to unless a case says so. */
+const DEATHS = ["FENCED", "NODEDOWN", "TAKEOVER", "FAILED"];
+
+interface LossCase {
+  (name: string, fault: (world: RedisWorld) => Promise<unknown>): void;
+  /** Somebody is declared dead in this one. */
+  readonly fatal: (name: string, fault: (world: RedisWorld) => Promise<unknown>) => void;
+}
+
 /**
  * Declares cases of one file, in each of which something happens to the lock server under a verified load, and all must
  * hold afterwards that `MirrorCluster.settle` looks at. They share a world as long as they leave a sound one behind.
  */
-export function lossCases(
-  redisOptions: readonly string[] = [],
-  query = "",
-): (name: string, fault: (world: RedisWorld) => Promise<unknown>) => void {
+export function lossCases(redisOptions: readonly string[] = [], query = ""): LossCase {
   let shared: RedisWorld | null = null;
   afterAll(() => shared?.close());
-  return (name, fault) => {
+  const declare = (name: string, fault: (world: RedisWorld) => Promise<unknown>, deaths: boolean): void => {
     it(name, { repeats: TIMES - 1, timeout: 60_000 + 3 * STALL_MS }, async () => {
       const world = shared ?? (await RedisWorld.start(redisOptions, query));
       shared = null;
+      const { cluster } = world;
       try {
-        await world.cluster.load();
+        const since = await cluster.lastEvents();
+        await cluster.load();
         await fault(world);
-        await world.cluster.progress();
-        await world.cluster.settle();
+        await cluster.works();
+        await cluster.settle();
+        if (!deaths) expect((await cluster.eventsAfter(since)).filter((code) => DEATHS.includes(code))).toEqual([]);
       } catch (error) {
         await world.close();
         throw error;
@@ -74,4 +83,8 @@ export function lossCases(
       shared = world;
     });
   };
+  const losing = (name: string, fault: (world: RedisWorld) => Promise<unknown>): void => declare(name, fault, false);
+  return Object.assign(losing, {
+    fatal: (name: string, fault: (world: RedisWorld) => Promise<unknown>) => declare(name, fault, true),
+  });
 }
