@@ -1,5 +1,5 @@
 import type { SlotNumber } from "../base/units.ts";
-import type { LockspaceListener, LockspaceMember } from "../dlm/lockspace.ts";
+import type { Frozen, LockspaceListener, LockspaceMember } from "../dlm/lockspace.ts";
 import type { NodeEvent } from "./node-machine.ts";
 
 /** Turns the lockspace's callbacks into events, and keeps them until the node is there to take them. */
@@ -8,10 +8,16 @@ export class MembershipFeed implements LockspaceListener {
   #sink: ((event: NodeEvent) => void) | null = null;
   #reachable = true;
   #onReachable: (reachable: boolean) => void = () => {};
+  #onFrozen: (frozen: Frozen | null) => void = () => {};
 
-  connect(sink: (event: NodeEvent) => void, onReachable: (reachable: boolean) => void): void {
+  connect(
+    sink: (event: NodeEvent) => void,
+    onReachable: (reachable: boolean) => void,
+    onFrozen: (frozen: Frozen | null) => void,
+  ): void {
     this.#sink = sink;
     this.#onReachable = onReachable;
+    this.#onFrozen = onFrozen;
     for (const event of this.#waiting.splice(0)) sink(event);
   }
 
@@ -38,6 +44,14 @@ export class MembershipFeed implements LockspaceListener {
   serverReachable(reachable: boolean): void {
     this.#reachable = reachable;
     this.#onReachable(reachable);
+  }
+
+  frozen(state: Frozen): void {
+    this.#onFrozen(state);
+  }
+
+  thawed(): void {
+    this.#onFrozen(null);
   }
 
   #feed(event: NodeEvent): void {

@@ -10,6 +10,7 @@ import { settleFailure } from "./member-failure.ts";
 import { countError, memberText, type NodeContext } from "./node-context.ts";
 import { type NodeEffect, type NodeEvent, newNode, stepNode } from "./node-machine.ts";
 import { OwnWindow } from "./own-window.ts";
+import { remasteringRecorder } from "./remastering-history.ts";
 import { ResyncRunner } from "./resync-runner.ts";
 import { recoverSlot } from "./slot-recovery.ts";
 
@@ -68,6 +69,7 @@ export function startShell(
       feed.connect(
         (event) => context.dispatch(event),
         (reachable) => recordServer(context, reachable),
+        remasteringRecorder(history, env),
       );
     },
   };

@@ -9,6 +9,7 @@ import type {
   ArrayState,
   Bitmap,
   BitmapSlot,
+  FrozenInfo,
   Health,
   Member,
   NodeInfo,
@@ -23,6 +24,7 @@ interface ArrayInfoOptions {
   readonly examination: Examination | null;
   /** Bytes per second; null: no limit. */
   readonly syncLimit: number | null;
+  readonly frozen: FrozenInfo | null;
 }
 
 /** An assembled array in the words of the control API. */
@@ -70,6 +72,7 @@ export function arrayInfo(session: ArraySession, options: ArrayInfoOptions): Arr
     suspended: status.slots.flatMap((slot) => suspendedRange(slot, status)),
     nodes: options.nodes,
     mapping: session.mapping,
+    frozen: options.frozen,
     mismatch: { sectors: null, lastCheckAt: null, lastAction: null, ranges: [] },
     ring: status.ring,
     readBalance: status.readBalance,

@@ -9,6 +9,7 @@ import {
 } from "./control-api.ts";
 import type { Daemon } from "./daemon.ts";
 import { errorInfo } from "./error-info.ts";
+import { explainLost, lockServiceLost } from "./lock-service-lost.ts";
 import type { Call, Method } from "./methods/method.ts";
 import { methods } from "./methods/methods.ts";
 import { ParamsReader } from "./params-reader.ts";
@@ -104,6 +105,8 @@ export class ControlConnection {
       const read = implementation.read(reader);
       reader.end();
       log.debug({ evt: "request", method, trace }, `request ${method}`);
+      const frozen = implementation.takesLocks === true ? this.#daemon.frozen() : null;
+      if (frozen !== null) throw lockServiceLost(frozen);
       const call: Call<M> = {
         daemon: this.#daemon,
         emit: (event) => this.#tell({ id, event } as ControlEvent),
@@ -115,7 +118,10 @@ export class ControlConnection {
     } catch (error) {
       if (!(error instanceof MdError))
         log.error({ evt: "request_failed", method, trace, err: error }, `request ${method} failed`);
-      this.#refuse(id, error);
+      this.#refuse(
+        id,
+        explainLost(error, () => this.#daemon.frozen()),
+      );
       // A contradiction must stop this node, after it has said so.
       if (error instanceof Error && error.name === "AssertionError") throw error;
     }

@@ -59,6 +59,8 @@ export interface ArrayInfo {
   readonly suspended: readonly Range[];
   readonly nodes: readonly NodeInfo[];
   readonly mapping: Mapping | null;
+  /** Locks of this array are not granted now. */
+  readonly frozen: FrozenInfo | null;
   readonly mismatch: {
     readonly sectors: number | null;
     readonly lastCheckAt: string | null;
@@ -224,8 +226,13 @@ export interface FrozenInfo {
   readonly sinceSeconds: number;
   /** One sentence, e.g. `lock service redis://10.0.0.5:6379 lost 3.2 s ago; writes to clustered arrays wait`. */
   readonly text: string;
-  /** What happens next and when. */
-  readonly next: string;
+  /** `re-mastering: 2 of 3 nodes reported`; null: nothing has begun. */
+  readonly progress: string | null;
+  /** Nodes, while that goes on. */
+  readonly reported: readonly string[];
+  readonly missing: readonly string[];
+  /** What ends it and when: `IO resumes when n3 reports or is evicted, at the latest in 11 s`. */
+  readonly resumes: string;
   /** What ends it where waiting does not. */
   readonly command: string | null;
   readonly limitSeconds: number | null;

@@ -124,14 +124,14 @@ export class Daemon {
     return [...own, ...this.sessions.map((session) => session.lockspace())];
   }
 
-  /** Null while lock operations are carried out as usual. */
-  get frozen(): FrozenInfo | null {
+  /** Null while lock operations are carried out as usual, in all lockspaces of this node or those of `array`. */
+  frozen(array?: ArraySession): FrozenInfo | null {
     return frozenInfo({
       now: this.env.clock.now(),
       node: this.config.node,
       address: this.lockServer,
       lostAt: this.lockService.lostAt,
-      spaces: this.lockspaces,
+      spaces: array === undefined ? this.lockspaces : [array.lockspace()],
       hasFencer: this.#fencer !== null,
     });
   }

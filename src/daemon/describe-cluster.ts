@@ -41,7 +41,7 @@ const least = (numbers: readonly number[], sign = 1): number | null =>
   numbers.length === 0 ? null : sign * Math.min(...numbers);
 
 function describeLockService(daemon: Daemon): LockServiceInfo {
-  const { lockspaces, frozen, config, env } = daemon;
+  const { lockspaces, config, env } = daemon;
   const statuses = lockspaces.map(({ status }) => status);
   const renewedAt = Math.max(...statuses.map((status) => status.renewedAt));
   const newest = statuses.find((status) => status.renewedAt === renewedAt);
@@ -51,7 +51,7 @@ function describeLockService(daemon: Daemon): LockServiceInfo {
     reachable: daemon.lockService.lostAt === null,
     lastContactSeconds: newest === undefined ? null : tenths(env.clock.now() - renewedAt),
     roundTripMillis: newest?.roundTripMs == null ? null : Math.round(newest.roundTripMs * 10) / 10,
-    frozen,
+    frozen: daemon.frozen(),
   };
 }
 

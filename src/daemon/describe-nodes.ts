@@ -1,4 +1,4 @@
-import { leaseState } from "../dlm/lease.ts";
+import { longestSilence } from "../dlm/lease.ts";
 import type { MemberStatus } from "../dlm/lockspace-status.ts";
 import type { ArraySession } from "./array-session.ts";
 import type { NodeInfo } from "./control-api.ts";
@@ -16,14 +16,16 @@ export function describeNodes(daemon: Daemon): readonly NodeInfo[] {
   const statuses = daemon.sessions.map((session) => ({ session, status: session.status() }));
   const names = new Set([self, ...known.keys()]);
   for (const { status } of statuses) for (const { node } of status.slots) if (node !== null) names.add(node);
-  const members = daemon.lockspaces.flatMap(({ array, status }) => status.members.map((member) => ({ array, member })));
+  const members = daemon.lockspaces.flatMap(({ status }) =>
+    status.members.map((member): Seat => ({ member, asOf: status.renewedAt })),
+  );
 
   const nodes = [...names].map((name): NodeInfo => {
     const node = known.get(name);
     const slots = statuses.flatMap(({ session, status }) =>
       status.slots.filter((slot) => slot.node === name).map((slot) => ({ array: session.name, slot })),
     );
-    const seats = members.flatMap(({ array, member }) => (member.node === name ? [{ array, member }] : []));
+    const seats = members.filter(({ member }) => member.node === name);
     const isSelf = name === self;
     const state = isSelf ? "up" : stateOf(daemon, node?.state ?? null, slots, seats);
     return {
@@ -36,8 +38,8 @@ export function describeNodes(daemon: Daemon): readonly NodeInfo[] {
       rttMillis: null,
       protocol: isSelf ? CLUSTER_PROTOCOL : (node?.card?.protocol ?? null),
       version: isSelf ? daemon.version : (node?.card?.version ?? null),
-      frozen: isSelf && daemon.frozen !== null,
-      frozenWhy: isSelf ? (daemon.frozen?.text ?? null) : null,
+      frozen: isSelf && daemon.frozen() !== null,
+      frozenWhy: isSelf ? (daemon.frozen()?.text ?? null) : null,
       note: isSelf ? null : noteOf(daemon, state, slots, seats),
       protection: daemon.fencingMethods ?? LEASE_ONLY,
       arrays: slots.map(({ array }) => array),
@@ -46,7 +48,11 @@ export function describeNodes(daemon: Daemon): readonly NodeInfo[] {
   return nodes.sort((a, b) => (a.slot ?? 999) - (b.slot ?? 999) || a.name.localeCompare(b.name));
 }
 
-type Seat = { readonly array: string | null; readonly member: MemberStatus };
+/** A node's place in a lockspace, as an answer at `asOf` showed it. */
+interface Seat {
+  readonly member: MemberStatus;
+  readonly asOf: number;
+}
 
 function stateOf(
   daemon: Daemon,
@@ -57,14 +63,12 @@ function stateOf(
   const fencing = seats.some(({ member }) => member.fencing !== null);
   const recovering = slots.some(({ slot }) => slot.state === "recovering");
   if (known === "down" || fencing || (recovering && known !== "up")) return "down";
-  return seats.some(({ member }) => isLate(daemon, member)) ? "suspect" : "up";
+  return seats.some((seat) => isLate(daemon, seat)) ? "suspect" : "up";
 }
 
-/** It has missed renewals, and half of what it may go on writing is over. While nobody gets an answer all would be. */
-function isLate(daemon: Daemon, { seenAt }: MemberStatus): boolean {
-  if (daemon.frozen !== null || seenAt === null) return false;
-  return leaseState(daemon.config, seenAt, daemon.env.clock.now()) !== "held";
-}
+/** When we last heard of it, it had not renewed for half a lease (nor had the lock service been silent meanwhile). */
+const isLate = ({ config }: Daemon, { member: { deadAt }, asOf }: Seat): boolean =>
+  deadAt !== null && asOf > deadAt - longestSilence(config);
 
 /** Since our own last renewal: others see us so. */
 function ownAge(daemon: Daemon): number {

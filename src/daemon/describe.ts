@@ -12,7 +12,8 @@ export async function describeArray(daemon: Daemon, session: ArraySession, fresh
   if (fresh) await session.learnMembers();
   const { syncSpeedMax } = daemon.config;
   const syncLimit = syncSpeedMax === 0 ? null : syncSpeedMax * 1024;
-  return arrayInfo(session, { nodes: nodesOf(daemon, session), examination, syncLimit });
+  const frozen = daemon.frozen(session);
+  return arrayInfo(session, { nodes: nodesOf(daemon, session), examination, syncLimit, frozen });
 }
 
 /** Those that have a slot of this array. */

@@ -28,7 +28,7 @@ export interface LockServiceView {
 export function frozenInfo(view: LockServiceView): FrozenInfo | null {
   const { now, lostAt, spaces, address } = view;
   const rebuilt = spaces.filter(({ frozen }) => frozen !== null);
-  const late = spaces.filter(({ status }) => leaseState(status, status.renewedAt, now) !== "held");
+  const late = spaces.filter(({ status }) => leaseState(status, status.renewedAt, now) === "lost");
   if (lostAt === null && rebuilt.length === 0 && late.length === 0) return null;
 
   const arrays = spaces.filter(({ array }) => array !== null);
@@ -55,35 +55,33 @@ export function frozenInfo(view: LockServiceView): FrozenInfo | null {
   };
 }
 
-type Next = Pick<FrozenInfo, "next" | "command" | "limitSeconds">;
+type Next = Pick<FrozenInfo, "progress" | "reported" | "missing" | "resumes" | "command" | "limitSeconds">;
 
 function nextOf(view: LockServiceView, rebuilt: readonly LockspaceView[], writesWait: boolean): Next {
-  const resumes = writesWait ? "IO resumes" : "locks are granted again";
+  const subject = writesWait ? "IO resumes" : "locks are granted again";
   const worst = worstOf(rebuilt);
   if (worst === null || (worst.frozen.reported.length === 0 && worst.frozen.missing.length === 0)) {
-    return { next: `${resumes} when it answers${deathText(view)}`, command: null, limitSeconds: null };
+    const resumes = `${subject} when it answers${deathText(view)}`;
+    return { progress: null, reported: [], missing: [], resumes, command: null, limitSeconds: null };
   }
   const { array, frozen } = worst;
-  const of = array === null ? "" : `${array}: `;
-  const [conflict] = frozen.conflicts;
+  const { reported, missing, deadline, conflicts } = frozen;
+  const progress = `re-mastering: ${reported.length} of ${reported.length + missing.length} nodes reported`;
+  const none = { progress, reported, missing, command: null, limitSeconds: null };
+  const [conflict] = conflicts;
   if (conflict !== undefined) {
     const holders = conflict.locks.map(({ node, mode }) => `${node} (${mode})`).join(" and ");
     const other = conflict.locks.find(({ node }) => node !== view.node)?.node ?? view.node;
-    return {
-      next: `re-mastering: ${of}${conflict.resource} is held by ${holders}, which cannot be; ${resumes} when one of them is evicted`,
-      command: `mdctl node evict ${other} --confirm-dead`,
-      limitSeconds: null,
-    };
+    const what = `${array === null ? "" : `${array}: `}${conflict.resource} is held by ${holders}, which cannot be`;
+    const resumes = `${what}; ${subject} when one of them is evicted`;
+    return { ...none, resumes, command: `mdctl node evict ${other} --confirm-dead` };
   }
-  const { reported, missing, deadline } = frozen;
-  const progress = `re-mastering: ${reported.length} of ${reported.length + missing.length} nodes reported`;
-  if (missing.length === 0) return { next: `${progress}; ${resumes} at once`, command: null, limitSeconds: 0 };
-  const verb = missing.length === 1 ? "reports or is evicted" : "report or are evicted";
-  const next = `${progress}; ${resumes} when ${list(missing)} ${verb}`;
-  if (deadline === null) return { next, command: null, limitSeconds: null };
+  if (missing.length === 0) return { ...none, resumes: `${subject} at once`, limitSeconds: 0 };
+  const when = `${subject} when ${list(missing)} ${missing.length === 1 ? "reports or is evicted" : "report or are evicted"}`;
+  if (deadline === null) return { ...none, resumes: when };
   const limit = Math.max(0, deadline - view.now);
-  const until = view.hasFencer ? `; fencing begins in ${seconds(limit)}` : `, at the latest in ${seconds(limit)}`;
-  return { next: next + until, command: null, limitSeconds: view.hasFencer ? null : tenths(limit) };
+  if (view.hasFencer) return { ...none, resumes: `${when}; fencing begins in ${seconds(limit)}` };
+  return { ...none, resumes: `${when}, at the latest in ${seconds(limit)}`, limitSeconds: tenths(limit) };
 }
 
 /** A conflict first: it does not end by itself. Then what takes longest. */
@@ -103,6 +101,10 @@ function deathText({ now, spaces }: LockServiceView): string {
     ? `; nodes that still reach it take over from this one in ${seconds(left)}`
     : "; nodes that still reach it may have taken over from this one";
 }
+
+/** What happens next, in one sentence. */
+export const nextText = ({ progress, resumes }: FrozenInfo): string =>
+  progress === null ? resumes : `${progress}; ${resumes}`;
 
 const tenths = (ms: number): number => Math.round(Math.max(0, ms) / 100) / 10;
 const seconds = (ms: number): string => (ms >= 9950 ? `${Math.round(ms / 1000)} s` : `${tenths(ms).toFixed(1)} s`);

@@ -1,6 +1,7 @@
 import { arrayRows } from "./panes/arrays.ts";
 import { eventRows } from "./panes/events.ts";
 import { adviceLine, headerLine } from "./panes/header.ts";
+import { lockServiceRows } from "./panes/lock-service.ts";
 import { memberRows } from "./panes/members.ts";
 import { nodeRows } from "./panes/nodes.ts";
 import { syncRows, syncTitle } from "./panes/sync.ts";
@@ -35,7 +36,8 @@ export function frame(state: DashboardState, options: FrameOptions): string[] {
   const lines = panesFor(state, options, room).flatMap((pane) =>
     box(pane.title, pane.hint, pane.lines, columns, pane.wants),
   );
-  return [...top, ...lines.slice(0, room), keys];
+  const blank = Array.from({ length: Math.max(0, room - lines.length) }, () => " ".repeat(columns));
+  return [...top, ...lines.slice(0, room), ...blank, keys];
 }
 
 /** Fills `room` lines: arrays first, then what the state calls for; events take what is left. */
@@ -47,6 +49,8 @@ function panesFor(state: DashboardState, { columns, rows, selected }: FrameOptio
   const panes: Pane[] = [
     { title: `Arrays (${arrays.length})`, hint: "sort: severity", lines: list, wants: Math.min(list.length, 6) },
   ];
+  const service = state.status === null ? [] : lockServiceRows(state.status);
+  if (service.length > 0) panes.push({ title: "Lock service", hint: "", lines: service, wants: service.length });
   if (chosen !== undefined && rows >= 24) {
     if (chosen.sync.status !== "none") {
       const lines = syncRows(chosen, inner);

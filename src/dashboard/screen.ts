@@ -11,6 +11,7 @@ const colours: readonly (readonly [RegExp, string])[] = [
   [/\[!!\]/g, "yellow-fg"],
   [/\[XX\]/g, "red-fg"],
   [/\[\.\.\]/g, "cyan-fg"],
+  [/\bFROZEN\b/g, "magenta-fg"],
 ];
 
 /**

@@ -5,7 +5,7 @@ import { mdstatText } from "../../src/cli/render/mdstat-text.ts";
 import { safeText } from "../../src/cli/render/safe-text.ts";
 import { statusText } from "../../src/cli/render/status-text.ts";
 import type { ArrayInfo, Sync } from "../../src/daemon/control-api.ts";
-import { arrayInfo, idle, member, node, resyncing, statusData } from "../support/array-info.ts";
+import { arrayInfo, frozen, idle, member, node, resyncing, statusData } from "../support/array-info.ts";
 
 const degraded = (overrides: Partial<ArrayInfo> = {}): ArrayInfo =>
   arrayInfo("md0", {
@@ -230,6 +230,34 @@ describe("status", () => {
     expect(text).toContain("sdb is faulty: 1 write and 0 read errors here");
     expect(text).toContain("n3  down 12 s, slot 2");
     expect(text).toContain("next: replace serial S4X7 of md0, then: mdctl remove md0 faulty");
+  });
+
+  it("that is frozen says so first: why, what ends it, when at the latest", () => {
+    const { cluster } = statusData([]);
+    const text = statusText(
+      statusData([arrayInfo("md0", { frozen })], {
+        verdict: "frozen",
+        cluster: { ...cluster, lockService: "lost", service: { ...cluster.service, frozen } },
+        advice: [{ text: "wait for the nodes that have not reported", command: null }],
+      }),
+    );
+    expect(text).toBe(
+      [
+        "alpha: FROZEN, 2 of 2 nodes, 1 array, lock service lost",
+        "frozen: lock service redis://10.0.0.5:6379 lost its state 3.2 s ago; writes to clustered arrays wait",
+        "        re-mastering: 2 of 3 nodes reported; IO resumes when n3 reports or is evicted, at the latest in 6.8 s",
+        "        14 requests wait on this node",
+        "md0   raid1   100.00 GiB  [UU]  active    n1 n2",
+        "next: wait for the nodes that have not reported",
+        "",
+      ].join("\n"),
+    );
+    const detail = detailText(arrayInfo("md0", { frozen }), { devices: false, utcOffset: () => 0 });
+    expect(detail).toContain("             State : active, FROZEN");
+    expect(detail.filter((line) => /Frozen|Next/.test(line))).toEqual([
+      "            Frozen : lock service redis://10.0.0.5:6379 lost its state 3.2 s ago; writes to clustered arrays wait",
+      "              Next : re-mastering: 2 of 3 nodes reported; IO resumes when n3 reports or is evicted, at the latest in 6.8 s",
+    ]);
   });
 
   it("gives no number for what is queued, and calls it no fault", () => {

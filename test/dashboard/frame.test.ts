@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { frame } from "../../src/dashboard/frame.ts";
 import type { DashboardState } from "../../src/dashboard/view-model.ts";
-import { arrayInfo, event, member, node, resyncing, statusData } from "../support/array-info.ts";
+import { arrayInfo, event, frozen, member, node, resyncing, statusData } from "../support/array-info.ts";
 
 process.env["TZ"] = "UTC";
 
@@ -25,6 +25,15 @@ const degraded = arrayInfo("md0", {
   sync: { ...resyncing, action: "recover", node: "n1", why: "spare" },
 });
 
+const { cluster } = statusData([]);
+const frozenCluster = {
+  ...cluster,
+  nodesUp: 3,
+  nodesTotal: 3,
+  lockService: "lost",
+  service: { ...cluster.service, address: "redis://10.0.0.5:6379", frozen },
+} as const;
+
 const situations: Record<string, DashboardState> = {
   healthy: state(),
   resyncing: state({
@@ -45,6 +54,14 @@ const situations: Record<string, DashboardState> = {
       verdict: "degraded",
       nodes: [node("n1", 0), node("n2", 1, { state: "down", lastSeenSeconds: 12 })],
       advice: [{ text: "replace sdb; then", command: "mdctl remove md0 failed" }],
+    }),
+  }),
+  frozen: state({
+    status: statusData([arrayInfo("md0", { frozen })], {
+      verdict: "frozen",
+      cluster: frozenCluster,
+      nodes: [node("n1", 0), node("n2", 1, { lastSeenSeconds: 0.4 }), node("n3", 2, { lastSeenSeconds: 3.4 })],
+      advice: [{ text: "wait for the nodes that have not reported", command: null }],
     }),
   }),
   "before the first answer": state({ status: null, events: [] }),

@@ -1,4 +1,5 @@
 import type { ClusterStatusData, LockServiceInfo, LockspaceInfo, NodeInfo } from "../../daemon/control-api.ts";
+import { nextText } from "../../daemon/frozen-info.ts";
 import { nodeRows } from "./node-rows.ts";
 import { safeText } from "./safe-text.ts";
 import { table } from "./table.ts";
@@ -11,7 +12,7 @@ export function clusterText(data: ClusterStatusData): string {
     `cluster ${cluster.name ?? "-"}: ${verdictWord(data)}, ${cluster.nodesUp} of ${cluster.nodesTotal} nodes up`,
     row("quorum", quorumText(data)),
     row("lock service", serviceText(cluster.service)),
-    ...(frozen === null ? [] : [row("frozen", frozen.text), row("", frozen.next)]),
+    ...(frozen === null ? [] : [row("frozen", frozen.text), row("", nextText(frozen))]),
     ...(frozen?.command == null ? [] : [row("", `try: ${frozen.command}`)]),
     row("protocol", protocolText(data)),
     row("fencing", fencingText(data)),

@@ -1,5 +1,6 @@
 import { humanSize, timeText } from "../../array/mdadm-text.ts";
 import type { ArrayInfo, BitmapSlot, Member, NodeInfo, Sync } from "../../daemon/control-api.ts";
+import { nextText } from "../../daemon/frozen-info.ts";
 import { durationText } from "./duration-text.ts";
 import { safeText } from "./safe-text.ts";
 import { etaText, percentText } from "./sync-text.ts";
@@ -41,6 +42,7 @@ export function detailText(array: ArrayInfo, { devices, utcOffset }: DetailOptio
     field("Spare Devices", array.spareDevices),
     "",
     field("Consistency Policy", array.consistency),
+    ...frozenLines(array),
     ...syncLines(array.sync),
     "",
     field("Name", safeText(`${array.homehost ?? "any"}:${array.name}`)),
@@ -59,8 +61,15 @@ export function detailText(array: ArrayInfo, { devices, utcOffset }: DetailOptio
 const ringText = ({ ring: { kind, about } }: ArrayInfo): string =>
   about.startsWith(kind) ? about : `${kind} (${about})`;
 
-function stateText({ state, health, sync }: ArrayInfo): string {
+function frozenLines({ frozen }: ArrayInfo): readonly string[] {
+  if (frozen === null) return [];
+  const command = frozen.command === null ? [] : [field("Try", safeText(frozen.command))];
+  return ["", field("Frozen", safeText(frozen.text)), field("Next", safeText(nextText(frozen))), ...command];
+}
+
+function stateText({ state, health, sync, frozen }: ArrayInfo): string {
   const words: string[] = [state];
+  if (frozen !== null) words.push("FROZEN");
   if (health === "degraded") words.push("degraded");
   if (health === "failed") words.push("FAILED");
   const doing = sync.action === "recover" ? "recovering" : sync.action === "resync" ? "resyncing" : null;

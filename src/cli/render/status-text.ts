@@ -1,5 +1,6 @@
 import { basename } from "node:path";
-import type { ArrayInfo, Member, NodeInfo, StatusData, Sync } from "../../daemon/control-api.ts";
+import type { ArrayInfo, FrozenInfo, Member, NodeInfo, StatusData, Sync } from "../../daemon/control-api.ts";
+import { nextText } from "../../daemon/frozen-info.ts";
 import { durationText } from "./duration-text.ts";
 import { safeText } from "./safe-text.ts";
 import { sizeText } from "./size-text.ts";
@@ -14,8 +15,22 @@ export function statusText(data: StatusData): string {
   const last =
     next === undefined ? "nothing to do" : `next: ${next.text}${next.command === null ? "" : `: ${next.command}`}`;
   const name = Math.max(5, ...arrays.map((array) => safeText(array.name).length));
-  const lines = [first, ...arrays.flatMap((array) => arrayLines(array, name)), ...nodes.flatMap(nodeLines), last];
+  const lines = [
+    first,
+    ...frozenLines(cluster.service.frozen),
+    ...arrays.flatMap((array) => arrayLines(array, name)),
+    ...nodes.flatMap(nodeLines),
+    last,
+  ];
   return `${lines.map(safeText).join("\n")}\n`;
+}
+
+function frozenLines(frozen: FrozenInfo | null): readonly string[] {
+  if (frozen === null) return [];
+  const { waiting } = frozen;
+  const waits =
+    waiting === 0 ? [] : [`        ${waiting} ${waiting === 1 ? "request waits" : "requests wait"} on this node`];
+  return [`frozen: ${frozen.text}`, `        ${nextText(frozen)}`, ...waits];
 }
 
 function arrayLines(array: ArrayInfo, width: number): readonly string[] {
@@ -51,9 +66,9 @@ function faultyText({ path, serial, number, errors }: Member): string {
   return `${name}${disk} is faulty: ${errors.write} write and ${errors.read} read errors here`;
 }
 
-function nodeLines({ name, slot, state, lastSeenSeconds, frozenWhy }: NodeInfo): readonly string[] {
-  const where = slot === null ? "" : `, slot ${slot}`;
-  if (frozenWhy !== null) return [`${name}  frozen${where}: ${frozenWhy}`];
+function nodeLines({ name, slot, state, lastSeenSeconds, note }: NodeInfo): readonly string[] {
   if (state === "up") return [];
-  return [`${name}  ${state}${lastSeenSeconds === null ? "" : ` ${durationText(lastSeenSeconds)}`}${where}`];
+  const where = slot === null ? "" : `, slot ${slot}`;
+  const since = lastSeenSeconds === null ? "" : ` ${durationText(lastSeenSeconds)}`;
+  return [`${name}  ${state}${since}${where}${note === null ? "" : `: ${note}`}`];
 }

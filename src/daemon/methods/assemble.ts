@@ -18,6 +18,7 @@ type Assembled = AssembleData["arrays"][number];
 
 /** Starts arrays that are on disk already: the one that is named, the one whose members are given, or all (`scan`). */
 export const assemble: Method<"assemble"> = {
+  takesLocks: true,
   read: (reader) => ({
     array: reader.textOrNull("array"),
     uuid: reader.textOrNull("uuid"),

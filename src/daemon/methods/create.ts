@@ -26,6 +26,7 @@ const DEFAULT_FLUSH_SECONDS = 5;
  * looked at once more while no other daemon of the cluster creates anything.
  */
 export const create: Method<"create"> = {
+  takesLocks: true,
   read: (reader) => ({
     name: reader.textOrNull("name"),
     level: reader.count("level", 1, 1) as 1,

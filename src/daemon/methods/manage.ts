@@ -16,6 +16,7 @@ type Done = ManageData["ops"][number];
 
 /** A sequence of operations on members, strictly in order; the first failure stops the rest. */
 export const manage: Method<"manage"> = {
+  takesLocks: true,
   read: (reader) => ({
     array: reader.textOrNull("array"),
     ops: reader.objects("ops", (op) => ({

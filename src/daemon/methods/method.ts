@@ -14,6 +14,8 @@ export interface Call<M extends ControlMethod> {
 }
 
 export interface Method<M extends ControlMethod> {
+  /** It takes locks: refused at once (E_LOCK_SERVICE_LOST) while none are granted, rather than left waiting. */
+  readonly takesLocks?: true;
   /** Believes nothing: E_VALUE. */
   read(reader: ParamsReader): ControlMethods[M]["params"];
   run(params: ControlMethods[M]["params"], call: Call<M>): Promise<ControlMethods[M]["data"]>;

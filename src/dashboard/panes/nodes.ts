@@ -11,7 +11,7 @@ export function nodeRows(nodes: readonly NodeInfo[], array: ArrayInfo | undefine
     const lock =
       bitmap === undefined ? "-" : `${bitmap.lock.mode ?? "-"} bitmap${String(bitmap.slot).padStart(4, "0")}`;
     const dirty = bitmap?.dirty === undefined || bitmap.dirty === null ? "" : `${right(String(bitmap.dirty), 6)} dirty`;
-    const about = node.name === self ? "this node" : (node.frozenWhy ?? "");
+    const about = node.name === self ? "this node" : (node.note ?? "");
     const state = `${nodeMark[node.state]} ${node.state}`;
     return ` ${left(node.name, name)}  slot ${node.slot ?? "-"}  ${left(state, 13)} ${left(seen, 7)}${left(lock, 16)}${dirty}   ${about}`;
   });
