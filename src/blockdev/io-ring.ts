@@ -71,6 +71,11 @@ export interface IoRing {
   accept(listener: SocketIndex, tag: Tag): void;
   /** At most `bytes` bytes, at least one; 0 at the end of the stream. */
   receive(socket: SocketIndex, buffer: number, bytes: number, tag: Tag): void;
+  /**
+   * Sends what the socket takes without waiting: how many bytes of it, at once and without a completion. 0: none, or the
+   * socket is broken; `send` tells. Not while a `send` of this socket is in flight.
+   */
+  sendNow(socket: SocketIndex, buffer: number, bytes: number): number;
   /** May be short. */
   send(socket: SocketIndex, buffer: number, bytes: number, tag: Tag): void;
   /** Ends the connection or the listening; operations in flight complete with an error or 0. */

@@ -166,6 +166,11 @@ export class ThreadPoolRing implements IoRing {
     this.#sockets.receive(socket, buffer, this.#checked(buffer, bytes), tag);
   }
 
+  /** Node's sockets do not say what they have taken. */
+  sendNow(): number {
+    return 0;
+  }
+
   send(socket: SocketIndex, buffer: number, bytes: number, tag: Tag): void {
     this.#sockets.send(socket, buffer, this.#checked(buffer, bytes), tag);
   }

@@ -3,6 +3,7 @@ import type {
   Change,
   ErrorInfo,
   HistoryEvent,
+  LockConflictInfo,
   LockServiceInfo,
   LockspaceInfo,
   Mapping,
@@ -76,26 +77,41 @@ export interface StatusData {
 export interface LocksData {
   readonly array: string;
   readonly generation: number;
+  /** Members of the lockspace, and those that died and whose slots are being taken over, by slot. */
+  readonly nodes: readonly string[];
+  /** The lock server has lost them: the resources are what its members have reported so far. */
+  readonly rebuilding: boolean;
   readonly resources: readonly LockResource[];
   readonly blocked: readonly {
     readonly node: string;
     readonly resource: string;
     readonly behind: readonly string[];
+    readonly waitSeconds: number | null;
     readonly why: string;
   }[];
+  /** What two nodes claim and cannot both hold. */
+  readonly conflicts: readonly LockConflictInfo[];
 }
 
+/**
+ * Times are measured on the node that answers, from when it first knew of a state: late by at most a renewal interval;
+ * null for what was so before it came.
+ */
 export interface LockResource {
   readonly name: string;
+  /** By slot. */
   readonly grants: readonly { readonly node: string; readonly mode: string }[];
+  /** In the order of the queue; a converter keeps `from` meanwhile. */
   readonly convert: readonly {
     readonly node: string;
     readonly from: string;
     readonly to: string;
     readonly waitSeconds: number | null;
   }[];
+  /** In the order of the queue. */
   readonly queue: readonly { readonly node: string; readonly mode: string; readonly waitSeconds: number | null }[];
-  readonly value: { readonly hex: string; readonly decoded: string } | null;
+  readonly value: { readonly hex: string | null; readonly decoded: string } | null;
+  /** Since the last grant that stands. */
   readonly ageSeconds: number | null;
 }
 

@@ -79,7 +79,7 @@ const operations: Readonly<Record<LockCall["op"], Check>> = {
     counter: natural,
     locks: list(MOST_LOCKS, heldLock),
   }),
-  renew: shape({ ...header, counter: natural }),
+  renew: shape({ ...header, counter: natural, generation: optional(natural) }),
   poll: shape(header),
   leave: shape(header),
   evict: shape({ ...header, victim: sighting, evidence: oneOf("lease", "process", "operator") }),

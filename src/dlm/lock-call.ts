@@ -71,6 +71,8 @@ export interface RenewCall extends CallHeader {
   readonly op: "renew";
   /** Must increase. */
   readonly counter: number;
+  /** Of the list of members that the caller would report if the lockspace were lost now. */
+  readonly generation?: number;
 }
 
 export interface LockRequestCall extends CallHeader {
@@ -246,6 +248,11 @@ export interface MemberRecord extends MemberSighting {
   readonly node: string;
   readonly process?: ProcessIdentity;
   readonly state: MemberState;
+  /**
+   * The generation of the list of members that it has said it knows (join, renew, recover). Before all active members
+   * know of a newcomer it must do nothing: they would rebuild a lost lockspace without it.
+   */
+  readonly knows?: number;
   readonly fence?: {
     readonly token: number;
     /** Incarnation of the member that fences it. */

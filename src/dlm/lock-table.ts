@@ -135,6 +135,7 @@ export class LockTable {
         return ok;
       case "renew":
         member.counter = Math.max(member.counter, call.counter);
+        member.knows = Math.max(member.knows, call.generation ?? 0);
         return ok;
       case "lock":
         return lock(state, member, call);

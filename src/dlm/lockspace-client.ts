@@ -2,7 +2,7 @@ import { assert } from "../base/assert.ts";
 import { deferred } from "../base/deferred.ts";
 import { MdError } from "../base/md-error.ts";
 import { type SlotNumber, slotNumber } from "../base/units.ts";
-import type { Timer } from "../env/clock.ts";
+import { sleep, type Timer } from "../env/clock.ts";
 import { convertAll } from "./convert-all.ts";
 import { EventInbox } from "./event-inbox.ts";
 import { frozenState, frozenText } from "./frozen-state.ts";
@@ -83,6 +83,8 @@ class LockspaceClient implements Lockspace {
   #counter = 0;
   /** The highest lock id seen. */
   #lkid = 0;
+  /** Do all members have us on their lists? Before, they would rebuild a lost lockspace without us. */
+  #isKnown = false;
   #leaving = false;
   #started = false;
   readonly #firstRenewal = deferred<true>();
@@ -160,7 +162,7 @@ class LockspaceClient implements Lockspace {
     return this.#frozen;
   }
 
-  /** Resolves with the first acknowledged renewal: before it there is no lease to write under. */
+  /** Resolves when there is a lease to write under, and all others know of us. */
   async start(): Promise<void> {
     const { env, lease, master } = this.#options;
     this.#inbox.take(this.#joined.reply.events);
@@ -173,9 +175,26 @@ class LockspaceClient implements Lockspace {
     if ((await withTimeout(env.clock, lease.leaseMs, this.#firstRenewal.promise)) === null) {
       this.#stop(new MdError("E_LOCK_SERVICE_LOST", `the lock server ${master.about} stopped answering`));
     }
+    await this.#untilKnown();
     if (this.#end !== null) throw this.#end;
     this.#started = true;
     env.clock.after(0, () => this.#inbox.start());
+  }
+
+  /** A member that does not hear of us is found dead in the end. */
+  async #untilKnown(): Promise<void> {
+    const { env, lease, master, signal } = this.#options;
+    while (this.#end === null && !this.#isKnown) {
+      if (signal?.aborted) {
+        await this.leave();
+        throw new MdError("E_CANCELLED", `joining lockspace ${this.name} was cancelled`);
+      }
+      if (env.clock.now() - this.#keeper.renewedAt >= lease.leaseMs) {
+        this.#stop(new MdError("E_LOCK_SERVICE_LOST", `the lock server ${master.about} stopped answering`));
+      }
+      await sleep(env.clock, renewEvery(lease) / 4, signal);
+      await this.#renew();
+    }
   }
 
   async open(resource: string, options: OpenOptions): Promise<Lock> {
@@ -276,18 +295,24 @@ class LockspaceClient implements Lockspace {
   async #renew(): Promise<void> {
     this.#counter += 1;
     const sent = this.#keeper.stamp();
-    const answered = (reply: LockReply): void => this.#renewed(sent, reply);
-    const reply = await this.#session.once({ op: "renew", counter: this.#counter }, answered);
+    const { generation } = this.#list;
+    const answered = (reply: LockReply): void => this.#renewed(sent, generation, reply);
+    const reply = await this.#session.once({ op: "renew", counter: this.#counter, generation }, answered);
     if (reply !== null) answered(reply);
   }
 
-  #renewed(sent: RenewalTime, reply: LockReply): void {
+  /** `told`: the generation that it told of. */
+  #renewed(sent: RenewalTime, told: number, reply: LockReply): void {
     if (this.#end !== null || reply.rc !== lockStatus.OK) return;
     const { env } = this.#options;
     const { members = [], state, generation } = reply;
     this.#keeper.acknowledged(sent, state === "recover");
     if (this.#keeper.renewedAt > Number.NEGATIVE_INFINITY) this.#firstRenewal.resolve(true);
     if (state === "run") this.#list.learn(generation, members);
+    const joinedIn = this.#joined.reply.generation;
+    this.#isKnown ||= members.every((member) => member.state === "fencing" || (member.knows ?? joinedIn) >= joinedIn);
+    // A newcomer waits for that.
+    if (told < this.#list.generation) void this.#renew();
     const others = members.filter(({ incarnation }) => incarnation !== this.#joined.incarnation);
     this.#removal.look(env.clock.now(), others);
     this.#sightings.note(others);
@@ -357,6 +382,7 @@ class LockspaceClient implements Lockspace {
       case "done":
         this.#generation = event.generation;
         this.#list.settle(event.generation, event.members);
+        void this.#renew();
         this.#members = event.members.map(toMember);
         listener.recoverDone(this.#members, this.slot, this.#generation);
         break;

@@ -11,6 +11,8 @@ export interface TableMember {
   /** While it is being fenced. */
   fence: MemberRecord["fence"];
   counter: number;
+  /** See MemberRecord.knows. */
+  knows: number;
   lastRid: number;
   /** Answers for repeated calls, by rid modulo the size of the ring. */
   readonly ring: Map<number, { readonly rid: number; readonly rc: number; readonly value: number }>;
@@ -34,7 +36,7 @@ export type EventBody = LockEvent extends infer E ? (E extends LockEvent ? Omit<
 
 type About = Pick<TableMember, "slot" | "node" | "incarnation"> & { readonly process?: ProcessIdentity | undefined };
 
-export const newMember = (about: About, state: MemberState, counter = 0): TableMember => ({
+export const newMember = (about: About, state: MemberState, counter: number, knows: number): TableMember => ({
   slot: about.slot,
   node: about.node,
   incarnation: about.incarnation,
@@ -42,6 +44,7 @@ export const newMember = (about: About, state: MemberState, counter = 0): TableM
   state,
   fence: undefined,
   counter,
+  knows,
   lastRid: 0,
   ring: new Map(),
   sent: 0,

@@ -33,7 +33,7 @@ export function join(state: TableState, call: JoinCall): Outcome {
   state.tellAll({ type: "prep" });
   state.tellAll({ type: "joined", slot, node: call.node });
   const { node, incarnation, process } = call;
-  state.members.set(slot, newMember({ slot, node, incarnation, process }, "active"));
+  state.members.set(slot, newMember({ slot, node, incarnation, process }, "active", 0, state.generation));
   state.tellDone();
   return outcome(lockStatus.OK, slot);
 }

@@ -50,7 +50,7 @@ function adopt(state: TableState, list: readonly MemberRecord[]): void {
   for (const record of list) {
     if (state.departed.has(record.incarnation)) continue;
     const member = known.find(({ slot, incarnation }) => slot === record.slot && incarnation === record.incarnation);
-    state.members.set(record.slot, member ?? newMember(record, "absent", record.counter));
+    state.members.set(record.slot, member ?? newMember(record, "absent", record.counter, 0));
   }
 }
 
@@ -69,6 +69,7 @@ function checkIn(state: TableState, call: RecoverCall): Outcome {
   state.lkid = Math.max(state.lkid, call.lkid);
   member.counter = member.state === "active" ? Math.max(member.counter, call.counter) : call.counter;
   member.state = "active";
+  member.knows = call.generation;
   member.lastRid = call.lastRid;
   member.report = { members: call.members, locks: call.locks };
   finishRecovery(state);

@@ -92,12 +92,13 @@ export class TableState {
   }
 
   get records(): MemberRecord[] {
-    return this.sortedMembers.map(({ slot, incarnation, counter, node, state, process, fence }) => ({
+    return this.sortedMembers.map(({ slot, incarnation, counter, node, state, knows, process, fence }) => ({
       slot,
       incarnation,
       counter,
       node,
       state,
+      knows,
       ...(process === undefined ? {} : { process }),
       ...(fence === undefined ? {} : { fence }),
     }));

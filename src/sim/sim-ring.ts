@@ -115,6 +115,10 @@ export class SimRing implements IoRing {
     this.#refuse(tag, EOPNOTSUPP);
   }
 
+  sendNow(): number {
+    return 0;
+  }
+
   send(_socket: number, _buffer: number, _bytes: number, tag: Tag): void {
     this.#refuse(tag, EOPNOTSUPP);
   }

@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import { detailText } from "../../src/cli/render/detail-text.ts";
-import { locksText } from "../../src/cli/render/locks-text.ts";
 import { mdstatText } from "../../src/cli/render/mdstat-text.ts";
 import { safeText } from "../../src/cli/render/safe-text.ts";
 import { statusText } from "../../src/cli/render/status-text.ts";
@@ -265,34 +264,6 @@ describe("status", () => {
     const text = statusText(statusData([arrayInfo("md0", { sync: pending })]));
     expect(text).toContain("active, resync pending (resync lock)");
     expect(text).not.toContain("%");
-  });
-});
-
-describe("locks", () => {
-  it("is a table of resources by nodes, with who waits for whom", () => {
-    const text = locksText({
-      array: "md0",
-      generation: 2,
-      resources: [
-        {
-          name: "ack",
-          grants: [{ node: "n1", mode: "CR" }],
-          convert: [{ node: "n2", from: "CR", to: "EX", waitSeconds: null }],
-          queue: [],
-          value: null,
-          ageSeconds: null,
-        },
-      ],
-      blocked: [{ node: "n2", resource: "ack", behind: ["n1"], why: "n1 holds CR" }],
-    });
-    expect(text).toBe(
-      [
-        "RESOURCE  n1  n2  WAITING   VALUE",
-        "ack       CR  CR  n2 CR>EX  -",
-        "blocked: n2 waits for ack: n1 holds CR",
-        "",
-      ].join("\n"),
-    );
   });
 });
 

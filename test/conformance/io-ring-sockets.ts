@@ -112,6 +112,62 @@ export function ioRingSocketConformance(name: string, openRing: (options: RingOp
       expect(await answer).toBe("bye");
     });
 
+    it("sends at once what the socket takes, and the rest in order", async () => {
+      const [peer, socket] = await pair();
+      const period = 1 << 20;
+      for (let i = 0; i < period; i += 4) new DataView(ring.arena.buffer, ring.arena.byteOffset).setUint32(i, i);
+      peer.pause();
+      let sent = 0;
+      const left = (): number => period - (sent % period);
+      for (let now = 1; now !== 0 && sent < 64 * period; sent += now) {
+        now = ring.sendNow(socket, sent % period, left());
+        expect(now).toBeLessThanOrEqual(left());
+      }
+      if (ring.kind === "io_uring") expect(sent).toBeGreaterThan(4096);
+      expect(sent).toBeLessThan(64 * period);
+
+      let received = 0;
+      let wrong = 0;
+      const ended = new Promise<void>((resolve) => peer.once("end", resolve));
+      peer.on("data", (data: Buffer) => {
+        for (const byte of data) if (byte !== ring.arena[received++ % period]) wrong++;
+      });
+      peer.resume();
+      for (const until = sent + 3 * period; sent < until; ) {
+        const result = await driver.run((tag) => ring.send(socket, sent % period, left(), tag));
+        expect(result).toBeGreaterThan(0);
+        sent += result;
+      }
+      ring.closeSocket(socket);
+      await ended;
+      expect([received, wrong]).toEqual([sent, 0]);
+    });
+
+    it("sends nothing at once to a socket that is closed, or whose peer has gone", async () => {
+      const [peer, socket] = await pair();
+      const [, other] = await pair();
+      ring.closeSocket(other);
+      expect(ring.sendNow(other, 0, 64)).toBe(0);
+      const gone = new Promise((resolve) => peer.once("close", resolve));
+      peer.destroy();
+      await gone;
+      let sent = 1;
+      for (let i = 0; i < 1000 && sent > 0; i++) sent = ring.sendNow(socket, 0, 4096);
+      expect(sent).toBe(0);
+    });
+
+    it("keeps a receive that has not gone out yet away from the next socket", async () => {
+      const [, socket] = await pair();
+      const tag = driver.tag();
+      ring.receive(socket, 0, 64, tag);
+      ring.closeSocket(socket);
+      const [peer, next] = await pair();
+      peer.write("mine");
+      expect(await receive(next, 100, 64)).toBe(4);
+      expect(await driver.result(tag)).toBeLessThanOrEqual(0);
+      expect(text(0, 4)).toBe("\0\0\0\0");
+    });
+
     it("sends more than the socket holds, piece by piece and in order", async () => {
       const [peer, socket] = await pair();
       const total = 3 << 20;

@@ -123,19 +123,27 @@ describe("Redis as lock server", () => {
     expect((await a.call({ op: "renew", counter: 2 })).rc).toBe(lockStatus.EEPOCH);
   });
 
-  it("fences members whose lockspace was flushed, and makes the next one wait for their leases", async () => {
+  it("gets back from the members what a flush took: who holds what, who waits, and the value", async () => {
     const server = await start();
-    const master = await connect(server.url);
-    const a = await joinRecorded(master, env, "n1");
-    const lock = await a.lockspace.open("token", { lvb: false });
-    await lock.convert("EX");
-    const flushedAt = env.clock.now();
+    const a = await joinRecorded(await connect(server.url), env, "n1");
+    const b = await joinRecorded(await connect(server.url), env, "n2");
+    const ours = await a.lockspace.open("token", { lvb: true });
+    const theirs = await b.lockspace.open("token", { lvb: true });
+    await ours.convert("EX");
+    await ours.convert("EX", { lvb: new Uint8Array(64).fill(3) });
+    const waiting = theirs.convert("CR");
     await admin(server).flushall();
-    await waitFor(a, /^fenced: the lock server has lost the lockspace/);
-    expect(a.deadline).toBe(0);
-    const again = await joinRecorded(await connect(server.url), env, "n2");
-    expect(env.clock.now() - flushedAt).toBeGreaterThanOrEqual(1000);
-    await again.lockspace.leave();
+    await waitFor(a, /^thawed/);
+    const { resources } = await a.lockspace.dump();
+    expect(resources.map(({ name, granted, converting }) => [name, granted.length, converting.length])).toEqual([
+      ["token", 1, 1],
+    ]);
+    await ours.convert("NL");
+    const { status, lvb } = await waiting;
+    expect([status, lvb]).toEqual(["granted", new Uint8Array(64).fill(3)]);
+    expect([...a.log, ...b.log].filter((line) => /^(slot|fenced)/.test(line))).toEqual([]);
+    expect(a.deadline).toBeGreaterThan(env.clock.now());
+    await Promise.all([a.lockspace.leave(), b.lockspace.leave()]);
   });
 
   it("lets two nodes exchange what a message is made of, and finds the one that is cut off", async () => {

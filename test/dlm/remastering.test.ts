@@ -55,7 +55,6 @@ describe("a lock server that loses its state", () => {
 
   const three = async (): Promise<readonly [Node, Node, Node]> => {
     const nodes = [await join("n1"), await join("n2"), await join("n3")] as const;
-    await clock.advance(300);
     for (const { log } of nodes) log.length = 0;
     return nodes;
   };
@@ -339,6 +338,27 @@ describe("a lock server that loses its state", () => {
     await clock.advance(200);
     expect(deaths(a)).toEqual([]);
     expect(a.lockspace.members.map(({ node }) => node)).toEqual(["n1", "n3"]);
+  });
+
+  it("lets a newcomer begin only when nobody would rebuild the lockspace without it", async () => {
+    const a = await join("n1");
+    a.cable.state = "silent";
+    let joined = false;
+    const joining = join("n2").then((node) => {
+      joined = true;
+      return node;
+    });
+    await clock.advance(700);
+    expect(joined).toBe(false);
+    // One that never hears of it is declared dead.
+    await clock.advance(600);
+    expect((await joining).lockspace.members.map(({ node }) => node)).toEqual(["n2"]);
+
+    const c = join("n3");
+    await clock.advance(60);
+    server.lose();
+    await clock.advance(600);
+    expect((await c).lockspace.members.map(({ node }) => node)).toEqual(["n3", "n2"]);
   });
 
   it("does not let a newcomer begin anew before the members have had their time", async () => {

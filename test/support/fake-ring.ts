@@ -155,6 +155,9 @@ export class FakeRing implements IoRing {
   }
   accept(): void {}
   receive(): void {}
+  sendNow(): number {
+    return 0;
+  }
   send(): void {}
   closeSocket(): void {}
   close(): void {}

@@ -32,6 +32,8 @@ export function fioIops(target: Target, load: Load, sizeBytes: number): number {
         `--size=${sizeBytes}`,
         "--time_based",
         `--runtime=${load.seconds}`,
+        // Both sides warm: code that is compiled as it runs, caches, the place of each thread.
+        "--ramp_time=1",
         "--norandommap",
         "--randrepeat=0",
         "--output-format=json",

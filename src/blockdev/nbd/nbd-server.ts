@@ -123,8 +123,8 @@ export class NbdServer implements FrontEnd {
   endTurn(): void {
     this.#offerWaiting();
     this.#endConnectionTurns();
-    // Replies that went out made room.
-    if (this.#requests.released) {
+    // Replies that went out made room, perhaps at once for the replies to what came in then.
+    while (this.#requests.released) {
       this.#requests.released = false;
       this.#resumeStalled();
       this.#endConnectionTurns();

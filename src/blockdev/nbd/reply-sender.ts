@@ -72,11 +72,13 @@ export class ReplySender {
     this.#queue.push(request);
   }
 
-  /** Sends what waits, if nothing is being sent. */
+  /** Sends what waits, until the socket takes no more. */
   pump(): void {
-    if (this.#sending) return;
+    while (!this.#sending && this.#queue.first !== -1) this.#sendNext();
+  }
+
+  #sendNext(): void {
     let first = this.#queue.first;
-    if (first === -1) return;
     if (this.#goesAlone(first)) {
       this.#queue.shift();
       const { buffer, length } = this.#core.requests;
@@ -105,9 +107,7 @@ export class ReplySender {
       this.#send(this.#sendAt + result, this.#sendLeft - result, this.#sendRequest);
       return true;
     }
-    this.#sending = false;
-    if (this.#sendRequest >= 0) this.#core.requests.release(this.#sendRequest);
-    this.#sendRequest = -1;
+    this.#done(this.#sendRequest);
     return result > 0;
   }
 
@@ -119,11 +119,22 @@ export class ReplySender {
   }
 
   #send(at: number, bytes: number, request: number): void {
+    const sent = this.#core.ring.sendNow(this.#socket, at, bytes);
+    if (sent === bytes) {
+      this.#done(request);
+      return;
+    }
     this.#sending = true;
-    this.#sendAt = at;
-    this.#sendLeft = bytes;
+    this.#sendAt = at + sent;
+    this.#sendLeft = bytes - sent;
     this.#sendRequest = request;
-    this.#core.ring.send(this.#socket, at, bytes, this.#tag);
+    this.#core.ring.send(this.#socket, at + sent, bytes - sent, this.#tag);
+  }
+
+  #done(request: number): void {
+    this.#sending = false;
+    this.#sendRequest = -1;
+    if (request >= 0) this.#core.requests.release(request);
   }
 
   #carriesData(request: number): boolean {

@@ -19,6 +19,7 @@ export interface Libc {
   pread(fd: number, address: number, bytes: number, position: number): number;
   pwrite(fd: number, address: number, bytes: number, position: number): number;
   fdatasync(fd: number): number;
+  send(fd: number, address: number, bytes: number, flags: number): number;
   fallocate(fd: number, mode: number, position: number, bytes: number): number;
   mmap(bytes: number, protection: number, flags: number, fd: number, offset: number): number;
   munmap(address: number, bytes: number): number;
@@ -77,6 +78,7 @@ function bindAll(koffi: Koffi): Libc {
   // Calls of the hot path: bound without a rest parameter, and with the narrowest types, which koffi passes fastest.
   const pread = library.func("pread", "int", ["int", "intptr_t", "int", "int64_t"]) as Foreign;
   const pwrite = library.func("pwrite", "int", ["int", "intptr_t", "int", "int64_t"]) as Foreign;
+  const send = library.func("send", "int", ["int", "intptr_t", "int", "int"]) as Foreign;
   const enter = library.func("syscall", "int", ["int", "int", "int", "int", "int", "intptr_t", "int"]) as Foreign;
   const setup = bind("intptr_t", "syscall", "long", "uint32_t", "void *");
   const register = bind("intptr_t", "syscall", "long", "int", "uint32_t", "uintptr_t", "uint32_t");
@@ -99,6 +101,10 @@ function bindAll(koffi: Koffi): Libc {
     },
     pwrite(fd, address, bytes, position) {
       const result = pwrite(fd, address, bytes, position);
+      return result < 0 ? -koffi.errno() : result;
+    },
+    send(fd, address, bytes, flags) {
+      const result = send(fd, address, bytes, flags);
       return result < 0 ? -koffi.errno() : result;
     },
     fdatasync: bind("int", "fdatasync", "int"),

@@ -43,6 +43,10 @@ export class RingSockets {
     return this.#sockets[index]?.listening?.port ?? 0;
   }
 
+  isOpen(index: SocketIndex): boolean {
+    return this.#sockets[index]?.closing === false;
+  }
+
   /** An operation goes to the kernel. False: the socket is closing, and takes none. */
   begin(index: SocketIndex): boolean {
     const socket = this.#sockets[index];

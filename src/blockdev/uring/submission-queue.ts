@@ -1,4 +1,4 @@
-import { assert } from "../../base/assert.ts";
+import { AssertionError } from "../../base/assert.ts";
 import { Errno } from "../errno.ts";
 import { errnoName } from "../errno-name.ts";
 import type { Libc } from "./libc.ts";
@@ -103,6 +103,13 @@ export class SubmissionQueue {
     return (Atomics.load(this.#words, this.#ring.sqFlags) & (SqFlag.TASKRUN | SqFlag.CQ_OVERFLOW)) !== 0;
   }
 
+  /** Submits what is queued and comes back at once; may leave entries queued as `enter` does. */
+  submit(): void {
+    const count = this.queued;
+    Atomics.store(this.#words, this.#ring.sqTail, this.#tail);
+    this.#taken(count, this.#libc.ioUringEnter(this.#ring.fd, count, 0, 0, 0, 0));
+  }
+
   /**
    * Submits what is queued, lets deferred completions come in, and waits for one: not at all (0), without limit (< 0)
    * or for so many milliseconds. May return early and may leave entries queued (a signal, lack of memory).
@@ -130,6 +137,10 @@ export class SubmissionQueue {
       taken = this.#libc.ioUringEnter(this.#ring.fd, count, waitMs < 0 ? 1 : 0, EnterFlag.GETEVENTS, 0, 0);
     }
 
+    this.#taken(count, taken);
+  }
+
+  #taken(count: number, taken: number): void {
     if (taken === count) {
       this.#head = this.#tail;
     } else {
@@ -140,9 +151,7 @@ export class SubmissionQueue {
 
   /** EINTR, ETIME: the wait ended. EAGAIN, EBUSY: memory, or completions to reap first. All pass by coming back. */
   #tolerate(errno: number): void {
-    assert(
-      errno === Errno.EINTR || errno === Errno.ETIME || errno === Errno.EAGAIN || errno === Errno.EBUSY,
-      `io_uring_enter: ${errnoName(errno)}`,
-    );
+    if (errno === Errno.EINTR || errno === Errno.ETIME || errno === Errno.EAGAIN || errno === Errno.EBUSY) return;
+    throw new AssertionError(`io_uring_enter: ${errnoName(errno)}`);
   }
 }

@@ -39,6 +39,7 @@ export const SQE_FIXED_FILE = 1;
 export const FSYNC_DATASYNC = 1;
 /** This write is durable when it completes. */
 export const RWF_DSYNC = 2;
+export const MSG_DONTWAIT = 0x40;
 /** Come back with -EAGAIN instead of waiting. */
 export const RWF_NOWAIT = 8;
 export const MSG_NOSIGNAL = 0x4000;

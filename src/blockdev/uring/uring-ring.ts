@@ -13,6 +13,7 @@ import { CompletionQueue, NOT_REPORTED } from "./completion-queue.ts";
 import type { Libc } from "./libc.ts";
 import type { MappedMemory } from "./mapped-memory.ts";
 import type { MappedRing } from "./mapped-ring.ts";
+import { ReceiveList } from "./receive-list.ts";
 import { registerArena } from "./register-arena.ts";
 import { RingFiles } from "./ring-files.ts";
 import { RingSockets } from "./ring-sockets.ts";
@@ -38,6 +39,8 @@ const TRIAL_AT = 512;
 const INLINE_BYTES = 64 << 10;
 /** Milliseconds: so long the kernel may refuse what is for devices before the owner is told to try again. */
 const INSIST_MS = 10;
+/** Submissions: so many more for devices are worth a system call before the sockets have theirs. */
+const FEW = 4;
 /** Attempts to get room in the submission queue before it is a contradiction. */
 const MAX_ROOM_ATTEMPTS = 100_000;
 
@@ -78,6 +81,7 @@ export class UringRing implements IoRing {
   readonly #notes: string[] = [];
   /** Completions that came while the caller still owned `completedTag`. */
   readonly #early = new CompletionList();
+  readonly #receives = new ReceiveList();
   #postponed = false;
   /** Something for a device is queued: whoever queued it may have looked at a lease just now. */
   #deviceQueued = false;
@@ -233,8 +237,16 @@ export class UringRing implements IoRing {
     this.#pushSocket(Opcode.ACCEPT, listener, 0, 0, uapi.SOCK_CLOEXEC, tag, Kind.accept);
   }
 
+  /** Goes to the kernel once the devices have their work. */
   receive(socket: SocketIndex, buffer: number, bytes: number, tag: Tag): void {
-    this.#pushSocket(Opcode.RECV, socket, this.#address(buffer, bytes), bytes, 0, tag, Kind.socket);
+    if (this.#sockets.begin(socket)) this.#receives.push(socket, this.#address(buffer, bytes), bytes, tag);
+    else this.#early.add(tag, -Errno.ECANCELED);
+  }
+
+  sendNow(socket: SocketIndex, buffer: number, bytes: number): number {
+    if (!this.#sockets.isOpen(socket)) return 0;
+    const flags = uapi.MSG_NOSIGNAL | uapi.MSG_DONTWAIT;
+    return Math.max(0, this.#libc.send(this.#files.fd(socket), this.#address(buffer, bytes), bytes, flags));
   }
 
   send(socket: SocketIndex, buffer: number, bytes: number, tag: Tag): void {
@@ -258,7 +270,12 @@ export class UringRing implements IoRing {
     const wait = count > 0 ? 0 : waitMs;
     // Preparing all that goes out took its time.
     if (this.#deviceQueued && this.#mayWrite?.() === false) this.#takeWritesBack();
+    // The devices begin while the sockets are looked at: few transfers are waited for one by one.
+    if (this.#deviceQueued && sq.queued <= FEW) sq.submit();
+    this.#pushReceives();
     if (wait !== 0 || sq.queued > 0 || sq.kernelWantsEnter()) sq.enter(wait);
+    // A wait ends with the first completion, and the kernel keeps back others that have come by then.
+    if (wait !== 0 && sq.kernelWantsEnter()) sq.enter(0);
     if (this.#deviceQueued && sq.queued > 0) this.#insist();
     this.#deviceQueued = false;
     return this.#cq.reap(this.completedTag, this.completedResult, count);
@@ -276,6 +293,7 @@ export class UringRing implements IoRing {
   /** Nothing may be in flight when its memory goes: the kernel would write there. */
   #drain(): void {
     if (!this.#wakeArmed) this.#armWake();
+    this.#pushReceives();
     wakeRing(this.wakeHandle);
     while (!this.#sockets.closeAll() || this.#wakeArmed) {
       this.#sq.enter(-1);
@@ -344,6 +362,25 @@ export class UringRing implements IoRing {
     const sq = this.#sq;
     if (sq.full) this.#makeRoom();
     sq.push(head, this.#files.name(file), offset, address, length, flags, tag, high);
+  }
+
+  #pushReceives(): void {
+    const { socket, address, bytes, tag, count } = this.#receives;
+    for (let i = 0; i < count; i++) {
+      const file = socket[i] as number;
+      const high = Kind.socket | (file << INDEX_SHIFT);
+      this.#push(
+        Opcode.RECV | this.#fileFlag,
+        file,
+        0,
+        address[i] as number,
+        bytes[i] as number,
+        0,
+        tag[i] as number,
+        high,
+      );
+    }
+    this.#receives.clear();
   }
 
   #armWake(): void {

@@ -13,3 +13,12 @@ export function rangeText(low: number, high: number): string {
   const to = Math.ceil(high / unit);
   return from === to ? "" : ` (${from}-${to} ${name})`;
 }
+
+/** `0.9 s`, `12 s`, `3 min`, `2 h`, `5 d`: how long something stands as it does; `-` where it is not known. */
+export function ageText(seconds: number | null): string {
+  if (seconds === null) return "-";
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  return seconds < 48 * 3600 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} d`;
+}

@@ -60,7 +60,18 @@ export const locks: Method<"locks"> = {
   read: (reader) => ({ array: reader.textOrNull("array") }),
   run: async ({ array }, { daemon, warn }) => {
     const session = findArray(daemon, array, warn);
-    return locksData(session.name, await session.node.locks());
+    const dump = await session.node.locks();
+    const { slots, frozen } = session.status();
+    const gone = slots.flatMap(({ slot, node, state }) =>
+      state === "recovering" && node !== null ? [[slot, node] as const] : [],
+    );
+    const notes = describeNodes(daemon).flatMap(({ name, note }) => (note === null ? [] : [[name, note] as const]));
+    return locksData(session.name, dump, {
+      now: daemon.env.clock.now(),
+      notes: new Map(notes),
+      dead: new Map(gone),
+      frozen,
+    });
   },
 };
 

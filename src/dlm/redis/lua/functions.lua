@@ -20,7 +20,7 @@ end
 local function recordOf(state, member)
   local about = aboutMember(state, member)
   local record = '{"slot":' .. member.slot .. ',"incarnation":' .. cjson.encode(member.incarnation) .. ',"counter":'
-    .. member.counter .. ',"node":' .. cjson.encode(about.node) .. ',"state":"' .. member.state .. '"'
+    .. member.counter .. ',"node":' .. cjson.encode(about.node) .. ',"state":"' .. member.state .. '","knows":' .. member.knows
   if about.process then record = record .. ',"process":' .. cjson.encode(about.process) end
   if member.state == 'fencing' then
     record = record .. ',"fence":{"token":' .. member.token .. ',"owner":' .. cjson.encode(member.owner) .. ',"tries":'

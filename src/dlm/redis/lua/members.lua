@@ -34,6 +34,9 @@ function memberCalls.renew(_, member, call)
   if call.counter > member.counter then
     member.counter, member.changed = call.counter, true
   end
+  if (call.generation or 0) > member.knows then
+    member.knows, member.changed = call.generation, true
+  end
   return OK, 0
 end
 
@@ -125,7 +128,7 @@ local function addMember(state, call)
   state.generation = state.generation + 1
   tellAll(state, '"type":"prep"')
   tellAll(state, aboutSlot('joined', slot, call.node))
-  state.members[slot] = newMember(slot, call, 'active', 0)
+  state.members[slot] = newMember(slot, call, 'active', 0, state.generation)
   table.insert(state.left, slot) -- what an earlier lockspace may have left in its mailbox
   state.caller = slot
   tellDone(state)

@@ -20,10 +20,10 @@ local function forget(state, member)
   state.streams = streams
 end
 
-local function newMember(slot, about, standing, counter)
+local function newMember(slot, about, standing, counter, knows)
   return {
     slot = slot, incarnation = about.incarnation, state = standing, counter = counter, sent = 0, acked = 0, lastRid = 0,
-    token = 0, owner = '', tries = 0, changed = true, aboutChanged = true,
+    token = 0, owner = '', tries = 0, knows = knows, changed = true, aboutChanged = true,
     about = { node = about.node, process = about.process },
   }
 end
@@ -154,7 +154,7 @@ local function adopt(state, list)
     if not record or record.incarnation ~= member.incarnation then forget(state, member) end
   end
   for slot, record in pairs(wanted) do
-    if not memberAt(state, slot) then state.members[slot] = newMember(slot, record, 'absent', record.counter) end
+    if not memberAt(state, slot) then state.members[slot] = newMember(slot, record, 'absent', record.counter, 0) end
   end
 end
 
@@ -192,7 +192,7 @@ local function checkIn(state, call, raw)
   state.seq = math.max(state.seq, call.seen)
   state.lkid = math.max(state.lkid, call.lkid)
   member.counter = member.state == 'active' and math.max(member.counter, call.counter) or call.counter
-  member.state, member.lastRid, member.changed = 'active', call.lastRid, true
+  member.state, member.lastRid, member.knows, member.changed = 'active', call.lastRid, call.generation, true
   member.report, member.parsed = raw, call
   finishRecovery(state)
   return #conflictsOf(state) > 0 and ECONFLICT or OK

@@ -5,7 +5,8 @@
 --
 -- meta  about   schema|lsid|replid|epoch|phase|slots|leaseMs|lvbSize|code|fencing: changes with members and recoveries
 --       now     generation|seq|lkid|resources: changes with every operation
---       m:SLOT  incarnation|state|counter|sent|acked|rid|token|owner|tries: a member; the last three: who fences it
+--       m:SLOT  incarnation|state|counter|sent|acked|rid|token|owner|tries|knows: a member; token, owner and tries: who
+--               fences it; knows: the generation of the list of members that it has
 --       n:SLOT  JSON {node, process}
 --       r:SLOT:(rid mod 64)  rid|rc|value: the reply ring
 --       p:SLOT  the member's recover call (JSON), while the lockspace is in phase "recover"
@@ -50,14 +51,15 @@ local function isServer(replid)
 end
 
 local ABOUT = '^(%d+)|([^|]*)|(%x*)|(%d+)|(%a+)|(%d+)|(%d+)|(%d+)|([^|]*)|(.*)$'
-local MEMBER = '^([^|]*)|(%a+)|(%d+)|(%d+)|(%d+)|(%d+)|(%d+)|([^|]*)|(%d+)$'
+local MEMBER = '^([^|]*)|(%a+)|(%d+)|(%d+)|(%d+)|(%d+)|(%d+)|([^|]*)|(%d+)|(%d+)$'
 
 local function memberFrom(slot, raw)
   if not raw then return false end
-  local incarnation, standing, counter, sent, acked, rid, token, owner, tries = string.match(raw, MEMBER)
+  local incarnation, standing, counter, sent, acked, rid, token, owner, tries, knows = string.match(raw, MEMBER)
   return {
     slot = slot, incarnation = incarnation, state = standing, counter = tonumber(counter), sent = tonumber(sent),
     acked = tonumber(acked), lastRid = tonumber(rid), token = tonumber(token), owner = owner, tries = tonumber(tries),
+    knows = tonumber(knows),
   }
 end
 
@@ -298,7 +300,7 @@ end
 
 local function memberLine(m)
   return m.incarnation .. '|' .. m.state .. '|' .. string.format('%.0f', m.counter) .. '|' .. m.sent .. '|' .. m.acked .. '|' .. m.lastRid .. '|'
-    .. m.token .. '|' .. m.owner .. '|' .. m.tries
+    .. m.token .. '|' .. m.owner .. '|' .. m.tries .. '|' .. m.knows
 end
 
 -- A write refused in the middle (somebody put another type of value at our keys) must not leave half a change: then the
