@@ -18,7 +18,8 @@ const flags: Check = (value) => natural(value) && (value as number) < 2 ** 31;
 const sighting = shape({ slot: natural, incarnation: id, counter: natural });
 const header: Checks = { slot: natural, incarnation: id, epoch: natural, rid: natural, ack: natural, seen: natural };
 const lvb = optional(text(1024));
-const name = text(64);
+/** Longer than a name may be: a name that is too long is an answer (EINVAL), not the end of the connection. */
+const name = text(256);
 const node: Check = (value) => text(64)(value) && value !== "";
 const process = optional(shape({ host: text(256), pid: natural, started: text(64) }));
 const settings: Checks = {

@@ -5,6 +5,9 @@ import type { LockMaster } from "../../src/dlm/lock-master.ts";
 import { lockStatus } from "../../src/dlm/lock-status.ts";
 import { BareMember, VectorRunner } from "../support/lock-vector-runner.ts";
 import { lockVectors } from "../support/lock-vectors.ts";
+import { lockFencing } from "./lock-fencing.ts";
+import { lockRecovery } from "./lock-recovery.ts";
+import { lockSemantics } from "./lock-semantics.ts";
 
 /** What every lock server must do. `open` gives a server that no other test uses. */
 export function lockMasterConformance(
@@ -35,6 +38,10 @@ export function lockMasterConformance(
       for (const step of steps) answers.push(await runner.run(step));
       expect(answers).toEqual(steps);
     });
+
+    describe("locks", () => lockSemantics(() => master, fresh));
+    describe("fencing", () => lockFencing(() => master, fresh));
+    describe("re-mastering", () => lockRecovery(() => master, fresh));
 
     it("knows nothing of a lockspace before it is formatted, and formats it once", async () => {
       const lockspace = fresh();

@@ -1,4 +1,14 @@
-import type { CallHeader, LockEvent, LockReply, LockspaceId, MemberCall } from "../../src/dlm/lock-call.ts";
+import type {
+  CallHeader,
+  HeldLock,
+  LockEvent,
+  LockReply,
+  LockspaceId,
+  LockspaceSettings,
+  MemberCall,
+  MemberRecord,
+  RecoverCall,
+} from "../../src/dlm/lock-call.ts";
 import { lockFlag, statusFlag } from "../../src/dlm/lock-flags.ts";
 import type { LockMaster } from "../../src/dlm/lock-master.ts";
 import { lockModes } from "../../src/dlm/lock-mode.ts";
@@ -6,6 +16,8 @@ import { lockStatusName } from "../../src/dlm/lock-status.ts";
 
 type Without<T, K extends keyof CallHeader> = T extends MemberCall ? Omit<T, K> : never;
 type BareCall = Without<MemberCall, keyof CallHeader>;
+
+const settings: LockspaceSettings = { slots: 8, leaseMs: 1000, lvbSize: 64, fencing: "lease only" };
 
 /** A member that calls by hand: request ids, acknowledgement and events, and nothing else. */
 export class BareMember {
@@ -16,26 +28,28 @@ export class BareMember {
   #rid = 0;
   #last = 0;
   #seen = 0;
+  #members: readonly MemberRecord[] = [];
+  #generation = 0;
+  readonly node: string;
   readonly #master: LockMaster;
   readonly #lockspace: LockspaceId;
 
-  private constructor(master: LockMaster, lockspace: LockspaceId, incarnation: string) {
+  private constructor(master: LockMaster, lockspace: LockspaceId, node: string) {
     this.#master = master;
     this.#lockspace = lockspace;
-    this.incarnation = incarnation;
+    this.node = node;
+    this.incarnation = `inc-${node}`;
   }
 
   static async join(master: LockMaster, lockspace: LockspaceId, node: string, slots = 8): Promise<BareMember> {
-    const member = new BareMember(master, lockspace, `inc-${node}`);
+    const member = new BareMember(master, lockspace, node);
     await master.call(lockspace, { op: "format", lsid: "test", epoch: 0 });
     const reply = await master.call(lockspace, {
       op: "join",
       node,
       incarnation: member.incarnation,
+      ...settings,
       slots,
-      leaseMs: 1000,
-      lvbSize: 64,
-      fencing: "lease only",
       gone: [],
     });
     if (reply.rc !== 0) throw new Error(`join: ${lockStatusName(reply.rc)}`);
@@ -65,7 +79,44 @@ export class BareMember {
     return reply;
   }
 
+  /** What it would report of itself, with these locks; changed by `other`. */
+  report(locks: readonly Partial<HeldLock>[] = [], other: Partial<RecoverCall> = {}): RecoverCall {
+    const { slot, incarnation, node } = this;
+    const whole = { queue: "g", rq: -1, ex: lockFlag.VALBLK, bast: true, order: 1, lvbSeq: 0, name: "r" } as const;
+    return {
+      op: "recover",
+      slot,
+      incarnation,
+      node,
+      lsid: "test",
+      epoch: this.#epoch,
+      seen: this.#seen,
+      lkid: 100,
+      settings,
+      generation: this.#generation,
+      members: this.#members,
+      lastRid: this.#rid,
+      counter: 0,
+      locks: locks.map((lock, at) => ({ ...whole, lkid: slot * 10 + at, gr: 0, ...lock })),
+      ...other,
+    };
+  }
+
+  /** Reports, and goes on in the new epoch if it is let. */
+  async recover(locks: readonly Partial<HeldLock>[] = [], other: Partial<RecoverCall> = {}): Promise<LockReply> {
+    const reply = await this.#master.call(this.#lockspace, this.report(locks, other));
+    if (reply.rc !== 0) return reply;
+    if (reply.epoch !== this.#epoch) this.#last = 0;
+    this.#epoch = reply.epoch;
+    this.#take(reply);
+    return reply;
+  }
+
   #take(reply: LockReply): void {
+    if (reply.members !== undefined) {
+      this.#members = reply.members;
+      this.#generation = reply.generation;
+    }
     this.#seen = Math.max(this.#seen, reply.seq);
     for (const event of reply.events) {
       if (event.n <= this.#last) continue;
