@@ -130,7 +130,7 @@ describe("the embedded lock server", () => {
       call({ op: "convert", ...header, name: "r", lkid: 1, mode: "EX", flags: 0 }),
       call({ op: "convert", ...header, name: "r", lkid: 1e300, mode: 0, flags: 0 }),
       call({ ...join1(), gone: Array.from({ length: 100 }, () => ({})) }),
-      call({ op: "lock", ...header, name: "x".repeat(65), mode: 0, flags: 0, bast: true }),
+      call({ op: "lock", ...header, name: "x".repeat(257), mode: 0, flags: 0, bast: true }),
       `${JSON.stringify({ type: "watch", id: 1, lockspace, member: 3 })}\n`,
     ];
     for (const bytes of hostile) {
