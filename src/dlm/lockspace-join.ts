@@ -164,6 +164,7 @@ export class LockspaceJoin {
   /** Null: no answer. Throws when there was none for a whole lease. */
   async #call(call: LockCall): Promise<LockReply | null> {
     const { master, env, lease } = this.#options;
+    let lost = new MdError("E_LOCK_SERVICE_LOST", `the lock server ${master.about} does not answer`);
     try {
       const reply = await withTimeout(env.clock, repeatAfter(lease), master.call(this.#lockspace, call));
       if (reply !== null) {
@@ -172,9 +173,10 @@ export class LockspaceJoin {
       }
     } catch (error) {
       if (!(error instanceof MdError) || error.code !== "E_LOCK_SERVICE_LOST") throw error;
+      lost = error; // it may say why
     }
     if (env.clock.now() - this.#lastAnswer < lease.leaseMs) return null;
-    throw new MdError("E_LOCK_SERVICE_LOST", `the lock server ${master.about} does not answer`);
+    throw lost;
   }
 }
 

@@ -92,7 +92,6 @@ describe("Redis as lock server", () => {
     const master = await connect(server.url);
     await BareMember.join(master, lockspace, "a");
     await admin(server).call("FUNCTION", "FLUSH");
-    await expect(master.call(lockspace, { op: "hello" })).rejects.toMatchObject({ code: "E_LOCK_SERVICE_LOST" });
     expect((await master.call(lockspace, { op: "hello" })).members).toHaveLength(1);
   });
 

@@ -29,6 +29,7 @@ export interface RedisLockMasterOptions {
 
 /** What counts only when replicas have it: a server that is cut off from them may be replaced at any moment. */
 const waited: ReadonlySet<LockCall["op"]> = new Set([
+  "hello", // so that who wants to join learns early that too few are there
   "format",
   "join",
   "renew",
@@ -37,7 +38,8 @@ const waited: ReadonlySet<LockCall["op"]> = new Set([
   "fence_begin",
   "fence_result",
 ]);
-const WAIT_MS = 500;
+/** Shorter than what the callers of the shortest lease wait for an answer. */
+const WAIT_MS = 300;
 
 /**
  * Connects and loads the function library if it is not there. Rejects with E_LOCK_SERVICE_LOST if nothing answers,
@@ -152,7 +154,7 @@ class RedisLockMaster implements LockMaster {
     if (call.op === "recover") this.#slots.set(nameOf(lockspace), call.settings.slots);
   }
 
-  async #ask(lockspace: LockspaceId, call: LockCall): Promise<LockReply> {
+  async #ask(lockspace: LockspaceId, call: LockCall, functionsLoaded = false): Promise<LockReply> {
     const { wait } = this.#place;
     const confirm = wait > 0 && waited.has(call.op);
     const link = await this.#link(lockspace, confirm ? "ms" : "cmd");
@@ -165,9 +167,10 @@ class RedisLockMaster implements LockMaster {
     try {
       [text, replicas] = await Promise.all([asked, confirmed]);
     } catch (error) {
+      if (functionsLoaded || !(error instanceof MdError) || !error.why?.includes("Function not found")) throw error;
       // It was not executed: FUNCTION FLUSH, a restart without persistence, another node of the cluster.
-      if (error instanceof MdError && error.why?.includes("Function not found")) await this.#load(link);
-      throw error;
+      await this.#load(link);
+      return this.#ask(lockspace, call, true);
     }
     const reply = parseLockReply(String(text));
     if (reply === null) {

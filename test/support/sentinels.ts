@@ -1,0 +1,61 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { freePort, type RedisServer } from "./redis.ts";
+import { tempDir } from "./temp-dir.ts";
+
+export interface Sentinels {
+  readonly ports: readonly number[];
+  /** redis+sentinel://..., master-name `main` */
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+/** Real sentinels that watch `master` under the name `main`; a majority of them decides. */
+export async function startSentinels(master: RedisServer, count = 3): Promise<Sentinels> {
+  const folder = tempDir("sentinel");
+  const ports: number[] = [];
+  for (let n = 0; n < count; n++) ports.push(await freePort());
+  const processes = await Promise.all(
+    ports.map((port) => {
+      const file = join(folder.path, `sentinel-${port}.conf`);
+      const quorum = Math.floor(count / 2) + 1;
+      writeFileSync(
+        file,
+        [
+          `port ${port}`,
+          "bind 127.0.0.1",
+          `dir ${folder.path}`,
+          `sentinel monitor main 127.0.0.1 ${master.port} ${quorum}`,
+          "sentinel down-after-milliseconds main 500",
+          "sentinel failover-timeout main 5000",
+          "",
+        ].join("\n"),
+      );
+      return launch(file);
+    }),
+  );
+  return {
+    ports,
+    url: `redis+sentinel://${ports.map((port) => `127.0.0.1:${port}`).join(",")}/main`,
+    stop: async () => {
+      for (const child of processes) {
+        child.kill("SIGKILL");
+        if (child.exitCode === null && child.signalCode === null) await once(child, "close");
+      }
+      folder.remove();
+    },
+  };
+}
+
+async function launch(file: string): Promise<ChildProcess> {
+  const child = spawn("redis-server", [file, "--sentinel"], { stdio: ["ignore", "pipe", "inherit"] });
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (line.includes("+monitor")) break;
+  }
+  child.stdout.resume();
+  if (child.exitCode !== null) throw new Error(`the sentinel ended with ${child.exitCode}`);
+  return child;
+}
