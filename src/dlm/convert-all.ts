@@ -5,7 +5,7 @@ import { type Conversion, LockHandle } from "./lock-handle.ts";
 import type { LockMode } from "./lock-mode.ts";
 import { lockStatus } from "./lock-status.ts";
 import type { ConvertStep, Grant } from "./lockspace.ts";
-import type { MemberSession } from "./member-session.ts";
+import type { BareCall, MemberSession } from "./member-session.ts";
 
 /** See `Lockspace.convertAll`: one call up to the first step that must wait, the next when that was granted. */
 export function convertAll(
@@ -52,10 +52,7 @@ class ConvertAll {
       this.#finish();
     } else {
       const conversions = left.map((step) => this.#prepare(step));
-      const steps = conversions.map(({ step }) => step);
-      const [only] = steps;
-      const call =
-        steps.length === 1 && only ? ({ op: "convert", ...only } as const) : ({ op: "batch", steps } as const);
+      const call = callOf(conversions);
       const accept = (reply: LockReply): void => this.#accept(conversions, reply);
       this.#session.request(call, accept).catch((error: unknown) => this.#fail(error));
     }
@@ -118,4 +115,13 @@ class ConvertAll {
     this.#signal?.removeEventListener("abort", this.#onAbort);
     this.#outcome.reject(error);
   }
+}
+
+/** One conversion needs no batch. */
+function callOf(conversions: readonly Conversion[]): BareCall {
+  const [only] = conversions;
+  if (only === undefined || conversions.length > 1) return { op: "batch", steps: conversions.map(({ step }) => step) };
+  const call = { op: "convert", ...only.step } as const;
+  only.step = call;
+  return call;
 }

@@ -361,7 +361,7 @@ export interface LockReply {
    * must first wait a full lease, so that no former member still writes.
    */
   readonly mayHaveForgotten?: boolean;
-  /** With ENOLS and EIDENT: which life of the server says so. What another life said proves nothing of this one. */
+  /** With ENOLS, EIDENT, EEPOCH and ELOST: which life of the server says so. What another life said proves nothing of this one. */
   readonly server?: string;
   /** dump: sorted by name, by slot. */
   readonly resources?: readonly ResourceRecord[];

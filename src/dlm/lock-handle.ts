@@ -24,7 +24,8 @@ const outcomes = new Map<number, Grant["status"]>([
 /** One conversion that was asked for and is not completed. */
 export interface Conversion {
   readonly lock: LockHandle;
-  readonly step: BatchStep;
+  /** The very object that is sent, as a call or as a step of one: it tells which call this belongs to. */
+  step: BatchStep;
   readonly grant: Deferred<Grant>;
   /** Resolves when whoever waits for the grant has seen it: later notifications wait for that. */
   readonly seen: Deferred<void>;
@@ -47,6 +48,7 @@ export class LockHandle implements Lock {
   /** The last value read or acknowledged as written; undefined if there is none, or it was not valid. */
   #lvb: string | undefined = undefined;
   #lvbSeq = 0;
+  #wasRefused = false;
   readonly #opened = deferred<LockHandle>();
   #isOpen = false;
   #closing: Promise<void> | null = null;
@@ -77,14 +79,16 @@ export class LockHandle implements Lock {
     assert(this.#conversions.length === 0, `${this.resource}: a conversion to ${mode} while another one waits`);
     if (signal?.aborted) return Promise.resolve({ status: "ecancel", mode: this.#mode, lvb: null, lvbValid: true });
     const conversion = this.prepare(mode, this.#mode, options);
-    const { grant, step } = conversion;
+    const { grant } = conversion;
+    const call = { op: "convert", ...conversion.step } as const;
+    conversion.step = call;
     const seen = (): void => conversion.seen.resolve();
     grant.promise.then(seen, seen);
     const accept = ({ rc, seq }: LockReply): void => {
       if (rc === lockStatus.OK) conversion.accepted = seq;
       else this.refuse(conversion, rc);
     };
-    this.#session.request({ op: "convert", ...step }, accept).catch(grant.reject);
+    this.#session.request(call, accept).catch(grant.reject);
     if (signal !== undefined) this.#cancelBy(signal, grant);
     return grant.promise;
   }
@@ -100,7 +104,13 @@ export class LockHandle implements Lock {
     const flags = (noqueue ? lockFlag.NOQUEUE : 0) | (transfer ? lockFlag.VALBLK : 0);
     const bare = { name: this.resource, lkid: this.lkid, mode: numberOf(mode), flags };
     const step = transfer ? { ...bare, lvb: lvb === undefined ? "" : encodeLvb(lvb) } : bare;
-    const conversion = { lock: this, step, grant: deferred<Grant>(), seen: deferred<void>(), accepted: null };
+    const conversion: Conversion = {
+      lock: this,
+      step,
+      grant: deferred<Grant>(),
+      seen: deferred<void>(),
+      accepted: null,
+    };
     conversion.grant.promise.catch(() => {}); // whoever asked for it looks at it
     if (this.#ended === null) this.#conversions.push(conversion);
     else conversion.grant.reject(this.#ended);
@@ -144,6 +154,16 @@ export class LockHandle implements Lock {
       });
     });
     return this.#closing;
+  }
+
+  /** Was this asked for and not completed yet? `step` is the object that was sent. */
+  awaits(step: BatchStep): boolean {
+    return this.#conversions.some((conversion) => conversion.step === step);
+  }
+
+  /** Did the last conversion that was completed end without the mode that it asked for? */
+  get wasRefused(): boolean {
+    return this.#wasRefused;
   }
 
   /** What we know of it, all notifications handled: what a lock server that forgot it must be told. */
@@ -193,6 +213,7 @@ export class LockHandle implements Lock {
     this.#mode = lockModes[cast.mode] ?? "NL";
     const status = outcomes.get(cast.status);
     assert(status !== undefined, `${this.resource}: completion with ${lockStatusName(cast.status)}`);
+    this.#wasRefused = status !== "granted";
     if (conversion === undefined) return;
     const wanted = conversion.step.mode;
     const right = status !== "granted" || cast.mode === wanted;

@@ -10,6 +10,9 @@ import { type Outcome, ok, outcome, TableState } from "./table-state.ts";
 /** Answers kept per member for repeated calls. */
 const REPLY_RING = 64;
 
+/** Refusals that are answered with a report: it must say which life of the server it is for, lest it come to another. */
+const losesState: ReadonlySet<number> = new Set([lockStatus.EEPOCH, lockStatus.ELOST]);
+
 /** Calls that must wait while the members report their locks. */
 const needsLocks: ReadonlySet<LockCall["op"]> = new Set(["lock", "convert", "batch", "unlock"]);
 
@@ -94,6 +97,7 @@ export class LockTable {
     const state = this.#state;
     const member = state.member(call);
     const refused = this.#check(call, member);
+    if (losesState.has(refused)) return this.#refuse(refused);
     if (refused !== lockStatus.OK || member === undefined) return state.reply(outcome(refused));
     if (call.rid !== 0 && call.rid <= member.lastRid) return this.#repeat(member, call);
     if (call.rid > member.lastRid + 1) return state.reply(outcome(lockStatus.EGAP), member);

@@ -138,6 +138,8 @@ class LockspaceClient implements Lockspace {
       env,
       head: () => this.#reportHead(),
       onEntered: () => {
+        // Of requests whose answer was lost: they are repeated and make other locks.
+        this.#unclaimed.clear();
         this.#removal.restart();
         void this.#renew();
       },
@@ -355,6 +357,7 @@ class LockspaceClient implements Lockspace {
     switch (event.type) {
       case "cast": {
         const lock = this.#locks.get(event.lkid);
+        this.#lkid = Math.max(this.#lkid, event.lkid);
         this.#trace.granted(event);
         if (event.status === lockStatus.EUNLOCK) this.#locks.delete(event.lkid);
         if (lock === undefined) this.#unclaimed.set(event.lkid, event);

@@ -3,12 +3,12 @@ import { sleep } from "../env/clock.ts";
 import type { Env } from "../env/env.ts";
 import type { EventInbox } from "./event-inbox.ts";
 import { type LeaseTimes, renewEvery, reportPatience } from "./lease.ts";
-import type { HeldLock, LockEvent, LockReply, RecoverCall } from "./lock-call.ts";
+import type { BatchStep, HeldLock, LockEvent, LockReply, RecoverCall } from "./lock-call.ts";
 import type { LockHandle } from "./lock-handle.ts";
 import { lockStatus } from "./lock-status.ts";
 import type { BareCall, MemberSession } from "./member-session.ts";
 import { type RemasterEffect, type RemasterEvent, type RemasterState, stepRemaster } from "./remaster.ts";
-import { type Settled, settleUnanswered } from "./unanswered.ts";
+import { type Heard, type Settled, settleUnanswered } from "./unanswered.ts";
 
 /** What a report says beside the locks. */
 export type ReportHead = Omit<RecoverCall, "op" | "epoch" | "seen" | "server" | "lastRid" | "locks">;
@@ -32,6 +32,7 @@ interface Report {
   /** Made in this epoch, and good for all after it until calls are executed again. */
   readonly call: Omit<RecoverCall, "op" | "server">;
   readonly unanswered: BareCall | null;
+  readonly heard: Heard;
   readonly settled: Settled;
 }
 
@@ -117,9 +118,10 @@ export class Remastering {
     await inbox.drained();
     const held: HeldLock[] = [...locks.values()].map((lock) => lock.held());
     const { unanswered, epoch, seen, answeredRid } = session;
-    const settled = unanswered === null ? nothingDone(held) : settleUnanswered(held, unanswered);
+    const heard = heardOf(unanswered, locks);
+    const settled = unanswered === null ? nothingDone(held) : settleUnanswered(held, unanswered, heard);
     const lastRid = answeredRid + Number(settled.complete);
-    this.#report = { call: { ...head(), epoch, seen, lastRid, locks: settled.locks }, unanswered, settled };
+    this.#report = { call: { ...head(), epoch, seen, lastRid, locks: settled.locks }, unanswered, heard, settled };
     this.#dispatch({ type: "collected" });
   }
 
@@ -152,17 +154,18 @@ export class Remastering {
     const { session, inbox, locks, onEntered } = this.#options;
     const report = this.#report;
     assert(report !== null, "an epoch is entered with a report");
-    const { unanswered, settled } = report;
+    const { unanswered, heard, settled } = report;
     for (const lock of settled.locks) locks.get(lock.lkid)?.adopt(lock);
-    const completions = unanswered === null ? [] : completionsOf(unanswered, settled, session.seen);
+    const completions = unanswered === null ? [] : completionsOf(unanswered, report, session.seen);
+    const done = heard.steps + settled.done;
     if (settled.complete) {
-      const value = unanswered?.op === "batch" ? unanswered.steps.length : 0;
+      const value = unanswered?.op === "batch" ? done : 0;
       session.settle({ rc: lockStatus.OK, value, seq: session.seen, epoch, generation: 0, events: [] });
     } else {
-      session.shorten(settled.done);
+      session.shorten(done);
     }
     // Entered once more without a new report, there is nothing left to settle.
-    this.#report = { ...report, unanswered: null, settled: nothingDone(settled.locks) };
+    this.#report = { ...report, unanswered: null, heard: nothingHeard, settled: nothingDone(settled.locks) };
     inbox.restart(completions);
     session.enter(epoch);
     onEntered();
@@ -171,14 +174,28 @@ export class Remastering {
 
 const nothingDone = (locks: readonly HeldLock[]): Settled => ({ locks, done: 0, complete: false });
 
+const nothingHeard: Heard = { steps: 0, refused: false };
+
+/** Completions that came with other answers than the call's own. */
+function heardOf(call: BareCall | null, locks: ReadonlyMap<number, LockHandle>): Heard {
+  if (call?.op === "unlock") return { steps: Number(!locks.has(call.lkid)), refused: false };
+  const steps = call?.op === "batch" ? call.steps : call?.op === "convert" ? [call] : [];
+  const isCompleted = (step: BatchStep): boolean => locks.get(step.lkid)?.awaits(step) === false;
+  const open = steps.findIndex((step) => !isCompleted(step));
+  const count = open === -1 ? steps.length : open;
+  const last = steps[count - 1];
+  return { steps: count, refused: last !== undefined && locks.get(last.lkid)?.wasRefused === true };
+}
+
 /** The completions that the lock server can no longer send. */
-function completionsOf(call: BareCall, { locks, done }: Settled, seq: number): readonly LockEvent[] {
+function completionsOf(call: BareCall, { heard, settled }: Report, seq: number): readonly LockEvent[] {
+  const { locks, done } = settled;
   const about = { n: 0, seq, type: "cast", flags: 0 } as const;
   if (call.op === "unlock") {
     return done > 0 ? [{ ...about, lkid: call.lkid, status: lockStatus.EUNLOCK, mode: -1, lvbSeq: 0 }] : [];
   }
   const steps = call.op === "batch" ? call.steps : call.op === "convert" ? [call] : [];
-  return steps.slice(0, done).map(({ lkid, mode }) => {
+  return steps.slice(heard.steps, heard.steps + done).map(({ lkid, mode }) => {
     const lvbSeq = locks.find((lock) => lock.lkid === lkid)?.lvbSeq ?? 0;
     return { ...about, lkid, status: lockStatus.OK, mode, lvbSeq };
   });

@@ -163,7 +163,12 @@ function rebuiltResource(name: string, locks: readonly Reported[]): LockResource
     .filter(({ lvb }) => lvb !== undefined)
     .sort((a, b) => Number(b.gr > CR) - Number(a.gr > CR) || b.lvbSeq - a.lvbSeq || a.lkid - b.lkid);
   const [best] = valued;
-  if (best?.lvb === undefined) return { ...emptyResource(name), ...queues };
+  if (best?.lvb === undefined) {
+    // A value that its holders know to be invalid is not one that was never written.
+    const lvbSeq = Math.max(...locks.map((lock) => lock.lvbSeq));
+    const value = lvbSeq > 0 ? { lvb: "", lvbSeq, lvbInvalid: true } : {};
+    return { ...emptyResource(name), ...queues, ...value };
+  }
   return { ...emptyResource(name), ...queues, lvb: best.lvb, lvbSeq: best.lvbSeq, lvbInvalid: best.gr <= CR };
 }
 

@@ -17,26 +17,36 @@ export const weakerOf = (a: ModeNumber, b: ModeNumber): ModeNumber => (isMiddle(
 export interface Settled {
   /** The locks as they are to be reported, and as they are from then on. */
   readonly locks: readonly HeldLock[];
-  /** Steps, from the first, that count as done; a call that is not a batch has one. */
+  /** Steps, from the first that was not heard of, that count as done; a call that is not a batch has one. */
   readonly done: number;
   /** Nothing of it is left to be repeated. */
   readonly complete: boolean;
 }
 
+/** What was heard of a call in spite of the lost answer: its completions come in other answers, too. */
+export interface Heard {
+  /** Steps, from the first, that are completed. */
+  readonly steps: number;
+  /** The last of them was not granted: what follows it was not begun. */
+  readonly refused: boolean;
+}
+
 /**
  * A call without an answer may have been executed, and others may have been granted what it gave up. So whatever only
  * gives up, and can never be refused, counts as done: down-conversions, also those that write a value, and unlocks. The
- * rest counts as not begun and is repeated, but what it would have given up later is given up at once. Pure.
+ * rest counts as not begun and is repeated, but what it would have given up later is given up at once. What was heard
+ * is known: `locks` shows it already. Pure.
  */
-export function settleUnanswered(locks: readonly HeldLock[], call: BareCall): Settled {
+export function settleUnanswered(locks: readonly HeldLock[], call: BareCall, heard: Heard): Settled {
   switch (call.op) {
     case "unlock":
+      if (heard.steps > 0) return { locks, done: 0, complete: true };
       if (!(call.flags & lockFlag.FORCEUNLOCK)) return { locks, done: 0, complete: false };
       return { locks: locks.filter(({ lkid }) => lkid !== call.lkid), done: 1, complete: true };
     case "convert":
-      return settleSteps(locks, [call]);
+      return heard.steps > 0 ? { locks, done: 0, complete: true } : settleSteps(locks, [call]);
     case "batch":
-      return settleSteps(locks, call.steps);
+      return heard.refused ? { locks, done: 0, complete: true } : settleSteps(locks, call.steps.slice(heard.steps));
     default:
       return { locks, done: 0, complete: false };
   }

@@ -114,6 +114,15 @@ export function lockRecovery(master: () => LockMaster, fresh: () => LockspaceId)
     expect(a.events.at(-1)).toMatchObject({ flags: statusFlag.VALNOTVALID, lvb: "newer" });
   });
 
+  it("keeps a value invalid that its readers know to be invalid", async () => {
+    const lockspace = fresh();
+    const [a, b] = (await join(lockspace, "a", "b")) as [BareMember, BareMember];
+    // Who was told VALNOTVALID has no value to report, only that there was one.
+    await a.recover([{ gr: 3, lvbSeq: 5, order: 1 }], later);
+    await b.recover([{ gr: 0, order: 2 }], { epoch: 1 });
+    expect((await dump(lockspace)).resources).toMatchObject([{ name: "r", lvb: "", lvbSeq: 5, lvbInvalid: true }]);
+  });
+
   it("stays closed when two hold what cannot be, names it, and opens when one of them is evicted", async () => {
     const lockspace = fresh();
     const [a, b] = (await join(lockspace, "a", "b")) as [BareMember, BareMember];

@@ -54,8 +54,9 @@ local function reply(state, rc, value, events, parts)
     .. state.generation .. ',"events":' .. array(events or {}) .. (parts or '') .. '}'
 end
 
+-- Refusals that are answered with a report: it must say which life of the server it is for, lest it come to another.
 local function refuse(state, rc)
-  local isOther = rc == ENOLS or rc == EIDENT
+  local isOther = rc == ENOLS or rc == EIDENT or rc == EEPOCH or rc == ELOST
   return reply(state, rc, 0, nil, isOther and serverPart() .. (rc == ENOLS and ',"mayHaveForgotten":true' or '') or nil)
 end
 
@@ -105,7 +106,7 @@ local function memberFunction(execute, isLockCall, parts)
     local member = state.members[call.slot]
     local events, value
     rc, events = admit(state, member, call, isLockCall)
-    if rc ~= OK then return reply(state, rc, 0) end
+    if rc ~= OK then return refuse(state, rc) end
     local place = 'r:' .. call.slot .. ':' .. call.rid % REPLY_RING
     if call.rid ~= 0 and call.rid <= member.lastRid then return repeated(state, member, call, place, events) end
     if call.rid > member.lastRid + 1 then return reply(state, EGAP, 0, eventsAfter(state, member, member.acked)) end

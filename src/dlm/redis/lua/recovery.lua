@@ -88,7 +88,9 @@ local function rebuiltResource(name, locks)
   end)
   local queues = { g = r.granted, c = r.convert, w = r.wait }
   local best
+  local lastWrite = 0
   for _, l in ipairs(locks) do
+    lastWrite = math.max(lastWrite, l.lvbSeq)
     table.insert(queues[l.queue], {
       lkid = l.lkid, slot = l.slot, gr = l.gr, rq = l.rq, ex = l.ex, sb = 0, hi = 0, bast = l.bast, lvbSeq = l.lvbSeq,
       order = l.order,
@@ -102,7 +104,12 @@ local function rebuiltResource(name, locks)
       end
     end
   end
-  if best then r.lvb, r.lvbSeq, r.lvbInvalid = best.lvb, best.lvbSeq, best.gr <= CR end
+  if best then
+    r.lvb, r.lvbSeq, r.lvbInvalid = best.lvb, best.lvbSeq, best.gr <= CR
+  elseif lastWrite > 0 then
+    -- A value that its holders know to be invalid is not one that was never written.
+    r.lvb, r.lvbSeq, r.lvbInvalid = '', lastWrite, true
+  end
   return r
 end
 
