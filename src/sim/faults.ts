@@ -1,4 +1,5 @@
 import { inSyncDisks } from "./disk-superblocks.ts";
+import { type NodeFaultKind, NodeFaults } from "./node-faults.ts";
 import type { SimArray } from "./sim-array.ts";
 import type { SimDisk } from "./sim-disk.ts";
 import type { SimLockServer } from "./sim-lock-server.ts";
@@ -23,7 +24,8 @@ export const faultKinds = [
   "restartLockServer",
 ] as const;
 
-export type FaultKind = (typeof faultKinds)[number];
+/** Those of the lock server happen only where a scenario names them. */
+export type FaultKind = (typeof faultKinds)[number] | NodeFaultKind;
 
 export interface FaultPlan {
   /** Which kinds happen. */
@@ -52,6 +54,7 @@ export function drawFaultKinds(world: World): readonly FaultKind[] {
 export class Faults {
   readonly #targets: FaultTargets;
   readonly #plan: FaultPlan;
+  readonly #nodes: NodeFaults;
   #active = false;
   /** Disks that have failed once: the others are left alone, so that a good copy remains. */
   readonly #hurt = new Set<SimDisk>();
@@ -60,6 +63,8 @@ export class Faults {
   constructor(targets: FaultTargets, plan: FaultPlan) {
     this.#targets = targets;
     this.#plan = plan;
+    const { world, nodes, server } = targets;
+    this.#nodes = new NodeFaults({ world, nodes, server, leaseMs: plan.leaseMs, say: (what) => this.#say(what) });
   }
 
   start(): void {
@@ -69,10 +74,7 @@ export class Faults {
 
   heal(): void {
     this.#active = false;
-    for (const node of this.#targets.nodes) {
-      node.process?.resume();
-      node.healLink();
-    }
+    this.#nodes.heal();
     for (const disk of this.#targets.array.disks) {
       disk.slowness = 1;
       disk.bad = [];
@@ -93,39 +95,9 @@ export class Faults {
 
   /** One fault of a kind, on whatever is there to be hurt; none if nothing is. */
   inject(kind: FaultKind): void {
-    const { nodes } = this.#targets;
-    const { random } = this.#targets.world;
-    const { leaseMs } = this.#plan;
-    const alive = nodes.filter((node) => node.process !== null);
-    const target = alive.length > 0 ? random.pick(alive) : null;
     switch (kind) {
-      case "crash":
-        if (target !== null) this.#crash(target);
-        break;
-      case "pauseShort":
-        if (target !== null) this.#pause(target, random.between(1, leaseMs * 0.5), "process");
-        break;
-      case "pauseLong":
-        if (target !== null) this.#pause(target, random.between(leaseMs * 0.6, leaseMs * 3), "process");
-        break;
-      case "stallControl":
-        if (target !== null) this.#pause(target, random.between(1, leaseMs * 2), "control");
-        break;
-      case "cutShort":
-        if (target !== null) this.#cut(target, random.between(1, leaseMs * 0.5));
-        break;
-      case "cutLong":
-        if (target !== null) this.#cut(target, random.between(leaseMs * 0.6, leaseMs * 3));
-        break;
-      case "stop":
-        this.#say(`${target?.name ?? "nobody"} is stopped`);
-        target?.stop();
-        break;
       case "powerCut":
         this.powerCut();
-        break;
-      case "restartLockServer":
-        this.#targets.server.restart();
         break;
       case "writeErrors":
       case "readErrors":
@@ -135,13 +107,11 @@ export class Faults {
       case "repairDisk":
         this.#repair();
         break;
-      case "jumpWall":
-        this.#say(`${target?.name ?? "nobody"}'s calendar jumps`);
-        target?.process?.clock.jumpWall(random.between(-3_600_000, 3_600_000));
-        break;
       case "slowDisk":
-        this.#slow(random.pick(this.#targets.array.disks));
+        this.#slow(this.#targets.world.random.pick(this.#targets.array.disks));
         break;
+      default:
+        this.#nodes.inject(kind);
     }
   }
 
@@ -152,24 +122,6 @@ export class Faults {
     for (const disk of array.disks) disk.powerCut();
     for (const node of nodes) node.kill("power cut");
     world.emit({ type: "power_cut" });
-  }
-
-  #crash(node: SimNode): void {
-    this.#say(`${node.name} is killed`);
-    node.kill("killed");
-  }
-
-  #pause(node: SimNode, ms: number, what: "process" | "control"): void {
-    const { process } = node;
-    this.#say(`${node.name} is paused (${what}) for ${ms.toFixed(0)} ms`);
-    process?.pause(what);
-    this.#targets.world.schedule(ms, null, () => process?.resume());
-  }
-
-  #cut(node: SimNode, ms: number): void {
-    this.#say(`${node.name} cannot reach the lock server for ${ms.toFixed(0)} ms`);
-    node.cutLink();
-    this.#targets.world.schedule(ms, null, () => node.healLink());
   }
 
   #slow(disk: SimDisk): void {

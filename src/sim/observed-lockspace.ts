@@ -63,14 +63,21 @@ function observeToken(lock: Lock, world: World, life: string): Lock {
   };
 }
 
-/** Tells the checkers when a node learns that another is gone. */
+/** Tells the checkers what a node learns of the others. */
 export const observeListener = (listener: LockspaceListener, world: World, life: string): LockspaceListener => ({
   recoverPrep: () => {
     listener.recoverPrep();
     world.emit({ type: "recovering", life });
+    world.tell({ type: "recover_prep", life });
   },
-  recoverSlot: (member) => listener.recoverSlot(member),
-  recoverDone: (members, ownSlot, generation) => listener.recoverDone(members, ownSlot, generation),
+  recoverSlot: (member) => {
+    world.tell({ type: "recover_slot", life, ...member });
+    listener.recoverSlot(member);
+  },
+  recoverDone: (members, ownSlot, generation) => {
+    world.tell({ type: "recover_done", life, generation });
+    listener.recoverDone(members, ownSlot, generation);
+  },
   fenced: (reason) => {
     world.emit({ type: "log", life, level: "warn", text: `fenced: ${reason}` });
     listener.fenced(reason);

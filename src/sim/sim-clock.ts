@@ -33,6 +33,11 @@ export class SimClock implements Clock {
     return this.now();
   }
 
+  /** The true time at which this clock shows `own`. */
+  trueTime(own: number): number {
+    return (own - this.#offset) / this.#rate;
+  }
+
   wall(): number {
     return 1_700_000_000_000 + this.#wallJump + this.#world.now * this.#rate;
   }

@@ -1,5 +1,6 @@
 import type { SectorRange, SlotNumber } from "../base/units.ts";
 import type { EngineMemberState } from "../engine/engine-protocol.ts";
+import type { SimLockEvent } from "./sim-lock-event.ts";
 
 /** What part of a member a sector belongs to. */
 export type DiskArea = "superblock" | "bitmap" | "data" | "other";
@@ -10,6 +11,7 @@ export type DiskArea = "superblock" | "bitmap" | "data" | "other";
  * everything that speaks of windows and requests.
  */
 export type SimEvent =
+  | SimLockEvent
   | {
       readonly type: "write_submitted";
       readonly life: string;

@@ -1,25 +1,15 @@
 import { MdError } from "../base/md-error.ts";
 import type { LockCall, LockEvent, LockReply, LockspaceId } from "../dlm/lock-call.ts";
 import type { LockMaster, Subscription, WatchedMember } from "../dlm/lock-master.ts";
+import { type Direction, fastLink, happens, type LinkTiming } from "./lock-link.ts";
 import type { SimLockServer } from "./sim-lock-server.ts";
 import type { SimThread } from "./sim-thread.ts";
 import type { World } from "./world.ts";
 
-export interface LinkTiming {
-  /** Milliseconds one way, lowest and highest. */
-  readonly delay: readonly [number, number];
-  /** Milliseconds after which a caller without an answer gives up. */
-  readonly patience: number;
-  /** How often a wake-up is lost, and how often it comes twice. */
-  readonly lostWakes: number;
-  readonly doubleWakes: number;
-}
-
-export const fastLink: LinkTiming = { delay: [0.05, 0.5], patience: 150, lostWakes: 0.05, doubleWakes: 0.05 };
-
 /**
- * One life's way to the lock server: a link that delays, loses and repeats. Calls of one connection arrive in order; a
- * call under way when the connection breaks may be executed all the same, even later than one sent after it.
+ * One life's way to the lock server: a link that delays, loses, repeats and holds back. Calls of one connection arrive
+ * in order, but for those that are late; a call under way when the connection breaks may be executed all the same, even
+ * later than one sent after it.
  */
 export class SimLockMaster implements LockMaster {
   readonly about = "simulated";
@@ -29,7 +19,8 @@ export class SimLockMaster implements LockMaster {
   readonly #thread: SimThread;
   readonly #timing: LinkTiming;
   readonly #listeners = new Set<(reachable: boolean) => void>();
-  #up = true;
+  #carriesRequests = true;
+  #carriesReplies = true;
   #connection = 0;
   #lastArrival = 0;
   #lastReply = 0;
@@ -43,6 +34,7 @@ export class SimLockMaster implements LockMaster {
   }
 
   call(lockspace: LockspaceId, call: LockCall): Promise<LockReply> {
+    this.#world.tell({ type: "lock_call", life: this.#life, call });
     return new Promise((resolve, reject) => {
       const connection = this.#connection;
       const { restarts } = this.#server;
@@ -52,32 +44,45 @@ export class SimLockMaster implements LockMaster {
         answered = true;
         reject(new MdError("E_LOCK_SERVICE_LOST", "no answer from the simulated lock server"));
       });
-      if (!this.#up) return;
+      const answer = (reply: LockReply): void => {
+        if (answered) return;
+        answered = true;
+        giveUp.cancel();
+        this.#world.tell({ type: "lock_answer", life: this.#life, call, reply });
+        resolve(reply);
+      };
+      const { lostRequests, doubledCalls, lateCalls, lateBy } = this.#timing;
+      if (!this.#carriesRequests || happens(this.#world, lostRequests)) return;
+      const late = (): number => this.#world.random.between(0, lateBy);
+      if (happens(this.#world, lateCalls)) {
+        this.#world.schedule(late(), this.#server.thread, () => void this.#execute(lockspace, call, null));
+        return;
+      }
       this.#lastArrival = this.#inOrder(this.#lastArrival);
-      this.#world.schedule(this.#lastArrival - this.#world.now, this.#server.thread, () => {
+      const delay = this.#lastArrival - this.#world.now;
+      if (happens(this.#world, doubledCalls)) {
+        this.#world.schedule(delay + late(), this.#server.thread, () => void this.#execute(lockspace, call, null));
+      }
+      this.#world.schedule(delay, this.#server.thread, () => {
         // A broken connection: what it carried is lost, or is late.
         if (this.#server.restarts !== restarts) return;
         if (connection !== this.#connection && this.#world.random.chance(0.5)) return;
-        void this.#execute(lockspace, call, connection, (reply) => {
-          if (answered) return;
-          answered = true;
-          giveUp.cancel();
-          resolve(reply);
-        });
+        void this.#execute(lockspace, call, { connection, answer });
       });
     });
   }
 
+  /** `back`: where the answer goes; null: nobody waits for it any more. */
   async #execute(
     lockspace: LockspaceId,
     call: LockCall,
-    connection: number,
-    answer: (reply: LockReply) => void,
+    back: { readonly connection: number; readonly answer: (reply: LockReply) => void } | null,
   ): Promise<void> {
     const reply = await this.#server.execute(this.#life, lockspace, call);
+    if (back === null || reply === null || happens(this.#world, this.#timing.lostReplies)) return;
     this.#lastReply = this.#inOrder(this.#lastReply);
     this.#world.schedule(this.#lastReply - this.#world.now, this.#thread, () => {
-      if (connection === this.#connection && this.#up) answer(reply);
+      if (back.connection === this.#connection && this.#carriesReplies) back.answer(reply);
     });
   }
 
@@ -85,16 +90,18 @@ export class SimLockMaster implements LockMaster {
     let stopped = false;
     const pass = (events: readonly LockEvent[]): void => {
       const { random } = this.#world;
-      if (!this.#up || random.chance(this.#timing.lostWakes)) return;
+      if (!this.#carriesReplies || random.chance(this.#timing.lostWakes)) return;
       for (let copy = random.chance(this.#timing.doubleWakes) ? 2 : 1; copy > 0; copy--) {
         // A wake-up may carry the events or only say that there are some.
         const carried = random.chance(0.3) ? [] : events;
         this.#world.schedule(random.between(...this.#timing.delay), this.#thread, () => {
-          if (!stopped && this.#up) deliver(carried);
+          if (stopped || !this.#carriesReplies) return;
+          this.#world.tell({ type: "lock_events", life: this.#life, epoch: member.epoch, events: carried });
+          deliver(carried);
         });
       }
     };
-    const subscription = this.#server.watch(lockspace, member, pass);
+    const subscription = this.#server.watch(this.#life, lockspace, member, pass);
     return {
       stop: () => {
         stopped = true;
@@ -114,24 +121,27 @@ export class SimLockMaster implements LockMaster {
   }
 
   get up(): boolean {
-    return this.#up;
+    return this.#carriesRequests && this.#carriesReplies;
   }
 
-  /** The link breaks: nothing arrives any more, in either direction. */
-  cut(): void {
-    this.#setUp(false);
+  /** The link breaks: nothing arrives any more, in one direction or both. */
+  cut(direction: Direction = "both"): void {
+    this.#change(direction === "replies" && this.#carriesRequests, direction === "requests" && this.#carriesReplies);
   }
 
   heal(): void {
-    this.#setUp(true);
+    this.#change(true, true);
   }
 
-  #setUp(up: boolean): void {
-    if (up === this.#up) return;
-    this.#up = up;
+  #change(requests: boolean, replies: boolean): void {
+    if (requests === this.#carriesRequests && replies === this.#carriesReplies) return;
+    this.#carriesRequests = requests;
+    this.#carriesReplies = replies;
+    // Half a partition breaks no connection: it is the silence that people find hard.
+    if (requests !== replies) return;
     this.#connection++;
     this.#world.schedule(this.#world.random.between(0, 20), this.#thread, () => {
-      for (const listener of [...this.#listeners]) listener(this.#up);
+      for (const listener of [...this.#listeners]) listener(this.up);
     });
   }
 

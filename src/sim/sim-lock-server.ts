@@ -1,26 +1,40 @@
 import type { LockCall, LockEvent, LockReply, LockspaceId } from "../dlm/lock-call.ts";
 import type { Subscription, WatchedMember } from "../dlm/lock-master.ts";
-import { MemoryLockMaster } from "../dlm/memory-lock-master.ts";
+import { lockStatus } from "../dlm/lock-status.ts";
+import { SimPrimary } from "./sim-primary.ts";
 import { SimThread } from "./sim-thread.ts";
 import type { World } from "./world.ts";
 
 interface Watch {
+  readonly life: string;
   readonly lockspace: LockspaceId;
   readonly member: WatchedMember;
   readonly deliver: (events: readonly LockEvent[]) => void;
   subscription: Subscription;
 }
 
-/** The lock server of the simulated cluster, a process of its own. It may be restarted, and forgets everything then. */
+/** Calls after which somebody may be no member any more. */
+const removes: ReadonlySet<LockCall["op"]> = new Set(["format", "join", "recover", "evict", "fence_result", "leave"]);
+/** Calls that count only when a replica has them, too (`WAIT`). */
+const confirmed: ReadonlySet<LockCall["op"]> = new Set([
+  ...["format", "join", "recover", "renew", "evict", "fence_begin", "fence_result"],
+] as LockCall["op"][]);
+
+/**
+ * The lock server of the simulated cluster, a process of its own, perhaps with a replica. It may be restarted with
+ * nothing, or with an older state; the replica may be promoted while some nodes still see the former primary.
+ */
 export class SimLockServer {
   readonly thread: SimThread;
   readonly #world: World;
-  #master = new MemoryLockMaster();
+  #primary = new SimPrimary("life 0");
+  /** After a promotion: who still answers those that have not heard of it. Nothing confirms what it does. */
+  #former: { readonly primary: SimPrimary; readonly nodes: ReadonlySet<string> } | null = null;
   #restarts = 0;
-  #lockspace: LockspaceId | null = null;
+  #lives = 0;
   readonly #watches = new Set<Watch>();
   /** Which life has joined as which incarnation. */
-  readonly #lives = new Map<string, string>();
+  readonly #incarnations = new Map<string, string>();
 
   constructor(world: World) {
     this.#world = world;
@@ -32,37 +46,42 @@ export class SimLockServer {
     return this.#restarts;
   }
 
-  /** Executes a call of `life`, and tells the checkers who is no longer a member after it. */
-  async execute(life: string, lockspace: LockspaceId, call: LockCall): Promise<LockReply> {
-    if (call.op === "join") this.#lives.set(call.incarnation, life);
-    const master = this.#master;
-    this.#lockspace = lockspace;
-    const reply = await master.call(lockspace, call);
-    if (call.op === "join" || call.op === "evict" || call.op === "leave") {
-      const { members = [] } = await master.call(lockspace, { op: "hello" });
-      const present = new Set(members.map(({ incarnation }) => incarnation));
-      if (call.op === "join" && reply.rc !== 0) this.#lives.delete(call.incarnation);
-      for (const [incarnation, member] of this.#lives) {
-        if (present.has(incarnation)) continue;
-        this.#lives.delete(incarnation);
-        this.#world.emit({ type: "evicted", life: member });
-      }
-    }
+  /** Executes a call of `life`, and tells the checkers who is no longer a member after it. Null: no answer. */
+  async execute(life: string, lockspace: LockspaceId, call: LockCall): Promise<LockReply | null> {
+    if (call.op === "join") this.#incarnations.set(call.incarnation, life);
+    const primary = this.#primaryOf(life);
+    const reply = await primary.execute(lockspace, call);
+    if (primary !== this.#primary) return confirmed.has(call.op) ? null : reply;
+    if (removes.has(call.op)) await this.#tellRemovals(lockspace);
+    if (call.op === "join" && reply.rc !== lockStatus.OK) this.#incarnations.delete(call.incarnation);
     return reply;
   }
 
-  /** Every lock, for people: a line a resource. */
-  async describe(): Promise<readonly string[]> {
-    if (this.#lockspace === null) return [];
-    const { resources = [] } = await this.#master.call(this.#lockspace, { op: "dump" });
-    return resources.map(({ name, locks }) => {
-      const all = locks.map(({ slot, queue, gr, rq }) => `slot ${slot - 1} ${queue} ${gr}${rq < 0 ? "" : `->${rq}`}`);
-      return `${name}: ${all.join(", ")}`;
-    });
+  /** Members that are listed no more. Where there is no list nobody was removed. */
+  async #tellRemovals(lockspace: LockspaceId): Promise<void> {
+    const { rc, members = [] } = await this.#primary.execute(lockspace, { op: "hello" });
+    if (rc !== lockStatus.OK) return;
+    const present = new Set(members.map(({ incarnation }) => incarnation));
+    for (const [incarnation, life] of this.#incarnations) {
+      if (present.has(incarnation)) continue;
+      this.#incarnations.delete(incarnation);
+      this.#world.emit({ type: "evicted", life });
+    }
   }
 
-  watch(lockspace: LockspaceId, member: WatchedMember, deliver: (events: readonly LockEvent[]) => void): Subscription {
-    const watch = { lockspace, member, deliver, subscription: this.#master.watch(lockspace, member, deliver) };
+  /** Every lock, for people: a line a resource. */
+  describe(): Promise<readonly string[]> {
+    return this.#primary.describe();
+  }
+
+  watch(
+    life: string,
+    lockspace: LockspaceId,
+    member: WatchedMember,
+    deliver: (events: readonly LockEvent[]) => void,
+  ): Subscription {
+    const { master } = this.#primaryOf(life);
+    const watch = { life, lockspace, member, deliver, subscription: master.watch(lockspace, member, deliver) };
     this.#watches.add(watch);
     return {
       stop: () => {
@@ -72,13 +91,60 @@ export class SimLockServer {
     };
   }
 
+  #rewatch(): void {
+    for (const watch of this.#watches) {
+      watch.subscription.stop();
+      watch.subscription = this.#primaryOf(watch.life).master.watch(watch.lockspace, watch.member, watch.deliver);
+    }
+  }
+
+  #primaryOf(life: string): SimPrimary {
+    const { primary, nodes } = this.#former ?? { primary: this.#primary, nodes: new Set() };
+    return nodes.has(nodeOf(life)) ? primary : this.#primary;
+  }
+
+  #newLife(): string {
+    this.#lives++;
+    return `life ${this.#lives}`;
+  }
+
   /** As a crash of the server and a new start: an empty memory that knows that it may have forgotten. */
   restart(): void {
     this.#restarts++;
-    this.#master = new MemoryLockMaster({ mayHaveForgotten: () => true, life: `life ${this.#restarts}` });
-    for (const watch of this.#watches) {
-      watch.subscription = this.#master.watch(watch.lockspace, watch.member, watch.deliver);
-    }
+    this.#former = null;
+    this.#primary = new SimPrimary(this.#newLife(), { mayHaveForgotten: true });
+    this.#rewatch();
     this.#world.emit({ type: "fault", what: "lock server restarted with nothing" });
   }
+
+  /** A crash and a new start from a file that misses the end: what there is, is another life's. */
+  rollBack(calls: number): void {
+    this.#restarts++;
+    this.#former = null;
+    this.#primary = this.#primary.succeededBy(this.#newLife(), calls);
+    this.#rewatch();
+    this.#world.emit({ type: "fault", what: `lock server restarted without its last ${calls} calls` });
+  }
+
+  /** The replica takes over without the last `calls`; `nodes` (by name) still speak with the former primary. */
+  split(nodes: ReadonlySet<string>, calls: number): void {
+    if (this.#former !== null) return;
+    this.#former = { primary: this.#primary, nodes };
+    this.#primary = this.#primary.succeededBy(this.#newLife(), calls);
+    this.#rewatch();
+    const who = [...nodes].join(", ");
+    this.#world.emit({ type: "fault", what: `a replica without the last ${calls} calls took over; not for ${who}` });
+  }
+
+  /** Everybody finds the new primary. */
+  unite(): void {
+    if (this.#former === null) return;
+    this.#former = null;
+    this.#restarts++;
+    this.#rewatch();
+    this.#world.emit({ type: "fault", what: "the former primary is gone" });
+  }
 }
+
+/** `n1.2` is a life of n1. */
+const nodeOf = (life: string): string => life.split(".")[0] ?? life;

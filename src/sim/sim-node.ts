@@ -4,13 +4,13 @@ import { type ClusterNodeDeps, defaultClusterNodeOptions } from "../cluster/clus
 import { ClusterNode } from "../cluster/cluster-node.ts";
 import { joinLockspace } from "../dlm/lockspace-client.ts";
 import { visibleSuperblock } from "./disk-superblocks.ts";
+import type { Direction, LinkTiming } from "./lock-link.ts";
 import { observeListener, observeLockspace } from "./observed-lockspace.ts";
 import type { SimArray } from "./sim-array.ts";
 import { SimBlockDevice } from "./sim-block-device.ts";
 import type { ClockFaults } from "./sim-clock.ts";
 import { startSimEngine } from "./sim-engine.ts";
 import type { SimFrontEnd } from "./sim-front-end.ts";
-import type { LinkTiming } from "./sim-lock-master.ts";
 import type { SimLockServer } from "./sim-lock-server.ts";
 import { SimProcess } from "./sim-process.ts";
 import type { World } from "./world.ts";
@@ -40,7 +40,7 @@ export class SimNode {
   node: ClusterNode | null = null;
   #frontEnd: SimFrontEnd | null = null;
   /** Its link is cut: the next life finds it so. */
-  #linkDown = false;
+  #linkDown: Direction | null = null;
 
   constructor(world: World, name: string, server: SimLockServer, array: SimArray, options: SimNodeOptions) {
     this.#world = world;
@@ -67,7 +67,7 @@ export class SimNode {
       clock,
       ...(link === undefined ? {} : { link }),
     });
-    if (this.#linkDown) process.link.cut();
+    if (this.#linkDown !== null) process.link.cut(this.#linkDown);
     this.process = process;
     this.#world.schedule(0, process.control, () => void this.#live(process));
   }
@@ -85,13 +85,13 @@ export class SimNode {
     this.#world.schedule(0, process.control, () => void node.stop());
   }
 
-  cutLink(): void {
-    this.#linkDown = true;
-    this.process?.link.cut();
+  cutLink(direction: Direction = "both"): void {
+    this.#linkDown = direction;
+    this.process?.link.cut(direction);
   }
 
   healLink(): void {
-    this.#linkDown = false;
+    this.#linkDown = null;
     this.process?.link.heal();
   }
 

@@ -1,7 +1,8 @@
 import type { Env } from "../env/env.ts";
+import { fastLink, type LinkTiming } from "./lock-link.ts";
 import { type ClockFaults, SimClock } from "./sim-clock.ts";
 import type { DiskUser, SimDisk } from "./sim-disk.ts";
-import { fastLink, type LinkTiming, SimLockMaster } from "./sim-lock-master.ts";
+import { SimLockMaster } from "./sim-lock-master.ts";
 import type { SimLockServer } from "./sim-lock-server.ts";
 import { simLogger } from "./sim-logger.ts";
 import { SimThread } from "./sim-thread.ts";

@@ -27,6 +27,7 @@ export class World {
   #now = 0;
   #order = 0;
   #steps = 0;
+  #ids = 0;
   readonly #queue = new EventQueue<Happening>();
   readonly #observers: ((event: SimEvent) => void)[] = [];
   /** Broken invariants, in the order found. */
@@ -44,6 +45,12 @@ export class World {
   /** Events so far. */
   get steps(): number {
     return this.#steps;
+  }
+
+  /** A number that nothing else in this world has. */
+  nextId(): number {
+    this.#ids++;
+    return this.#ids;
   }
 
   /** `action` happens `delayMs` from now, by `thread` (null: by the world itself, without waiting for promises). */
@@ -65,6 +72,11 @@ export class World {
   /** Tells the trace and the checkers what has just happened. */
   emit(event: SimEvent): void {
     this.trace.add(this.#now, event);
+    this.tell(event);
+  }
+
+  /** Only the checkers: what happens so often that nobody reads it. */
+  tell(event: SimEvent): void {
     for (const observer of this.#observers) observer(event);
   }
 

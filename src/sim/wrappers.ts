@@ -1,4 +1,5 @@
 import type { IoRing } from "../blockdev/io-ring.ts";
+import type { LockMaster } from "../dlm/lock-master.ts";
 import type { LeaseSink, Lockspace } from "../dlm/lockspace.ts";
 import type { Engine } from "../engine/engine.ts";
 
@@ -11,4 +12,5 @@ export interface Wrappers {
   readonly engine?: (engine: Engine) => Engine;
   readonly lease?: (sink: LeaseSink) => LeaseSink;
   readonly lockspace?: (lockspace: Lockspace) => Lockspace;
+  readonly link?: (link: LockMaster) => LockMaster;
 }

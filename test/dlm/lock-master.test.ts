@@ -5,6 +5,10 @@ import { runLockServer } from "../../src/dlm/socket/lock-server.ts";
 import { connectSocketMaster } from "../../src/dlm/socket/socket-lock-master.ts";
 import { silentLogger } from "../../src/env/logger.ts";
 import { realEnv } from "../../src/env/real-env.ts";
+import { fastLink } from "../../src/sim/lock-link.ts";
+import { SimLockServer } from "../../src/sim/sim-lock-server.ts";
+import { SimProcess } from "../../src/sim/sim-process.ts";
+import { World } from "../../src/sim/world.ts";
 import { lockMasterConformance } from "../conformance/lock-master.ts";
 import { LOOPBACK, TestCa } from "../support/certificates.ts";
 import { startRedis } from "../support/redis.ts";
@@ -47,6 +51,22 @@ lockMasterConformance("socket over TLS", async () => {
     directory.remove();
   };
   return { master, close };
+});
+
+lockMasterConformance("simulated", () => {
+  const world = new World(1);
+  const life = new SimProcess(world, "n1.1", new SimLockServer(world), [], { link: { ...fastLink, lostWakes: 0 } });
+  let closed = false;
+  const live = async (): Promise<void> => {
+    while (!closed) if (!(await world.step())) await new Promise((resolve) => setImmediate(resolve));
+  };
+  const lived = live();
+  const close = async (): Promise<void> => {
+    closed = true;
+    await lived;
+    life.kill("the suite is over");
+  };
+  return Promise.resolve({ master: life.link, close });
 });
 
 lockMasterConformance("redis", async () => {

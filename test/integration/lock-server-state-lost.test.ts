@@ -1,10 +1,9 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { describe } from "vitest";
-import { lossCases, NODES, STALL_MS } from "../support/loss-cases.ts";
-import { RedisWorld } from "../support/redis-world.ts";
+import { lossCases, NODES, STALL_MS } from "../support/redis-world.ts";
 
 describe("a verified load on two nodes, when Redis", () => {
-  const losing = lossCases(() => RedisWorld.start());
+  const losing = lossCases();
 
   losing("is killed and comes back with all that it had (AOF always)", async ({ redis, cluster }) => {
     await cluster.remastering(() => redis.restart("kept"));
