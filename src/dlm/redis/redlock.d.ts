@@ -10,6 +10,7 @@ declare module "redlock" {
   export type RedlockCallback = (error: Error | null, result?: unknown) => void;
 
   export interface RedlockLock {
+    /** Calls `unlock` of the Redlock that it is of. */
     unlock(): PromiseLike<void>;
   }
 
@@ -20,5 +21,6 @@ declare module "redlock" {
     );
     on(event: "clientError", listener: (error: unknown) => void): this;
     lock(resource: string, ttlMs: number): PromiseLike<RedlockLock>;
+    unlock(lock: RedlockLock, done?: () => void): PromiseLike<void>;
   }
 }
