@@ -37,6 +37,11 @@ export interface CommandContext {
   ): Promise<Answer<M>>;
   /** Asks on standard error, default no. Null: nobody is there to answer. */
   ask(question: string): Promise<boolean | null>;
+  /**
+   * For what cannot be taken back: the name of the thing must be typed, or given with `--force --confirm=NAME`; `--yes`
+   * is not enough. E_CONFIRM otherwise; `command` is what would have answered.
+   */
+  confirm(name: string, what: string, command: string): Promise<void>;
   /** Aborts on SIGINT and SIGTERM. */
   readonly interrupted: AbortSignal;
   /** Milliseconds; null: no `--timeout`. */

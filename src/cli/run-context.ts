@@ -15,7 +15,7 @@ const PIPED_ANSWER_MS = 2000;
 /** Redrawn at most this often. */
 const REDRAW_MS = 250;
 
-const endless: ReadonlySet<ControlMethod> = new Set<ControlMethod>(["wait", "watch", "events"]);
+const endless: ReadonlySet<ControlMethod> = new Set<ControlMethod>(["wait", "watch", "events", "nodeEvict"]);
 
 /** What a command sees of the world, and what it leaves behind for the envelope. */
 export class RunContext implements CommandContext {
@@ -139,6 +139,24 @@ export class RunContext implements CommandContext {
     if (!yes) this.#world.stderr("assuming no.\n");
     else if (piped) this.#world.stderr("\n");
     return yes;
+  }
+
+  async confirm(name: string, what: string, command: string): Promise<void> {
+    const given = this.#invocation.value("confirm");
+    const hint = `${command} --force --confirm=${name}`;
+    if (given !== null && given !== name) {
+      throw new MdError("E_CONFIRM", `${what}: --confirm names "${given}", not ${name}`, { hint });
+    }
+    if (given === name && this.#invocation.has("force")) return;
+    const { stdinIsTerminal, stderrIsTerminal } = this.#world;
+    const silent = this.#invocation.has("no-input") || Boolean(this.env["MDCTL_NO_INPUT"]);
+    if (silent || !stdinIsTerminal || !stderrIsTerminal) {
+      throw new MdError("E_CONFIRM", `${what} needs to be confirmed`, { hint });
+    }
+    this.#world.stderr(`${what}: type ${safeText(name)} to go on: `);
+    if ((await this.#world.readLine(null))?.trim() === name) return;
+    this.#world.stderr("assuming no.\n");
+    throw new MdError("E_CONFIRM", `${what} was not confirmed; nothing was changed`);
   }
 
   async close(): Promise<void> {

@@ -74,6 +74,13 @@ export interface StatusData {
   readonly advice: readonly Advice[];
 }
 
+export interface EvictData {
+  readonly node: string;
+  /** Where it was a member; array null: the list of nodes. Empty: nowhere any more. */
+  readonly evicted: readonly { readonly array: string | null; readonly slot: number }[];
+  readonly waitedSeconds: number;
+}
+
 export interface LocksData {
   readonly array: string;
   readonly generation: number;
@@ -283,6 +290,12 @@ export interface ControlMethods {
     event: never;
   };
   nodes: { params: Record<string, never>; data: { readonly nodes: readonly NodeInfo[] }; event: never };
+  /** Waits for the end of the node's lease; `confirmDead`: an operator vouches for its end, and it takes effect at once. */
+  nodeEvict: {
+    params: { readonly node: string; readonly confirmDead: boolean };
+    data: EvictData;
+    event: never;
+  };
   clusterStatus: {
     params: Record<string, never>;
     data: ClusterStatusData;

@@ -37,12 +37,17 @@ export const clusterVerbs: readonly VerbSpec[] = [
   },
   {
     name: "node",
-    summary: "the nodes of the cluster",
-    operands: "list",
-    options: [],
+    summary: "the nodes of the cluster; evict: a dead node's locks go to the others",
+    operands: "list|evict NODE",
+    options: [
+      { name: "confirm-dead", help: "you vouch that the node writes no more: do not wait for the end of its lease" },
+      { name: "force", short: "f", help: "with --confirm: do not ask" },
+      { name: "confirm", value: "NODE", help: "with --force: the node's name, instead of typing it" },
+    ],
     examples: [
       { command: "mdctl node list", text: "a table" },
-      { command: "mdctl node list --json", text: "for scripts" },
+      { command: "mdctl node evict n3", text: "waits until its lease has surely expired" },
+      { command: "mdctl node evict n3 --confirm-dead", text: "at once: n3 is switched off, you have seen it" },
     ],
   },
   {

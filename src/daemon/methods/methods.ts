@@ -1,6 +1,7 @@
 import type { ControlMethod } from "../control-api.ts";
 import { assemble } from "./assemble.ts";
 import { create } from "./create.ts";
+import { nodeEvict } from "./evict.ts";
 import { map, unmap } from "./export.ts";
 import { manage } from "./manage.ts";
 import type { Method } from "./method.ts";
@@ -37,6 +38,7 @@ export const methods: { readonly [M in ControlMethod]: Method<M> } = {
   unmap,
   list,
   nodes,
+  nodeEvict,
   clusterStatus,
   locks,
   messages,

@@ -1,0 +1,114 @@
+import { afterEach, describe, expect, it } from "vitest";
+import type { ClusterStatusData, EvictData, LocksData, NodeInfo, StatusData } from "../../src/daemon/control-api.ts";
+import { Host } from "../support/daemons.ts";
+import { type RedisServer, startRedis } from "../support/redis.ts";
+
+const MEMBER_BYTES = 32 * 1024 * 1024;
+const CREATE = ["create", "md0", "--level=1", "--cluster", "--bitmap-chunk=64K", "--file-members"];
+const EVICT = ["--force", "--confirm=n2"];
+
+/** What an operator sees and does, with real daemons. */
+describe.each(["the embedded lock server", "Redis"])("an operator, with %s", (kind) => {
+  let host: Host;
+  let redis: RedisServer | null = null;
+
+  const startCluster = async (lease: string): Promise<void> => {
+    redis = kind === "Redis" ? await startRedis() : null;
+    host = new Host({ lease, ...(redis === null ? {} : { lockServer: redis.url }) });
+    await Promise.all([host.start("n1"), host.start("n2")]);
+    const [a, b] = [host.memberFile("a.img", MEMBER_BYTES), host.memberFile("b.img", MEMBER_BYTES)];
+    await host.data("n1", ...CREATE, a, b);
+    await host.data("n2", "assemble", "md0", a, b);
+    await host.data("n1", "wait", "md0");
+  };
+
+  /** Asks until it fits: what a node knows of another one comes with a renewal. */
+  const until = async <T>(ask: () => Promise<T>, fits: (value: T) => boolean): Promise<T> => {
+    for (;;) {
+      const value = await ask();
+      if (fits(value)) return value;
+    }
+  };
+
+  afterEach(async () => {
+    await host.close();
+    await redis?.stop();
+    redis = null;
+  });
+
+  it("sees nodes, leases and locks of the whole cluster from any node", async () => {
+    await startCluster("4s");
+    const nodes = await until(
+      async () => (await host.data<{ nodes: readonly NodeInfo[] }>("n1", "node", "list")).nodes,
+      (list) => list.every(({ version, lastSeenSeconds }) => version !== null && lastSeenSeconds !== null),
+    );
+    expect(nodes).toMatchObject([
+      { name: "n1", slot: 0, state: "up", protocol: 1, protection: "lease only", note: null },
+      { name: "n2", slot: 1, state: "up", protocol: 1, protection: "lease only", note: null },
+    ]);
+    expect(nodes[1]?.version).toBe(nodes[0]?.version);
+
+    const answer = await host.json<ClusterStatusData>("n1", "cluster", "status");
+    expect(answer).toMatchObject({ ok: true, exitCode: 0, warnings: [{ code: "N_LEASE_ONLY" }] });
+    expect(answer.data).toMatchObject({
+      cluster: { quorum: true, lockService: "ok", service: { reachable: true, frozen: null } },
+      lockspaces: [
+        { array: null, members: expect.arrayContaining(["n1", "n2"]), remastering: null },
+        { array: "md0", members: ["n1", "n2"], remastering: null },
+      ],
+      fencing: { methods: "lease only", leaseOnly: true },
+      protocol: { own: 1, lowest: 1, highest: 1 },
+    });
+    expect(answer.data?.cluster.service.kind).toBe(kind === "Redis" ? "redis" : "embedded");
+    expect(answer.data?.lockspaces[1]?.writeSeconds).toBeGreaterThan(0);
+
+    const locks = await host.data<LocksData>("n2", "locks", "md0");
+    expect(locks).toMatchObject({ nodes: ["n1", "n2"], rebuilding: false, conflicts: [] });
+    const bitmap = locks.resources.find(({ name }) => name === "bitmap0001");
+    expect(bitmap?.grants).toContainEqual({ node: "n2", mode: "PW" });
+    expect(bitmap?.value?.decoded).toMatch(/resync/);
+    // n2 took its slot itself: it knows since when.
+    expect(bitmap?.ageSeconds).not.toBeNull();
+  });
+
+  it("evicts a stopped node at once when it is known to be dead, and never a living one", async () => {
+    await startCluster("8s");
+    const alive = await host.json<EvictData>("n1", "node", "evict", "n2", "--confirm-dead", ...EVICT);
+    expect(alive).toMatchObject({ ok: false, exitCode: 7, error: { code: "E_NODE_ALIVE" } });
+    expect(alive.error?.message).toMatch(/^n2 is alive: it renewed its lease \d+\.\d s ago$/);
+    const unknown = await host.json<EvictData>("n1", "node", "evict", "n9", "--force", "--confirm=n9");
+    expect(unknown).toMatchObject({ exitCode: 2, error: { message: '"n9" is no node of cluster test' } });
+    const self = await host.json<EvictData>("n1", "node", "evict", "n1", "--force", "--confirm=n1");
+    expect(self).toMatchObject({ exitCode: 2, error: { code: "E_VALUE" } });
+
+    process.kill(host.pidOf("n2"), "SIGSTOP");
+    try {
+      // Long before the end of its lease.
+      const { evicted } = await host.data<EvictData>("n1", "node", "evict", "n2", "--confirm-dead", ...EVICT);
+      expect(evicted.map(({ array }) => array)).toEqual([null, "md0"]);
+      await host.event("n1", ({ event }) => event === "NODEEVICTED");
+      await host.event("n1", ({ event, array }) => event === "TAKEOVER" && array === "md0");
+      const again = await host.data<EvictData>("n1", "node", "evict", "n2", "--confirm-dead", ...EVICT);
+      expect(again.evicted).toEqual([]);
+      const { exitCode, stdout } = await host.run("n1", "cluster", "status");
+      expect([exitCode, stdout.split("\n")[0]]).toEqual([1, "cluster test: DEGRADED, 1 of 2 nodes up"]);
+    } finally {
+      process.kill(host.pidOf("n2"), "SIGCONT");
+    }
+    // It finds out that it is out, and writes no more.
+    await host.event("n2", ({ event, array }) => event === "FENCED" && array === "md0");
+  });
+
+  it("waits for the end of the lease of a node without vouching for it", async () => {
+    await startCluster("3s");
+    process.kill(host.pidOf("n2"), "SIGSTOP");
+    try {
+      const { evicted } = await host.data<EvictData>("n1", "node", "evict", "n2", ...EVICT);
+      expect(evicted.map(({ array }) => array)).toEqual([null, "md0"]);
+      const status = await host.data<StatusData>("n1", "status");
+      expect(status.nodes.find(({ name }) => name === "n2")).toMatchObject({ state: "down" });
+    } finally {
+      process.kill(host.pidOf("n2"), "SIGCONT");
+    }
+  });
+});
