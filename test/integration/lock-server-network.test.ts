@@ -1,9 +1,10 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { describe } from "vitest";
 import type { StatusData } from "../../src/daemon/control-api.ts";
-import { LEASE_MS, lossCases, NODES, STALL_MS } from "../support/redis-world.ts";
+import { LEASE_MS, lossCases, NODES, STALL_MS } from "../support/loss-cases.ts";
+import { RedisWorld } from "../support/redis-world.ts";
 
-const losing = lossCases();
+const losing = lossCases(() => RedisWorld.start());
 
 describe("a verified load on two nodes, while the way to Redis", () => {
   losing("resets every connection, again and again", async ({ links, cluster }) => {

@@ -1,13 +1,14 @@
 import { mkdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe } from "vitest";
-import { lossCases, NODES } from "../support/redis-world.ts";
+import { lossCases, NODES } from "../support/loss-cases.ts";
+import { RedisWorld } from "../support/redis-world.ts";
 
 /** The name of its dump is a directory where a test wants saving to fail. */
 const DUMP = "dump-or-directory";
 
 describe("a verified load on two nodes, while Redis (F32)", () => {
-  const losing = lossCases(["--busy-reply-threshold", "50", "--dbfilename", DUMP]);
+  const losing = lossCases(() => RedisWorld.start(["--busy-reply-threshold", "50", "--dbfilename", DUMP]));
 
   losing("is out of memory", async ({ redis, cluster }) => {
     await redis.command("config", "set", "maxmemory", "1");

@@ -1,9 +1,10 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { describe } from "vitest";
-import { lossCases, NODES, STALL_MS } from "../support/redis-world.ts";
+import { lossCases, NODES, STALL_MS } from "../support/loss-cases.ts";
+import { RedisWorld } from "../support/redis-world.ts";
 
 describe("a verified load on two nodes, when Redis", () => {
-  const losing = lossCases();
+  const losing = lossCases(() => RedisWorld.start());
 
   losing("is killed and comes back with all that it had (AOF always)", async ({ redis, cluster }) => {
     await cluster.remastering(() => redis.restart("kept"));
