@@ -23,11 +23,16 @@ export function adviceFor(
   lostArrays: readonly LostArray[],
 ): readonly Advice[] {
   const advice: Advice[] = [];
-  const { frozen, reachable } = cluster.service;
+  const { frozen } = cluster.service;
   if (frozen !== null) {
     const restore = `restore the lock service ${cluster.lockServer}`;
     const evict = "stop one of the holders for good, then";
-    const text = frozen.command !== null ? evict : reachable ? "wait for the nodes that have not reported" : restore;
+    const text =
+      frozen.command !== null
+        ? evict
+        : frozen.progress === null
+          ? restore
+          : "wait for the nodes that have not reported";
     advice.push({ text, command: frozen.command });
   }
   for (const { name, reason, at } of lostArrays) {

@@ -1,6 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { describe } from "vitest";
-import type { StatusData } from "../../src/daemon/control-api.ts";
+import { describe, expect } from "vitest";
 import { LEASE_MS, lossCases, NODES, STALL_MS } from "../support/loss-cases.ts";
 import { RedisWorld } from "../support/redis-world.ts";
 
@@ -88,9 +87,13 @@ describe("a verified load on two nodes, while Redis", () => {
     redis.process.kill("SIGSTOP");
     await cluster.progress(NODES, 50);
     for (const node of NODES) {
-      const isFrozen = ({ verdict, nodes }: StatusData): boolean =>
-        verdict === "frozen" && nodes.some(({ name, frozenWhy }) => name === node && frozenWhy !== null);
-      await cluster.until(node, isFrozen);
+      await cluster.until(node, ({ cluster: { service } }) => service.frozen?.writesWait === true);
+      const { stdout } = await cluster.host.run(node, "status");
+      expect(stdout).toMatch(/^test: FROZEN, .*lock service lost$/m);
+      expect(stdout).toMatch(/^frozen: lock service redis:\S+ lost \d+\.\d s ago; writes to clustered arrays wait$/m);
+      expect(stdout).toMatch(/^ +IO resumes when it answers; nodes that still reach it .*$/m);
+      expect(stdout).toMatch(/^next: restore the lock service redis:\S+$/m);
+      expect((await cluster.host.run(node, "cluster", "status")).exitCode).toBe(7);
     }
     await pause(Math.max(0, until - performance.now()));
     redis.process.kill("SIGCONT");

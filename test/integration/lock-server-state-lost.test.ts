@@ -1,5 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { describe } from "vitest";
+import { describe, expect } from "vitest";
+import type { StatusData } from "../../src/daemon/control-api.ts";
 import { lossCases, NODES, STALL_MS } from "../support/loss-cases.ts";
 import { RedisWorld } from "../support/redis-world.ts";
 
@@ -60,5 +61,36 @@ describe("a verified load on two nodes, when Redis", () => {
     await redis.command("replicaof", "127.0.0.1", "1");
     await cluster.progress(NODES, 50);
     await cluster.remastering(() => redis.command("replicaof", "no", "one"));
+  });
+
+  losing(
+    "is emptied while a node stands still: the other says whom it waits for, and goes on with it",
+    async (world) => {
+      const { redis, cluster } = world;
+      const { host } = cluster;
+      await cluster.remastering(async () => {
+        process.kill(host.pidOf("n2"), "SIGSTOP");
+        await redis.command("flushall");
+        const frozen = ({ cluster: { service } }: StatusData): boolean => service.frozen?.missing.join() === "n2";
+        const { cluster: summary } = await cluster.until("n1", frozen);
+        expect(summary.service.frozen).toMatchObject({ progress: "re-mastering: 1 of 2 nodes reported" });
+        expect(summary.service.frozen?.resumes).toMatch(/when n2 reports or is evicted, at the latest in \d\.\d s$/);
+        process.kill(host.pidOf("n2"), "SIGCONT");
+      });
+    },
+  );
+
+  losing.fatal("is emptied at the moment in which a node dies: the other goes on without it", async (world) => {
+    const { redis, cluster } = world;
+    const { host } = cluster;
+    const since = await host.lastEvent("n1");
+    await cluster.remastering(async () => {
+      await Promise.all([host.end("n2", "SIGKILL"), redis.command("flushall")]);
+    }, ["n1"]);
+    await host.event("n1", ({ event, array }) => event === "TAKEOVER" && array === "md0", since);
+    await cluster.works(["n1"]);
+    await host.start("n2");
+    await cluster.assemble("n2");
+    await cluster.load(["n2"]);
   });
 });

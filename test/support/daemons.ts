@@ -203,16 +203,26 @@ export class Host {
     this.folder.remove();
   }
 
-  /** The lock server is nobody's child: its own daemons started it. It is known by the socket in this folder. */
+  /** The lock server is nobody's child: its own daemons start it. It is known by the log beside its socket. */
+  lockServerPid(): number | null {
+    let log: string;
+    try {
+      log = readFileSync(`${this.path("lockd.sock")}.log`, "utf8");
+    } catch {
+      return null; // none was ever started
+    }
+    const ready = log.split("\n").filter((line) => line.includes('"evt":"ready"'));
+    const last = ready.at(-1);
+    return last === undefined ? null : (JSON.parse(last) as { pid: number }).pid;
+  }
+
   #endLockServer(): void {
     if (this.#options.lockServer !== undefined) return;
     try {
-      const [line = ""] = readFileSync(`${this.path("lockd.sock")}.log`, "utf8")
-        .split("\n")
-        .filter((text) => text.includes('"evt":"ready"'));
-      if (line !== "") process.kill((JSON.parse(line) as { pid: number }).pid, "SIGTERM");
+      const pid = this.lockServerPid();
+      if (pid !== null) process.kill(pid, "SIGTERM");
     } catch {
-      // It was never started, or has ended.
+      // It has ended.
     }
   }
 }
