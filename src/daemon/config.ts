@@ -1,12 +1,12 @@
 import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { MdError } from "../base/md-error.ts";
-import { defaultLease, SHORTEST_LEASE_MS } from "../dlm/lease.ts";
+import type { LeaseTimes } from "../dlm/lease.ts";
 import { DEFAULT_SOCKET } from "./control-client.ts";
 import type { DaemonSettings } from "./daemon-options.ts";
 import { type FenceConfig, readFence } from "./fence-config.ts";
+import { readLease } from "./lease-config.ts";
 import { type LockServerAddress, readLockServer } from "./lock-server-config.ts";
-import { parseDuration } from "./parse-duration.ts";
 
 export type LogLevel = "fatal" | "error" | "warn" | "info" | "debug" | "trace";
 export type LogFormat = "auto" | "json" | "pretty";
@@ -17,7 +17,7 @@ export interface DaemonConfig {
   readonly lockServer: LockServerAddress;
   readonly socketPath: string;
   readonly stateDir: string;
-  readonly leaseMs: number;
+  readonly lease: LeaseTimes;
   readonly fence: FenceConfig;
   readonly fileMembers: boolean;
   readonly ring: "auto" | "io_uring" | "threads";
@@ -45,10 +45,6 @@ export function readConfig(settings: DaemonSettings, env: Environment): DaemonCo
   const socketPath = resolve(value("socket", "MDCTL_SOCKET") ?? DEFAULT_SOCKET);
   const node = checkName("node", value("node", "MDCTL_NODE") ?? shortHostname());
   const stateDir = resolve(value("state-dir") ?? join(dirname(socketPath), node));
-  const leaseMs = parseDuration("lease", value("lease") ?? `${defaultLease.leaseMs}ms`);
-  if (leaseMs < SHORTEST_LEASE_MS || leaseMs > 600_000) {
-    throw new MdError("E_VALUE", `lease: ${leaseMs} ms is not between ${SHORTEST_LEASE_MS} ms and 10 minutes`);
-  }
   return {
     node,
     cluster: checkName("cluster", value("cluster", "MDCTL_CLUSTER") ?? "mdctl"),
@@ -67,7 +63,7 @@ export function readConfig(settings: DaemonSettings, env: Environment): DaemonCo
     ),
     socketPath,
     stateDir,
-    leaseMs,
+    lease: readLease({ lease: value("lease"), ping: value("ping"), lost: value("lost") }),
     fence: readFence(value("fence", "MDCTL_FENCE")),
     fileMembers: settings.has("file-members"),
     ring: oneOf("ring", value("ring") ?? "auto", ["auto", "io_uring", "threads"]),

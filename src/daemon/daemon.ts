@@ -88,9 +88,9 @@ export class Daemon {
     this.#onFatal = onFatal;
     this.operations = new Operations(env.clock);
     this.startedAt = timeText(env.clock.wall());
-    const { node, cluster, leaseMs } = config;
+    const { node, cluster, lease } = config;
     const { journal, version } = this;
-    this.membership = new ClusterMembership({ master, node, cluster, lease: { leaseMs }, env, journal, version });
+    this.membership = new ClusterMembership({ master, node, cluster, lease, env, journal, version });
     this.lockService = new LockServiceState({
       master,
       env,
@@ -211,8 +211,8 @@ export class Daemon {
   }
 
   #nodeOptions({ readOnly, run, force }: StartArrayRequest): ClusterNodeOptions {
-    const { ring, syncSpeedMax, leaseMs } = this.config;
-    return { ...defaultClusterNodeOptions, readOnly, run, force, ring, syncSpeedMax, pillEveryMs: leaseMs / 10 };
+    const { ring, syncSpeedMax, lease } = this.config;
+    return { ...defaultClusterNodeOptions, readOnly, run, force, ring, syncSpeedMax, pillEveryMs: lease.leaseMs / 10 };
   }
 
   #joinLockspace(
@@ -221,14 +221,14 @@ export class Daemon {
     listener: Parameters<typeof joinLockspace>[0]["listener"],
     leaseSink: Parameters<typeof joinLockspace>[0]["leaseSink"],
   ): ReturnType<typeof joinLockspace> {
-    const { node, cluster, leaseMs } = this.config;
+    const { node, cluster, lease } = this.config;
     return joinLockspace({
       master: this.master,
       name,
       cluster,
       node,
       slots,
-      lease: { leaseMs },
+      lease,
       env: this.env,
       listener,
       leaseSink,

@@ -68,7 +68,7 @@ function stateOf(
 
 /** When we last heard of it, it had not renewed for half a lease (nor had the lock service been silent meanwhile). */
 const isLate = ({ config }: Daemon, { member: { deadAt }, asOf }: Seat): boolean =>
-  deadAt !== null && asOf > deadAt - longestSilence(config);
+  deadAt !== null && asOf > deadAt - longestSilence(config.lease);
 
 /** Since our own last renewal: others see us so. */
 function ownAge(daemon: Daemon): number {

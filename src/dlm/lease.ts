@@ -5,10 +5,11 @@ export interface LeaseTimes {
    * declared dead.
    */
   readonly leaseMs: number;
+  /** Milliseconds between two renewals; a tenth of the lease if it is not given. Nodes need not agree on it. */
+  readonly pingMs?: number;
 }
 
 export const defaultLease: LeaseTimes = { leaseMs: 10_000 };
-export const SHORTEST_LEASE_MS = 1000;
 
 /**
  * Milliseconds that a host may have been suspended between two renewals without losing its lease: CLOCK_MONOTONIC, by
@@ -16,8 +17,8 @@ export const SHORTEST_LEASE_MS = 1000;
  */
 export const suspendTolerance = 500;
 
-/** How often a node renews. */
-export const renewEvery = ({ leaseMs }: LeaseTimes): number => leaseMs / 10;
+/** How often a node renews, and looks whether the others have. */
+export const renewEvery = ({ leaseMs, pingMs }: LeaseTimes): number => pingMs ?? leaseMs / 10;
 
 /**
  * When a node stops writing, counted from the *sending* of the last renewal that was acknowledged. The rest of the

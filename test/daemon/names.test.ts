@@ -79,7 +79,7 @@ describe("settings", () => {
       cluster: "mdctl",
       lockServer: { type: "socket", path: "/run/x/lockd.sock" },
       stateDir: "/run/x/n1",
-      leaseMs: 10_000,
+      lease: { leaseMs: 10_000, pingMs: 1000 },
       fileMembers: false,
       ring: "auto",
     });

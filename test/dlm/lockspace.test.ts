@@ -56,6 +56,28 @@ describe("a lockspace", () => {
     ]);
   });
 
+  it.each([
+    [1000, 100],
+    [1000, 200],
+    [10_000, 1000],
+    [100_000, 10_000],
+  ])("finds a dead node within one ping of the lease: %i ms, a ping every %i ms", async (leaseMs, pingMs) => {
+    const lease = { lease: { leaseMs, pingMs } };
+    for (const phase of [0.01, 0.3, 0.6, 0.99]) {
+      server = new MemoryLockMaster();
+      const a = await join("n1", lease);
+      const b = await join("n2", lease);
+      await clock.advance(leaseMs + phase * pingMs);
+      b.lockspace.abandon();
+      const died = clock.now();
+      while (!a.log.includes("slot 1 n2") && clock.now() < died + 3 * leaseMs) await clock.advance(pingMs / 20);
+      const took = clock.now() - died;
+      expect(took, `phase ${phase}`).toBeGreaterThan(leaseMs - 1.1 * pingMs);
+      expect(took, `phase ${phase}`).toBeLessThan(leaseMs + 1.1 * pingMs);
+      a.lockspace.abandon();
+    }
+  });
+
   it("shows people its lease, and when the others were last seen to renew", async () => {
     const a = await join("n1");
     const b = await join("n2");
