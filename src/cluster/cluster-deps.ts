@@ -16,7 +16,7 @@ export interface ArrayAccess {
   condemn(victim: FenceVictim): Promise<"condemned" | "replaced">;
 }
 
-interface JoinRequest {
+export interface JoinRequest {
   /** The array's UUID in its 36-character form. */
   readonly name: string;
   /** As the bitmap superblock names it. */
@@ -52,6 +52,8 @@ export interface ClusterNodeOptions {
   readonly confirmMs: number;
   /** Milliseconds between two looks at the own pill on the members while they are used: a tenth of a lease. */
   readonly pillEveryMs: number;
+  /** Look at it also while they are not used, for a guard that relies on it. */
+  readonly watchPill: boolean;
 }
 
 export const defaultClusterNodeOptions: ClusterNodeOptions = {
@@ -64,6 +66,7 @@ export const defaultClusterNodeOptions: ClusterNodeOptions = {
   syncSpeedMax: 0,
   confirmMs: 5000,
   pillEveryMs: 1000,
+  watchPill: false,
 };
 
 /** Everything that a node's life in an array needs of the world. The daemon fills it with real parts, the simulator with its own. */

@@ -243,6 +243,7 @@ export class ClusterNode {
   #finish(end: NodeEnd): void {
     if (this.#end !== null) return;
     this.#end = end;
+    this.#shell.stopPolling();
     if (end.type === "stopped") this.#history.add("info", "STOP", "this node has left the array");
     this.#resolveEnded(end);
   }

@@ -35,13 +35,24 @@ const accessTo = (members: MembersInUse, env: Env, nodeName: string): ArrayAcces
     return writableMembers(array).flatMap(({ number }) => devices.get(number)?.path ?? []);
   },
   hasRecords: () => hasTakeoverRoom(members.now().array),
-  condemn: (victim) => condemnVictim({ ...members.now(), env, nodeName }, victim),
+  // Who joins may have to do this first, when all members are dead: it has no lease yet. A pill that comes late is for
+  // one who is gone, or ends a membership that begins anew.
+  condemn(victim) {
+    const { array, devices } = members.now();
+    const bare = [...devices].map(([number, device]) => [
+      number,
+      device instanceof LeasedDevice ? device.bare : device,
+    ]);
+    return condemnVictim({ array, devices: new Map(bare as [number, BlockDevice][]), env, nodeName }, victim);
+  },
 });
 
 /** A node that owns its slot and has a data plane, before it knows anything of the other slots. */
 export interface JoinedNode {
   readonly feed: MembershipFeed;
   readonly members: MembersInUse;
+  /** Null: the members have no room for takeover records. */
+  readonly pill: PillReader | null;
   readonly lockspace: Lockspace;
   readonly bus: MessageBus;
   readonly slotLocks: SlotLocks;
@@ -123,6 +134,7 @@ async function join(
   return {
     feed,
     members,
+    pill,
     lockspace,
     bus,
     slotLocks,

@@ -73,6 +73,11 @@ export class LeasedDevice implements BlockDevice {
     this.#lease = lease;
   }
 
+  /** The device as it is: for what a node may write before it is a member, or for want of a lease. */
+  get bare(): BlockDevice {
+    return this.#device;
+  }
+
   read(at: Sector, into: Uint8Array): Promise<void> {
     return this.#device.read(at, into);
   }

@@ -10,6 +10,7 @@ import { settleFailure } from "./member-failure.ts";
 import { countError, memberText, type NodeContext } from "./node-context.ts";
 import { type NodeEffect, type NodeEvent, newNode, stepNode } from "./node-machine.ts";
 import { OwnWindow } from "./own-window.ts";
+import { PillPoll } from "./pill-poll.ts";
 import { remasteringRecorder } from "./remastering-history.ts";
 import { ResyncRunner } from "./resync-runner.ts";
 import { recoverSlot } from "./slot-recovery.ts";
@@ -20,6 +21,8 @@ export interface NodeShell {
   /** Where the data plane runs, as it says. */
   readonly ring: { kind: string; about: string };
   isServerReachable(): boolean;
+  /** The node's life in the array is over. */
+  stopPolling(): void;
   /** From now on the lockspace's and the data plane's news are acted on; what came before is made up for. */
   connect(): void;
 }
@@ -32,7 +35,7 @@ export function startShell(
   onEnd: (how: "fenced" | "failed", reason: string) => void,
 ): NodeShell {
   const { env } = deps;
-  const { feed, members, ...parts } = joined;
+  const { feed, members, pill, ...parts } = joined;
   const { lockspace, engine, slotLocks, devices, array } = joined;
   const context: NodeContext = {
     ...parts,
@@ -59,12 +62,16 @@ export function startShell(
   members.now = () => context;
   const runner = new ResyncRunner(context);
   const ring = { kind: "unknown", about: "" };
+  const isWatched = pill !== null && deps.options.watchPill;
+  const pillPoll = isWatched ? new PillPoll(context, pill, (path) => condemned(context, path)) : null;
   return {
     context,
+    stopPolling: () => pillPoll?.stop(),
     runner,
     ring,
     isServerReachable: () => feed.reachable,
     connect() {
+      void pillPoll?.run();
       engine.onNotice((notice) => onNotice(context, ring, notice));
       feed.connect(
         (event) => context.dispatch(event),
@@ -134,10 +141,7 @@ function onNotice(context: NodeContext, ring: { kind: string; about: string }, n
     }
     case "condemned": {
       const number = context.members.numberAt(notice.raidDisk);
-      const where = number === null ? "a member" : memberText(context, number);
-      // Nothing is given back: whoever took the slot over has it already.
-      context.lockspace.abandon();
-      context.dispatch({ type: "fenced", reason: `${where} says that its slot was taken over` });
+      condemned(context, number === null ? "a member" : memberText(context, number));
       break;
     }
     case "resyncNeeded":
@@ -149,6 +153,12 @@ function onNotice(context: NodeContext, ring: { kind: string; about: string }, n
     default:
       unreachable(notice);
   }
+}
+
+/** Nothing is given back: whoever took the slot over has it already. */
+function condemned(context: NodeContext, where: string): void {
+  context.lockspace.abandon();
+  context.dispatch({ type: "fenced", reason: `${where} says that its slot was taken over` });
 }
 
 function recordServer(context: NodeContext, reachable: boolean): void {

@@ -1,14 +1,15 @@
 import { mkdirSync } from "node:fs";
 import { MdError } from "../base/md-error.ts";
 import { openFileDevice } from "../blockdev/file-device.ts";
-import { type ClusterNodeOptions, defaultClusterNodeOptions } from "../cluster/cluster-deps.ts";
+import { type ClusterNodeOptions, defaultClusterNodeOptions, type JoinRequest } from "../cluster/cluster-deps.ts";
 import { ClusterNode } from "../cluster/cluster-node.ts";
-import type { Fencer } from "../dlm/fencer.ts";
 import { isProcessGone, ownProcess } from "../dlm/local-process.ts";
 import type { LockMaster } from "../dlm/lock-master.ts";
+import type { Lockspace } from "../dlm/lockspace.ts";
 import { joinLockspace } from "../dlm/lockspace-client.ts";
 import { startEngine } from "../engine/engine-handle.ts";
 import type { Env } from "../env/env.ts";
+import { checkWatchdog } from "../fencing/watchdog.ts";
 import { mdUuidText } from "../superblock/uuid.ts";
 import { shortName } from "./array-name.ts";
 import { ArraySession } from "./array-session.ts";
@@ -16,8 +17,9 @@ import { ClusterMembership } from "./cluster-membership.ts";
 import type { DaemonConfig } from "./config.ts";
 import type { FrozenInfo } from "./control-api.ts";
 import { DeviceScan } from "./device-scan.ts";
-import { makeFencer } from "./fence-methods.ts";
+import { type ArrayFencing, FenceMethods } from "./fence-methods.ts";
 import { frozenInfo, type LockspaceView } from "./frozen-info.ts";
+import { Guard } from "./guard.ts";
 import { Journal } from "./journal.ts";
 import { connectLockService, keepLockServer } from "./lock-service.ts";
 import { LockServiceState } from "./lock-service-state.ts";
@@ -58,7 +60,8 @@ export class Daemon {
   /** Arrays that this node had to leave without being told to, by UUID. */
   readonly #lost = new Map<string, LostArray>();
   readonly #stopping = new AbortController();
-  readonly #fencer: Fencer | null;
+  readonly fencing: FenceMethods;
+  readonly #guard: Guard;
   readonly #onFatal: (reason: string) => void;
   readonly lockService: LockServiceState;
   readonly version = programVersion();
@@ -68,21 +71,28 @@ export class Daemon {
    * E_VALUE for a fencing method that cannot work.
    */
   static async start(config: DaemonConfig, env: Env, onFatal: (reason: string) => void): Promise<Daemon> {
-    const fencer = makeFencer(config.fence, env);
+    const { cluster, lease } = config;
+    const { leaseMs } = lease;
+    const fencing = await FenceMethods.create({ config: config.fence, cluster, leaseMs, env });
+    const { watchdog, pill } = config.fence;
+    if (watchdog !== null) checkWatchdog(watchdog);
     mkdirSync(config.stateDir, { recursive: true, mode: 0o755 });
     const master = await connectLockService(config.lockServer, config.node, env);
-    return new Daemon(config, env, master, fencer, onFatal);
+    const usesPill = pill && watchdog !== null;
+    const guard = await Guard.start({ env, leaseMs, watchdog, usesPill, onDeath: onFatal });
+    return new Daemon(config, env, master, { fencing, guard }, onFatal);
   }
 
   private constructor(
     config: DaemonConfig,
     env: Env,
     master: LockMaster,
-    fencer: Fencer | null,
+    { fencing, guard }: { readonly fencing: FenceMethods; readonly guard: Guard },
     onFatal: (reason: string) => void,
   ) {
     this.config = config;
-    this.#fencer = fencer;
+    this.fencing = fencing;
+    this.#guard = guard;
     this.env = env;
     this.master = master;
     this.#onFatal = onFatal;
@@ -111,7 +121,7 @@ export class Daemon {
 
   /** How a dead node is made sure of, beside its lease; null: the lease alone. */
   get fencingMethods(): string | null {
-    return this.#fencer?.about ?? null;
+    return this.fencing.inWords;
   }
 
   /** Every lockspace that this node is a member of: the daemons' own first, then by array. */
@@ -132,7 +142,7 @@ export class Daemon {
       address: this.lockServer,
       lostAt: this.lockService.lostAt,
       spaces: array === undefined ? this.lockspaces : [array.lockspace()],
-      hasFencer: this.#fencer !== null,
+      hasFencer: this.fencing.inWords !== null,
     });
   }
 
@@ -164,16 +174,23 @@ export class Daemon {
       throw new MdError("E_ARRAY_ACTIVE", `${name} is assembled on this node already`);
     }
     this.#starting.add(uuid);
+    let fencing: ArrayFencing | null = null;
     try {
       const options = this.#nodeOptions(request);
       const node = await ClusterNode.start({
         env: { ...this.env, log: this.env.log.child({ array: uuid }) },
         nodeName: this.config.node,
         memberPaths: request.memberPaths,
-        joinLockspace: ({ name, listener, lease, maxMembers }) =>
-          this.#joinLockspace(name, maxMembers, listener, lease),
+        joinLockspace: async (wanted) => {
+          fencing = this.fencing.forArray(wanted.name, wanted.access);
+          return this.#joinLockspace(wanted, fencing);
+        },
         startEngine,
-        openDevice: openFileDevice,
+        openDevice: async (path, how) => {
+          // Whoever cannot be kept from writing it later may not have it as a member.
+          await fencing?.admit(path);
+          return openFileDevice(path, how);
+        },
         findDevice: (deviceUuid) => this.scan.find(deviceUuid),
         options,
       });
@@ -182,7 +199,15 @@ export class Daemon {
       this.#lost.delete(uuid);
       this.#watch(session);
       await session.learnMembers();
+      const forget = this.#guard.watch(node.shared);
+      void node.ended.then((end) => {
+        forget();
+        return end.type === "stopped" ? fencing?.left() : undefined;
+      });
       return session;
+    } catch (error) {
+      await (fencing as ArrayFencing | null)?.left();
+      throw error;
     } finally {
       this.#starting.delete(uuid);
     }
@@ -202,6 +227,7 @@ export class Daemon {
     await Promise.allSettled(this.sessions.map((session) => session.node.stop()));
     await this.membership.leave();
     await this.master.close();
+    await this.#guard.stop();
   }
 
   tell(severity: "info" | "warn" | "error", event: string, array: string | null, text: string): void {
@@ -211,31 +237,43 @@ export class Daemon {
   }
 
   #nodeOptions({ readOnly, run, force }: StartArrayRequest): ClusterNodeOptions {
-    const { ring, syncSpeedMax, lease } = this.config;
-    return { ...defaultClusterNodeOptions, readOnly, run, force, ring, syncSpeedMax, pillEveryMs: lease.leaseMs / 10 };
+    const { ring, syncSpeedMax, lease, fence } = this.config;
+    const watchPill = fence.pill && fence.watchdog !== null;
+    return {
+      ...defaultClusterNodeOptions,
+      readOnly,
+      run,
+      force,
+      ring,
+      syncSpeedMax,
+      pillEveryMs: lease.leaseMs / 10,
+      watchPill,
+    };
   }
 
-  #joinLockspace(
-    name: string,
-    slots: number,
-    listener: Parameters<typeof joinLockspace>[0]["listener"],
-    leaseSink: Parameters<typeof joinLockspace>[0]["leaseSink"],
-  ): ReturnType<typeof joinLockspace> {
+  async #joinLockspace(wanted: JoinRequest, fencing: ArrayFencing): Promise<Lockspace> {
     const { node, cluster, lease } = this.config;
-    return joinLockspace({
+    const lockspace = await joinLockspace({
       master: this.master,
-      name,
+      name: wanted.name,
       cluster,
       node,
-      slots,
+      slots: wanted.maxMembers,
       lease,
       env: this.env,
-      listener,
-      leaseSink,
+      listener: wanted.listener,
+      leaseSink: wanted.lease,
       process: ownProcess(),
       isProcessGone,
-      ...(this.#fencer === null ? {} : { fencer: this.#fencer }),
+      ...(fencing.fencer === null ? {} : { fencer: fencing.fencer }),
     });
+    try {
+      await fencing.joined(lockspace.slot, lockspace.incarnation);
+    } catch (error) {
+      await lockspace.leave();
+      throw error;
+    }
+    return lockspace;
   }
 
   #watch(session: ArraySession): void {

@@ -25,7 +25,7 @@ export function describeClusterStatus(daemon: Daemon, nodes: readonly NodeInfo[]
     cluster: describeCluster(daemon, nodes),
     nodes,
     lockspaces: daemon.lockspaces.map((view) => lockspaceInfo(view, now)),
-    fencing: { methods: methods ?? LEASE_ONLY, leaseOnly: methods === null },
+    fencing: { methods: methods ?? LEASE_ONLY, leaseOnly: daemon.fencing.isLeaseOnly },
     protocol: {
       own: CLUSTER_PROTOCOL,
       lowest: least(protocols),

@@ -120,7 +120,9 @@ export class EngineLoop {
     const waited = this.#waitMs();
     const completions = this.ring.submitAndReap(waited);
     // After the completions: what they brought was read before this instant.
-    this.#core.mayAnswer = this.shared.mayAnswer(this.#now());
+    const now = this.#now();
+    this.shared.turnBegan = now;
+    this.#core.mayAnswer = this.shared.mayAnswer(now);
     this.#paths.reads.retryHeld();
     this.#paths.failures.retryHeld();
     for (let i = 0; i < completions; i++) {
@@ -374,6 +376,8 @@ export class EngineLoop {
   #publish(): void {
     const { shared } = this;
     const { counters } = this.#paths.bitmap.intent;
+    shared.operations = this.#core.members.operations;
+    shared.turnBegan = 0;
     shared.add(counterIndex.turns, 1);
     shared.set(counterIndex.inflight, this.#core.table.used);
     shared.set(counterIndex.waitingOnSuspend, this.#paths.writes.waitingOnSuspend);

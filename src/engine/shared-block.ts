@@ -32,12 +32,16 @@ export class SharedBlock {
   readonly memory: SharedArrayBuffer;
   readonly #lease: Float64Array;
   readonly #revoked: Float64Array;
+  readonly #pill: Float64Array;
+  readonly #turn: Float64Array;
   readonly #counters: Float64Array;
 
   constructor(memory = new SharedArrayBuffer(SharedBlock.BYTES)) {
     this.memory = memory;
     this.#lease = new Float64Array(memory, 0, 2);
     this.#revoked = new Float64Array(memory, 16, 1);
+    this.#pill = new Float64Array(memory, 24, 1);
+    this.#turn = new Float64Array(memory, 32, 2);
     this.#counters = new Float64Array(memory, COUNTERS_AT);
   }
 
@@ -62,6 +66,38 @@ export class SharedBlock {
   /** Is what we know of the mirrors surely still true? */
   mayAnswer(nowMs: number): boolean {
     return nowMs < (this.#lease[1] ?? 0) && this.#revoked[0] === 0;
+  }
+
+  /** `Clock.now` milliseconds: the lease for writes ends here; 0 without one. */
+  get writeUntil(): number {
+    return this.#lease[0] ?? 0;
+  }
+
+  /** By the control plane: when a read began that found nothing against us. For the guard. */
+  set pillClearAt(nowMs: number) {
+    this.#pill[0] = nowMs;
+  }
+
+  get pillClearAt(): number {
+    return this.#pill[0] ?? 0;
+  }
+
+  /** By the data plane, for the guard: when its turn began; 0 between turns. */
+  set turnBegan(nowMs: number) {
+    this.#turn[0] = nowMs;
+  }
+
+  get turnBegan(): number {
+    return this.#turn[0] ?? 0;
+  }
+
+  /** By the data plane: operations on members that have begun and not ended. */
+  set operations(count: number) {
+    this.#turn[1] = count;
+  }
+
+  get operations(): number {
+    return this.#turn[1] ?? 0;
   }
 
   add(counter: number, amount: number): void {
