@@ -99,3 +99,19 @@ describe("a verified load on two nodes, while Redis", () => {
     redis.process.kill("SIGCONT");
   });
 });
+
+describe("a verified load on two nodes, while a daemon", () => {
+  losing(
+    "stands still for less than its lease, again and again: nobody is declared dead (F06)",
+    async ({ cluster }) => {
+      for (const ms of [100, 500]) {
+        for (const node of NODES) {
+          process.kill(cluster.host.pidOf(node), "SIGSTOP");
+          await pause(ms);
+          process.kill(cluster.host.pidOf(node), "SIGCONT");
+          await cluster.progress(NODES, 20);
+        }
+      }
+    },
+  );
+});

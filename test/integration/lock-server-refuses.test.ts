@@ -37,6 +37,13 @@ describe("a verified load on two nodes, while Redis (F32)", () => {
     await redis.command("config", "set", "save", "");
   });
 
+  losing("wants a password from now on that nobody gave (F45)", async ({ redis, cluster }) => {
+    await redis.command("acl", "setuser", "default", ">changed");
+    await redis.command("-a", "changed", "--no-auth-warning", "client", "kill", "type", "normal", "skipme", "yes");
+    for (const node of NODES) await cluster.until(node, ({ verdict }) => verdict === "frozen");
+    await redis.command("-a", "changed", "--no-auth-warning", "acl", "setuser", "default", "nopass");
+  });
+
   losing("has lost the lock functions", async ({ redis, cluster }) => {
     await redis.command("function", "flush");
     await cluster.progress(NODES, 200);

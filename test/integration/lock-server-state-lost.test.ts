@@ -38,6 +38,14 @@ describe("a verified load on two nodes, when Redis", () => {
     await cluster.remastering(() => redis.command("flushall"));
   });
 
+  losing("is flushed while fio writes and reads back, too (F36)", async ({ redis, cluster }) => {
+    const fio = cluster.fio("n1", 3);
+    await cluster.works();
+    await cluster.remastering(() => redis.command("flushall"));
+    await cluster.works();
+    await fio;
+  });
+
   losing("loses each of its keys, one by one, to a third party (F36)", async ({ redis, keys, cluster }) => {
     for (const key of await keys()) {
       await redis.command("del", key);

@@ -6,12 +6,15 @@ import { BLOCK_BYTES } from "../../src/cli/demo/pattern.ts";
 import { VerifyingWriter } from "../../src/cli/demo/verifying-writer.ts";
 import type { ArrayInfo, HistoryEvent, Mapping, MessagesData, StatusData } from "../../src/daemon/control-api.ts";
 import { realRandom } from "../../src/env/real-env.ts";
-import { Host, type HostOptions } from "./daemons.ts";
+import { Host, type HostOptions, runProgram } from "./daemons.ts";
 import { conflictsAmong, holdsOf } from "./hold-history.ts";
 
 const MIB = 1024 * 1024;
 const MEMBER_BYTES = 24 * MIB;
 const DEPTH = 4;
+/** What is written here, from the front of the array; the rest is `fio`'s. */
+const WRITTEN_BYTES = MEMBER_BYTES - 8 * MIB;
+const FIO_BYTES = 4 * MIB;
 /** Between two writes of one request in flight: the load must leave the machine some time for everything else. */
 const PACE_MS = 2;
 const POLL_MS = 20;
@@ -48,8 +51,7 @@ export class MirrorCluster {
   private constructor(host: Host, nodes: readonly string[]) {
     this.host = host;
     this.members = [host.memberFile("a.img", MEMBER_BYTES), host.memberFile("b.img", MEMBER_BYTES)];
-    // The data area is a little smaller than a member: the last region begins early enough.
-    const blocks = Math.floor((MEMBER_BYTES - 8 * MIB) / BLOCK_BYTES / nodes.length);
+    const blocks = Math.floor(WRITTEN_BYTES / BLOCK_BYTES / nodes.length);
     this.#workers = nodes.map((node, at) => ({
       node,
       writer: new VerifyingWriter({ firstBlock: at * blocks, blocks }, realRandom),
@@ -97,6 +99,23 @@ export class MirrorCluster {
       worker.running = Promise.all([writing, this.#changeSpares(worker.node, signal)]);
     }
     await this.progress(nodes);
+  }
+
+  /** Besides: fio writes at random through a node, and reads what it wrote, for some seconds. Rejects if it finds a fault. */
+  async fio(node: string, seconds: number): Promise<void> {
+    const { mapping } = await this.host.data<{ mapping: Mapping }>(node, "map", "md0");
+    const { exitCode, stdout, stderr } = await runProgram("fio", [
+      ...["--name=verify", "--ioengine=nbd", `--uri=${mapping.uri}`, "--rw=randrw", "--bs=4k", "--iodepth=4"],
+      ...[
+        `--offset=${WRITTEN_BYTES}`,
+        `--size=${FIO_BYTES}`,
+        "--time_based",
+        `--runtime=${seconds}`,
+        "--rate_iops=500",
+      ],
+      ...["--verify=crc32c", "--verify_fatal=1", "--verify_backlog=128", "--verify_state_save=0"],
+    ]);
+    if (exitCode !== 0) throw new Error(`fio on ${node}: ${stdout}${stderr}`);
   }
 
   /** Resolves when each node has got so many more writes acknowledged; rejects when one has lost its array. */
