@@ -2,7 +2,17 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 
 /** In this order they are one program: local functions are seen by what follows. */
-const files = ["resource.lua", "state.lua", "locks.lua", "recovery.lua", "members.lua", "functions.lua"];
+const files = [
+  "globals.lua",
+  "resource.lua",
+  "state.lua",
+  "records.lua",
+  "commit.lua",
+  "locks.lua",
+  "recovery.lua",
+  "members.lua",
+  "functions.lua",
+];
 
 export interface LuaLibrary {
   /** `mdlm1_` and a digest of the text: libraries of different versions of mdctl live side by side in one Redis. */

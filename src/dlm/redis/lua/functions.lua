@@ -14,7 +14,7 @@
 local function usable(state)
   if not state.exists then return ENOLS end
   if state.schema ~= SCHEMA then return EPROTO end
-  return isServer(state.replid) and OK or EIDENT
+  return isServer(state) and OK or EIDENT
 end
 
 local function recordOf(state, member)
@@ -50,8 +50,8 @@ end
 local function serverPart() return ',"server":' .. cjson.encode(serverIdentity()) end
 
 local function reply(state, rc, value, events, parts)
-  return '{"rc":' .. rc .. ',"value":' .. value .. ',"seq":' .. state.seq .. ',"epoch":' .. state.epoch .. ',"generation":'
-    .. state.generation .. ',"events":' .. array(events or {}) .. (parts or '') .. '}'
+  return string.format('{"rc":%d,"value":%d,"seq":%d,"epoch":%d,"generation":%d,"events":%s%s}', rc, value, state.seq,
+    state.epoch, state.generation, events and array(events) or '[]', parts or '')
 end
 
 -- Refusals that are answered with a report: it must say which life of the server it is for, lest it come to another.
@@ -72,7 +72,7 @@ local function admit(state, member, call, isLockCall)
   if call.seen > state.seq then return ELOST end
   if not member or member.incarnation ~= call.incarnation or member.state == 'fencing' then return EFENCED end
   if member.state == 'absent' then return EEPOCH end
-  if call.ack > member.sent or redis.call('HLEN', state.keys[2]) ~= state.count then return ELOST end
+  if call.ack > member.sent then return ELOST end
   local events = eventsAfter(state, member, math.max(call.ack, member.acked))
   if not events then return ELOST end
   if isLockCall and state.phase == 'recover' then return ERECOVER end
@@ -114,6 +114,7 @@ local function memberFunction(execute, isLockCall, parts)
     state.caller, state.fresh = call.slot, events
     trim(state, member, call.ack)
     rc, value = execute(state, member, call)
+    if state.isLost then return reply(state, ELOST, 0) end
     local stays = state.members[call.slot] == member
     if call.rid ~= 0 and stays then
       member.lastRid, member.changed = call.rid, true
@@ -216,21 +217,37 @@ local function dump(keys)
 end
 
 local function register(name, callback, flag)
-  redis.register_function({ function_name = '@LIBRARY@_' .. name, callback = callback, flags = { flag } })
+  registerFunction({ function_name = '@LIBRARY@_' .. name, callback = ready(callback), flags = { flag } })
 end
 
+-- Codes are those of lock-status.ts. Every function may answer ENOLS (no lockspace), EPROTO (another schema) and EIDENT
+-- (another life of the server); the calls of a member also EEPOCH, ELOST, EFENCED, EGAP and ESTALE (lock-call.ts).
+
+-- What there is. Reads only.
 register('hello', hello, 'no-writes')
+-- Everything there is, as a value. Reads only; O(locks).
 register('dump', dump, 'no-writes')
+-- Creates the lockspace. EEXIST.
 register('format', format, 'allow-oom')
+-- Takes the lowest free slot; removes whom the caller proves dead first. EBUSY, EPROTO, ERANGE, ERECOVER, EFENCED.
 register('join', join, 'allow-oom')
+-- A member's report of its locks; the last one rebuilds the table. EFENCED, ECONFLICT, EPROTO, EINVAL; O(locks).
 register('recover', recover, 'allow-oom')
+-- Events only.
 register('poll', memberFunction(memberCalls.poll, false, phasePart), 'allow-oom')
+-- The caller lives. Answers with all members.
 register('renew', memberFunction(memberCalls.renew, false, membersPart), 'allow-oom')
+-- One record of res, O(locks on it), each: EINVAL, ERECOVER;
+-- lock also ERANGE, the others ENOENT and EBUSY. value: the new lock's id.
 register('lock', memberFunction(lockCalls.lock, true), 'allow-oom')
 register('convert', memberFunction(lockCalls.convert, true), 'allow-oom')
-register('batch', memberFunction(lockCalls.batch, true), 'allow-oom')
 register('unlock', memberFunction(lockCalls.unlock, true), 'allow-oom')
+-- Up to 32 conversions, as many as are granted at once. value: how many were accepted.
+register('batch', memberFunction(lockCalls.batch, true), 'allow-oom')
+-- Removes a member and its locks. EALIVE, EBUSY; O(locks).
 register('evict', memberFunction(memberCalls.evict, false), 'allow-oom')
+-- The two phases of fencing; the second one removes as evict does. EALIVE, EBUSY, ENOENT, EINVAL; ESTALE. value: the token.
 register('fence_begin', memberFunction(memberCalls.fence_begin, false), 'allow-oom')
 register('fence_result', memberFunction(memberCalls.fence_result, false), 'allow-oom')
+-- Removes the caller and its locks. O(locks).
 register('leave', memberFunction(memberCalls.leave, false), 'allow-oom')

@@ -75,7 +75,7 @@ function lockCalls.lock(state, member, call)
     lkid = state.lkid, slot = member.slot, gr = NONE, rq = call.mode, ex = call.flags, sb = 0, hi = 0,
     bast = call.bast, lvbSeq = 0, order = state.seq,
   }
-  requestLock(r, l, notifier(state))
+  requestLock(r, l, state)
   keep(state, r)
   return OK, l.lkid
 end
@@ -91,7 +91,7 @@ local function convertOne(state, member, step)
   if not indexOf(r.granted, l) then return EBUSY, false end
   touch(state)
   local asOf = state.seq
-  local granted = convertLock(r, l, step.mode, step.flags, step.lvb, notifier(state))
+  local granted = convertLock(r, l, step.mode, step.flags, step.lvb, state)
   if indexOf(r.convert, l) then l.order = asOf end
   keep(state, r)
   return OK, granted
@@ -120,11 +120,11 @@ function lockCalls.unlock(state, member, call)
   if not l then return ENOENT, 0 end
   if has(call.flags, CANCEL) then
     touch(state)
-    cancelLock(r, l, notifier(state))
+    cancelLock(r, l, state)
   else
     if not has(call.flags, FORCEUNLOCK) and not indexOf(r.granted, l) then return EBUSY, 0 end
     touch(state)
-    unlockLock(r, l, call.flags, call.lvb, notifier(state))
+    unlockLock(r, l, call.flags, call.lvb, state)
   end
   keep(state, r)
   return OK, 0

@@ -17,10 +17,9 @@ local function removeMember(state, member, dead)
   state.generation, state.changed = state.generation + 1, true
   tellAll(state, '"type":"prep"')
   tellAll(state, aboutSlot(dead and 'failed' or 'left', member.slot, node))
-  local emit = notifier(state)
   for _, r in ipairs(allResources(state)) do
     local before = countLocks(r)
-    removeLocksOf(r, member.slot, dead, emit)
+    removeLocksOf(r, member.slot, dead, state)
     if countLocks(r) ~= before then keep(state, r) end
   end
   tellDone(state)
@@ -30,7 +29,8 @@ local memberCalls = {}
 
 function memberCalls.poll() return OK, 0 end
 
-function memberCalls.renew(_, member, call)
+function memberCalls.renew(state, member, call)
+  state.isLost = isIncomplete(state)
   if call.counter > member.counter then
     member.counter, member.changed = call.counter, true
   end

@@ -131,14 +131,13 @@ local function rebuild(state)
       tell(state, member.slot, aboutSlot(kind, record.slot, record.node))
     end
   end
-  local emit = notifier(state)
   for _, entry in ipairs(byName) do
     local r = rebuiltResource(entry.name, entry.locks)
     addResource(state, r)
-    regrant(r, emit)
+    regrant(r, state)
   end
   tellDone(state)
-  state.dropped = { 'gone' }
+  table.insert(state.dropped, 'gone')
   for slot = 1, state.slots do table.insert(state.dropped, 'p:' .. slot) end
   for _, member in ipairs(allMembers(state)) do member.report = nil end
   state.departed, state.departedChanged = {}, false
@@ -232,7 +231,7 @@ local function report(state, call, raw, identity)
     open(state, call, identity)
   elseif state.phase == 'run' then
     local member = memberOf(state, call)
-    local broken = redis.call('HLEN', state.keys[2]) ~= state.count
+    local broken = isIncomplete(state)
       or (member and not eventsAfter(state, member, member.acked))
     if not broken and state.epoch >= call.epoch and state.seq >= call.seen then
       -- One that has reported already, and asks again because the answer was lost.

@@ -1,7 +1,7 @@
 -- One resource: the algorithm of lock-resource.ts, line by line. The order of every step defines the order of events.
 -- A resource is { name, granted, convert, wait, lvb, lvbSeq, lvbInvalid, recovering }, a lock
--- { lkid, slot, gr, rq, ex, sb, hi, bast, lvbSeq, order }. `emit` has cast(lock, status, lvb) and bast(lock, mode).
--- Nothing here touches Redis. (Globals of Redis must not be touched while the library loads, only in functions.)
+-- { lkid, slot, gr, rq, ex, sb, hi, bast, lvbSeq, order }. `emit` has the methods cast(lock, status, lvb) and bast(lock, mode).
+-- Nothing here touches Redis.
 
 local NOQUEUE, CANCEL, CONVERT, VALBLK, QUECVT, IVVALBLK = 0x1, 0x2, 0x4, 0x8, 0x10, 0x20
 local CONVDEADLK, NODLCKWT, EXPEDITE, NOQUEUEBAST, HEADQUE = 0x40, 0x100, 0x400, 0x800, 0x1000
@@ -150,7 +150,7 @@ local function grant(r, l, input, emit)
   end
   l.rq = NONE
   l.hi = 0
-  emit.cast(l, OK, lvb)
+  emit:cast(l, OK, lvb)
 end
 
 local function grantConvert(r, emit)
@@ -168,7 +168,7 @@ local function grantConvert(r, emit)
         demoted = true
       elseif verdict == 'dead' then
         if has(l.ex, NODLCKWT) and l.hi < l.rq then
-          emit.bast(l, l.rq)
+          emit:bast(l, l.rq)
           l.hi = l.rq
         end
       else
@@ -199,7 +199,7 @@ local function grantPending(r, emit)
       local need
       if g.gr == PR and cw then need = g.hi < EX else need = g.hi < high and not compat(g.gr, high) end
       if need then
-        emit.bast(g, (cw and high == PR and g.gr == PR) and CW or high)
+        emit:bast(g, (cw and high == PR and g.gr == PR) and CW or high)
         g.hi = high
       end
     end
@@ -215,7 +215,7 @@ local function bastsFor(r, l, withConvertQueue, emit)
       local need
       if middle then need = x.hi < EX else need = x.hi < l.rq and not compat(x.gr, l.rq) end
       if need then
-        emit.bast(x, l.rq)
+        emit:bast(x, l.rq)
         x.hi = l.rq
       end
     end
@@ -233,7 +233,7 @@ local function requestLock(r, l, emit)
     enqueue(r.wait, l)
     bastsFor(r, l, false, emit)
   else
-    emit.cast(l, EAGAIN)
+    emit:cast(l, EAGAIN)
     if has(l.ex, NOQUEUEBAST) then bastsFor(r, l, true, emit) end
   end
 end
@@ -251,13 +251,13 @@ local function convertLock(r, l, mode, flags, input, emit)
   end
   if verdict == 'dead' and not has(l.ex, NODLCKWT) then
     l.rq = NONE
-    emit.cast(l, EDEADLK)
+    emit:cast(l, EDEADLK)
   elseif not has(l.ex, NOQUEUE) then
     detach(r, l)
     enqueue(r.convert, l)
     bastsFor(r, l, false, emit)
   else
-    emit.cast(l, EAGAIN)
+    emit:cast(l, EAGAIN)
     if has(l.ex, NOQUEUEBAST) then bastsFor(r, l, true, emit) end
     l.rq = NONE
   end
@@ -271,7 +271,7 @@ local function cancelLock(r, l, emit)
   detach(r, l)
   l.rq = NONE
   if converting then table.insert(r.granted, l) end
-  emit.cast(l, ECANCEL)
+  emit:cast(l, ECANCEL)
   grantPending(r, emit)
 end
 
@@ -282,7 +282,7 @@ local function unlockLock(r, l, flags, input, emit)
   detach(r, l)
   l.gr = NONE
   l.rq = NONE
-  emit.cast(l, EUNLOCK)
+  emit:cast(l, EUNLOCK)
   grantPending(r, emit)
 end
 

@@ -4,9 +4,9 @@
 -- KEYS of every function, all with one hash tag: 1 meta (hash), 2 res (hash), 2+slot mailbox of the slot (stream).
 --
 -- meta  about   schema|lsid|replid|epoch|phase|slots|leaseMs|lvbSize|code|fencing: changes with members and recoveries
---       now     generation|seq|lkid|resources: changes with every operation
---       m:SLOT  incarnation|state|counter|sent|acked|rid|token|owner|tries|knows: a member; token, owner and tries: who
---               fences it; knows: the generation of the list of members that it has
+--       now     MessagePack: generation, seq, lkid, number of resources: changes with every operation
+--       m:SLOT  MessagePack: incarnation, state, counter, sent, acked, rid, token, owner, tries, knows: a member; token,
+--               owner and tries: who fences it; knows: the generation of the list of members that it has
 --       n:SLOT  JSON {node, process}
 --       r:SLOT:(rid mod 64)  rid|rc|value: the reply ring
 --       p:SLOT  the member's recover call (JSON), while the lockspace is in phase "recover"
@@ -44,45 +44,21 @@ local function serverIdentity()
   return string.match(info, 'master_replid:(%x+)') or ''
 end
 
--- The same as serverIdentity() == replid, cheaper.
-local function isServer(replid)
+-- The same as serverIdentity() == state.replid, cheaper.
+local function isServer(state)
   local info = redis.call('INFO', 'replication')
-  return string.find(info, 'role:master', 1, true) ~= nil and string.find(info, 'master_replid:' .. replid, 1, true) ~= nil
+  return string.find(info, 'role:master', 1, true) ~= nil and string.find(info, state.identityLine, 1, true) ~= nil
 end
 
 local ABOUT = '^(%d+)|([^|]*)|(%x*)|(%d+)|(%a+)|(%d+)|(%d+)|(%d+)|([^|]*)|(.*)$'
-local MEMBER = '^([^|]*)|(%a+)|(%d+)|(%d+)|(%d+)|(%d+)|(%d+)|([^|]*)|(%d+)|(%d+)$'
 
 local function memberFrom(slot, raw)
   if not raw then return false end
-  local incarnation, standing, counter, sent, acked, rid, token, owner, tries, knows = string.match(raw, MEMBER)
+  local incarnation, standing, counter, sent, acked, rid, token, owner, tries, knows = cmsgpack.unpack(raw)
   return {
-    slot = slot, incarnation = incarnation, state = standing, counter = tonumber(counter), sent = tonumber(sent),
-    acked = tonumber(acked), lastRid = tonumber(rid), token = tonumber(token), owner = owner, tries = tonumber(tries),
-    knows = tonumber(knows),
+    slot = slot, incarnation = incarnation, state = standing, counter = counter, sent = sent, acked = acked, lastRid = rid,
+    token = token, owner = owner, tries = tries, knows = knows, changed = false,
   }
-end
-
--- Reads what every call needs, and the member of `slot` if one is given.
-local function load(keys, slot)
-  local raw = redis.call('HMGET', keys[1], 'about', 'now', 'm:' .. (slot or 0))
-  local state = { keys = keys, members = {}, resources = {}, deleted = {}, streams = {}, fresh = {}, departed = {}, left = {} }
-  local schema, lsid, replid, epoch, phase, slots, leaseMs, lvbSize, code, fencing = string.match(raw[1] or '', ABOUT)
-  local generation, seq, lkid, count = string.match(raw[2] or '', '^(%d+)|(%d+)|(%d+)|(%d+)$')
-  state.exists = raw[1] ~= false and raw[2] ~= false
-  state.schema = tonumber(schema or (state.exists and 0 or SCHEMA))
-  state.lsid, state.replid, state.epoch, state.phase = lsid, replid, tonumber(epoch or 0), phase or 'run'
-  state.slots, state.leaseMs, state.lvbSize = tonumber(slots or 0), tonumber(leaseMs or 0), tonumber(lvbSize or 0)
-  state.code, state.fencing = code or '', fencing or ''
-  state.generation, state.seq, state.lkid = tonumber(generation or 0), tonumber(seq or 0), tonumber(lkid or 0)
-  state.count = tonumber(count or 0)
-  if slot and state.exists then state.members[slot] = memberFrom(slot, raw[3]) end
-  if state.phase == 'recover' then
-    for incarnation, dead in string.gmatch(redis.call('HGET', keys[1], 'gone') or '', '(%S+)=(%d)') do
-      state.departed[incarnation] = dead == '1'
-    end
-  end
-  return state
 end
 
 -- The member of a slot, or nil.
@@ -93,6 +69,76 @@ local function memberAt(state, slot)
     state.members[slot] = member
   end
   return member or nil
+end
+
+-- `body`: the event as JSON, without number, seq and braces.
+local function tell(state, slot, body)
+  local member = memberAt(state, slot)
+  if not member then return end
+  local seq, sent = state.seq + 1, member.sent + 1
+  state.seq, state.changed = seq, true
+  member.sent, member.changed = sent, true
+  local streams, box = state.streams, state.keys[2 + slot]
+  local unread = sent - member.acked
+  if unread > MAILBOX_LIMIT then
+    if unread == MAILBOX_LIMIT + 1 then streams[#streams + 1] = { 'DEL', box } end
+    return
+  end
+  local event = string.format('{"n":%d,"seq":%d,%s}', sent, seq, body)
+  streams[#streams + 1] = { 'XADD', box, string.format('%d-%d', state.epoch, sent), 'i', member.incarnation, 'e', event }
+  if slot == state.caller then state.fresh[#state.fresh + 1] = event end
+end
+
+-- What resource.lua calls emit:cast and emit:bast; the state of the call is what it emits to.
+local function tellCast(state, l, status, lvb)
+  local body = string.format('"type":"cast","lkid":%d,"status":%d,"mode":%d,"flags":%d,"lvbSeq":%d', l.lkid, status, l.gr,
+    l.sb, l.lvbSeq)
+  tell(state, l.slot, lvb and body .. ',"lvb":' .. cjson.encode(lvb) or body)
+  if status == OK or status == ECANCEL then l.order = state.seq end
+end
+
+local function tellBast(state, l, mode)
+  tell(state, l.slot, string.format('"type":"bast","lkid":%d,"mode":%d', l.lkid, mode))
+end
+
+-- What `about` says. The same text is read again and again: what it was parsed to is kept beside it.
+local parsedText, parsed
+
+local function parseAbout(text)
+  if text ~= parsedText then
+    local schema, lsid, replid, epoch, phase, slots, leaseMs, lvbSize, code, fencing = string.match(text, ABOUT)
+    parsed = {
+      schema = tonumber(schema or 0), lsid = lsid, replid = replid, epoch = tonumber(epoch or 0), phase = phase,
+      slots = tonumber(slots or 0), leaseMs = tonumber(leaseMs or 0), lvbSize = tonumber(lvbSize or 0), code = code,
+      fencing = fencing, identityLine = 'master_replid:' .. (replid or ''),
+    }
+    parsedText = text
+  end
+  return parsed
+end
+
+-- Reads what every call needs, and the member of `slot` if one is given.
+local function load(keys, slot)
+  local raw = redis.call('HMGET', keys[1], 'about', 'now', 'm:' .. (slot or 0))
+  local exists = raw[1] ~= false and raw[2] ~= false
+  local about = parseAbout(raw[1] or SCHEMA .. '|||0|run|0|0|0||')
+  local generation, seq, lkid, count = 0, 0, 0, 0
+  if raw[2] then generation, seq, lkid, count = cmsgpack.unpack(raw[2]) end
+  local state = {
+    keys = keys, exists = exists, schema = about.schema, lsid = about.lsid, replid = about.replid, epoch = about.epoch,
+    phase = about.phase, slots = about.slots, leaseMs = about.leaseMs, lvbSize = about.lvbSize, code = about.code,
+    fencing = about.fencing, identityLine = about.identityLine, generation = generation, seq = seq, lkid = lkid,
+    count = count, stored = count, isLost = false, changed = false, caller = 0, answer = false,
+    cast = tellCast, bast = tellBast,
+    members = {}, resources = {}, deleted = {}, streams = {}, fresh = {}, departed = {}, left = {}, dropped = {},
+  }
+  if slot and exists then state.members[slot] = memberFrom(slot, raw[3]) end
+  if state.phase == 'recover' then
+    for incarnation, dead in string.gmatch(redis.call('HGET', keys[1], 'gone') or '', '(%S+)=(%d)') do
+      state.departed[incarnation] = dead == '1'
+    end
+  end
+  return state
 end
 
 -- The member of this slot if it is (still) this incarnation.
@@ -138,25 +184,6 @@ local function aboutMember(state, member)
   return member.about
 end
 
--- `body`: the event as JSON, without number, seq and braces.
-local function tell(state, slot, body)
-  local member = memberAt(state, slot)
-  if not member then return end
-  state.seq = state.seq + 1
-  state.changed = true
-  member.sent = member.sent + 1
-  member.changed = true
-  local unread = member.sent - member.acked
-  if unread > MAILBOX_LIMIT then
-    if unread == MAILBOX_LIMIT + 1 then table.insert(state.streams, { 'DEL', state.keys[2 + slot] }) end
-    return
-  end
-  local event = '{"n":' .. member.sent .. ',"seq":' .. state.seq .. ',' .. body .. '}'
-  local id = state.epoch .. '-' .. member.sent
-  table.insert(state.streams, { 'XADD', state.keys[2 + slot], id, 'i', member.incarnation, 'e', event })
-  if slot == state.caller then table.insert(state.fresh, event) end
-end
-
 -- Everybody who is not being fenced: such a member never reads again.
 local function tellAll(state, body)
   for _, member in ipairs(allMembers(state)) do
@@ -176,65 +203,6 @@ local function aboutSlot(kind, slot, node)
   return '"type":"' .. kind .. '","slot":' .. slot .. ',"node":' .. cjson.encode(node)
 end
 
-local function notifier(state)
-  return {
-    cast = function(l, status, lvb)
-      local body = string.format('"type":"cast","lkid":%d,"status":%d,"mode":%d,"flags":%d,"lvbSeq":%d', l.lkid, status,
-        l.gr, l.sb, l.lvbSeq)
-      tell(state, l.slot, lvb and body .. ',"lvb":' .. cjson.encode(lvb) or body)
-      if status == OK or status == ECANCEL then l.order = state.seq end
-    end,
-    bast = function(l, mode) tell(state, l.slot, string.format('"type":"bast","lkid":%d,"mode":%d', l.lkid, mode)) end,
-  }
-end
-
-local function emptyResource(name)
-  return { name = name, granted = {}, convert = {}, wait = {}, lvbSeq = 0, lvbInvalid = false, recovering = false }
-end
-
-local function unpackResource(name, raw)
-  local r = emptyResource(name)
-  local values = { cmsgpack.unpack_limit(raw, 7 + CHUNK, 0) }
-  local at = values[1]
-  local invalid, hasValue, value, granted, converting = values[4], values[5], values[6], values[7], values[8]
-  r.lvbSeq, r.lvbInvalid = values[3], invalid == 1
-  if hasValue == 1 then r.lvb = value end
-  local count, first = 0, 9
-  while true do
-    for i = first, #values, 10 do
-      count = count + 1
-      local queue = count <= granted and r.granted or count <= granted + converting and r.convert or r.wait
-      queue[#queue + 1] = {
-        lkid = values[i], slot = values[i + 1], gr = values[i + 2], rq = values[i + 3], ex = values[i + 4],
-        sb = values[i + 5], hi = values[i + 6], bast = values[i + 7] == 1, lvbSeq = values[i + 8],
-        order = values[i + 9],
-      }
-    end
-    if at < 0 then return r end
-    values = { cmsgpack.unpack_limit(raw, CHUNK, at) }
-    at, first = values[1], 2
-  end
-end
-
-local function packResource(r)
-  local flat = { 1, r.lvbSeq, r.lvbInvalid and 1 or 0, r.lvb and 1 or 0, r.lvb or '', #r.granted, #r.convert }
-  local n = 7
-  for _, queue in ipairs({ r.granted, r.convert, r.wait }) do
-    for i = 1, #queue do
-      local l = queue[i]
-      flat[n + 1], flat[n + 2], flat[n + 3], flat[n + 4], flat[n + 5] = l.lkid, l.slot, l.gr, l.rq, l.ex
-      flat[n + 6], flat[n + 7], flat[n + 8], flat[n + 9], flat[n + 10] = l.sb, l.hi, l.bast and 1 or 0, l.lvbSeq, l.order
-      n = n + 10
-    end
-  end
-  if n <= CHUNK then return cmsgpack.pack(unpack(flat)) end
-  local parts = {}
-  for i = 1, n, CHUNK do table.insert(parts, cmsgpack.pack(unpack(flat, i, math.min(i + CHUNK - 1, n)))) end
-  return table.concat(parts)
-end
-
-local function countLocks(r) return #r.granted + #r.convert + #r.wait end
-
 -- Events of a member after `ack`, as JSON; nil: some of them are missing.
 local function eventsAfter(state, member, ack)
   local unread = member.sent - ack
@@ -245,138 +213,4 @@ local function eventsAfter(state, member, ack)
   local events = {}
   for i = 1, unread do events[i] = entries[i][2][4] end
   return events
-end
-
--- Kept for the rest of the call: a second look must see what the first one changed. Nil: there is no such resource.
-local function resourceAt(state, name)
-  local r = state.resources[name]
-  if r == nil then
-    local raw = redis.call('HGET', state.keys[2], name)
-    r = raw and unpackResource(name, raw) or false
-    state.resources[name] = r
-  end
-  return r or nil
-end
-
-local function addResource(state, r)
-  r.changed = true
-  state.count = state.count + 1
-  state.resources[r.name] = r
-end
-
--- It has changed; without a lock on it, it is gone.
-local function keep(state, r)
-  r.changed = true
-  if countLocks(r) > 0 then return end
-  state.count = state.count - 1
-  state.resources[r.name] = false
-  table.insert(state.deleted, r.name)
-end
-
--- Sorted by name in byte order: Lua's own < on strings depends on the server's locale.
-local function allResources(state)
-  local raw = redis.call('HGETALL', state.keys[2])
-  local names = {}
-  for i = 1, #raw, 2 do
-    table.insert(names, raw[i])
-    if state.resources[raw[i]] == nil then state.resources[raw[i]] = unpackResource(raw[i], raw[i + 1]) end
-  end
-  table.sort(names, byteLess)
-  local result = {}
-  for _, name in ipairs(names) do
-    if state.resources[name] then table.insert(result, state.resources[name]) end
-  end
-  return result
-end
-
-local function lockOn(r, slot, lkid)
-  for _, queue in ipairs({ r.granted, r.convert, r.wait }) do
-    for i = 1, #queue do
-      if queue[i].lkid == lkid and queue[i].slot == slot then return queue[i] end
-    end
-  end
-  return nil
-end
-
-local function memberLine(m)
-  return m.incarnation .. '|' .. m.state .. '|' .. string.format('%.0f', m.counter) .. '|' .. m.sent .. '|' .. m.acked .. '|' .. m.lastRid .. '|'
-    .. m.token .. '|' .. m.owner .. '|' .. m.tries .. '|' .. m.knows
-end
-
--- A write refused in the middle (somebody put another type of value at our keys) must not leave half a change: then the
--- lockspace is taken away, which its members notice (ENOLS) and rebuild from what they hold.
-local function run(state, commands)
-  for i = 1, #commands do
-    local result = redis.pcall(unpack(commands[i]))
-    if type(result) == 'table' and result.err then
-      redis.pcall('DEL', unpack(state.keys))
-      return false
-    end
-  end
-  return true
-end
-
--- Adds `values` to `commands` in pieces: command, key, values...
-local function inPieces(commands, command, key, values)
-  for i = 1, #values, CHUNK do
-    table.insert(commands, { command, key, unpack(values, i, math.min(i + CHUNK - 1, #values)) })
-  end
-end
-
--- Writes everything at once. False: see run.
-local function commit(state)
-  local commands, meta, gone, res = {}, {}, {}, {}
-  if state.reset then table.insert(commands, { 'DEL', unpack(state.keys) }) end
-  if state.aboutChanged then
-    meta = { 'about', table.concat({ SCHEMA, state.lsid, state.replid, state.epoch, state.phase, state.slots, state.leaseMs,
-      state.lvbSize, state.code, state.fencing }, '|') }
-  end
-  if state.departedChanged then
-    local entries = {}
-    for incarnation, dead in pairs(state.departed) do table.insert(entries, incarnation .. '=' .. (dead and 1 or 0)) end
-    table.insert(meta, 'gone')
-    table.insert(meta, table.concat(entries, ' '))
-  end
-  if state.changed then
-    table.insert(meta, 'now')
-    table.insert(meta, state.generation .. '|' .. state.seq .. '|' .. state.lkid .. '|' .. state.count)
-  end
-  for slot, member in pairs(state.members) do
-    if member and member.changed then
-      table.insert(meta, 'm:' .. slot)
-      table.insert(meta, memberLine(member))
-      if member.aboutChanged then
-        table.insert(meta, 'n:' .. slot)
-        table.insert(meta, cjson.encode(aboutMember(state, member)))
-      end
-      if member.report then
-        table.insert(meta, 'p:' .. slot)
-        table.insert(meta, member.report)
-      end
-    end
-  end
-  if state.answer then
-    table.insert(meta, state.answer[1])
-    table.insert(meta, state.answer[2])
-  end
-  for _, slot in ipairs(state.left) do
-    if not state.reset then
-      table.insert(commands, { 'DEL', state.keys[2 + slot] })
-      for _, prefix in ipairs({ 'm:', 'n:', 'p:' }) do table.insert(gone, prefix .. slot) end
-      for at = 0, REPLY_RING - 1 do table.insert(gone, 'r:' .. slot .. ':' .. at) end
-    end
-  end
-  for _, field in ipairs(state.dropped or {}) do table.insert(gone, field) end
-  for name, r in pairs(state.resources) do
-    if r and r.changed then
-      table.insert(res, name)
-      table.insert(res, packResource(r))
-    end
-  end
-  inPieces(commands, 'HDEL', state.keys[1], gone)
-  inPieces(commands, 'HDEL', state.keys[2], state.deleted)
-  inPieces(commands, 'HSET', state.keys[2], res)
-  for _, command in ipairs(state.streams) do table.insert(commands, command) end
-  inPieces(commands, 'HSET', state.keys[1], meta)
-  return run(state, commands)
 end
