@@ -47,6 +47,8 @@ export class ClusterMembership {
   readonly #options: MembershipOptions;
   readonly #dead = new Map<string, KnownNode>();
   readonly #cards: NodeCards;
+  /** Names of the members, as we were told last. */
+  #present: ReadonlySet<string> = new Set();
   readonly #stop = new AbortController();
   #lockspace: Promise<Lockspace>;
   #joined: Lockspace | null = null;
@@ -125,6 +127,8 @@ export class ClusterMembership {
     joining.then(
       (lockspace) => {
         this.#joined = lockspace;
+        // Whom we found is no news.
+        if (this.#present.size === 0) this.#present = new Set(lockspace.members.map((member) => member.node));
         void this.#cards.publish(lockspace, { protocol: CLUSTER_PROTOCOL, version: this.#options.version });
         void this.#cards.refresh(lockspace);
       },
@@ -142,8 +146,16 @@ export class ClusterMembership {
   }
 
   #changed(members: readonly LockspaceMember[]): void {
-    for (const { node } of members) {
+    const before = this.#present;
+    this.#present = new Set(members.map(({ node }) => node));
+    for (const node of this.#present) {
       if (this.#dead.delete(node)) this.#tell("info", "NODEUP", node, `node ${node} is up again`);
+      else if (!before.has(node)) this.#tell("info", "NODEJOINED", node, `node ${node} has joined the cluster`);
+    }
+    for (const node of before) {
+      if (!this.#present.has(node) && !this.#dead.has(node)) {
+        this.#tell("info", "NODELEFT", node, `node ${node} has left the cluster`);
+      }
     }
     if (this.#joined !== null) void this.#cards.refresh(this.#joined);
   }

@@ -1,5 +1,5 @@
 import { MdError } from "../base/md-error.ts";
-import { renewEvery } from "../dlm/lease.ts";
+import { longestSilence } from "../dlm/lease.ts";
 import type { LockspaceMember } from "../dlm/lockspace.ts";
 import type { LockspaceStatus, MemberStatus } from "../dlm/lockspace-status.ts";
 import { sleep } from "../env/clock.ts";
@@ -7,8 +7,6 @@ import type { Daemon } from "./daemon.ts";
 import { lockServiceLost } from "./lock-service-lost.ts";
 
 const POLL_MS = 50;
-/** A member that has missed so many of its renewals does not answer any more, as far as an operator needs to know. */
-const RENEWALS_MISSED = 3;
 
 /** A node's place in a lockspace of ours; `array` is null for the daemons' own. */
 interface Seat {
@@ -39,7 +37,7 @@ export async function awaitEviction(daemon: Daemon, node: string, signal: AbortS
 
 /**
  * An operator vouches that `node` writes no more: it is evicted from every lockspace of this node at once, also where it
- * is being fenced. E_NODE_ALIVE if it still renews, which is looked for until it has missed a few renewals.
+ * is being fenced. E_NODE_ALIVE if it still renews, which is looked for until it has been silent for half a lease.
  */
 export async function evictVouched(daemon: Daemon, node: string, signal: AbortSignal): Promise<readonly Evicted[]> {
   const first = seatsOf(daemon, node);
@@ -69,10 +67,10 @@ function seatsOf(daemon: Daemon, node: string): readonly Seat[] {
   );
 }
 
-/** How long its counter had stood still when the lock service answered last. */
+/** When the lock service answered last, its counter had stood still for half a lease: at least two of its renewals. */
 function isSilent({ member: { deadAt, fencing }, status: { leaseMs, renewedAt } }: Seat): boolean {
   if (fencing !== null) return true;
-  return deadAt !== null && renewedAt - (deadAt - leaseMs) >= RENEWALS_MISSED * renewEvery({ leaseMs });
+  return deadAt !== null && renewedAt - (deadAt - leaseMs) >= longestSilence({ leaseMs });
 }
 
 /**

@@ -1,5 +1,12 @@
 import { afterEach, describe, expect, it } from "vitest";
-import type { ClusterStatusData, EvictData, LocksData, NodeInfo, StatusData } from "../../src/daemon/control-api.ts";
+import type {
+  ClusterStatusData,
+  EvictData,
+  HistoryEvent,
+  LocksData,
+  NodeInfo,
+  StatusData,
+} from "../../src/daemon/control-api.ts";
 import { Host } from "../support/daemons.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
 
@@ -47,6 +54,10 @@ describe.each(["the embedded lock server", "Redis"])("an operator, with %s", (ki
       { name: "n2", slot: 1, state: "up", protocol: 1, protection: "lease only", note: null },
     ]);
     expect(nodes[1]?.version).toBe(nodes[0]?.version);
+    // Whoever was first has seen the other one come.
+    const joined = ({ event }: HistoryEvent): boolean => event === "NODEJOINED";
+    const { text } = await Promise.race([host.event("n1", joined), host.event("n2", joined)]);
+    expect(text).toMatch(/^node n[12] has joined the cluster$/);
 
     const answer = await host.json<ClusterStatusData>("n1", "cluster", "status");
     expect(answer).toMatchObject({ ok: true, exitCode: 0, warnings: [{ code: "N_LEASE_ONLY" }] });
@@ -110,5 +121,72 @@ describe.each(["the embedded lock server", "Redis"])("an operator, with %s", (ki
     } finally {
       process.kill(host.pidOf("n2"), "SIGCONT");
     }
+  });
+});
+
+/** Redis, since it can be taken away and brought back. */
+describe("an operator whose lock service is lost", () => {
+  let host: Host;
+  let redis: RedisServer;
+
+  afterEach(async () => {
+    await host.close();
+    await redis.stop();
+  });
+
+  it("is told why, what waits, what ends it and when, by every command alike", async () => {
+    redis = await startRedis();
+    host = new Host({ lease: "8s", lockServer: redis.url });
+    await Promise.all([host.start("n1"), host.start("n2")]);
+    const [a, b] = [host.memberFile("a.img", MEMBER_BYTES), host.memberFile("b.img", MEMBER_BYTES)];
+    await host.data("n1", ...CREATE, a, b);
+    await host.data("n2", "assemble", "md0", a, b);
+    await host.data("n1", "wait", "md0");
+
+    redis.process.kill("SIGKILL");
+    await host.event("n1", ({ event }) => event === "LOCKSERVICELOST");
+    const text = `lock service ${redis.url}(/\\S*)? lost \\d+(\\.\\d)? s ago; writes to clustered arrays wait( in \\d\\.\\d s)?`;
+    const status = await host.run("n1", "status");
+    expect(status.stdout).toMatch(/^test: FROZEN, /);
+    expect(status.stdout).toMatch(
+      new RegExp(`\nfrozen: ${text}\n {8}(locks are granted again|IO resumes) when it answers`),
+    );
+    expect((await host.run("n1", "detail", "md0")).stdout).toMatch(/State : \w+, FROZEN\n/);
+    expect((await host.run("n1", "dashboard", "--once")).stdout).toMatch(/^ test {2}FROZEN {2}lock service lost /);
+    expect((await host.run("n1", "cluster", "status")).exitCode).toBe(7);
+    for (const command of [["fail", "md0", b], ["locks"], ["node", "evict", "n2", ...EVICT]]) {
+      const refused = await host.run("n1", ...command);
+      expect([refused.exitCode, refused.stdout]).toEqual([7, ""]);
+      expect(refused.stderr).toMatch(new RegExp(`mdctl: ${text}\n  why: .*\n  try: mdctl cluster status\n$`));
+    }
+
+    // It comes back empty while one of the nodes stands still: the other one has to wait for it.
+    process.kill(host.pidOf("n2"), "SIGSTOP");
+    try {
+      await redis.restart();
+      const begun = await host.event("n1", ({ event }) => event === "REMASTERING");
+      expect(begun.array).toBe("md0");
+      for (;;) {
+        const { verdict, cluster } = await host.data<StatusData>("n1", "status");
+        if (cluster.service.frozen?.progress == null) continue;
+        expect(verdict).toBe("frozen");
+        expect(cluster.service.frozen).toMatchObject({
+          progress: "re-mastering: 1 of 2 nodes reported",
+          reported: ["n1"],
+          missing: ["n2"],
+        });
+        expect(cluster.service.frozen.resumes).toMatch(
+          / when n2 reports or is evicted, at the latest in \d+(\.\d)? s$/,
+        );
+        break;
+      }
+      const locks = await host.data<LocksData>("n1", "locks");
+      expect(locks.rebuilding).toBe(true);
+    } finally {
+      process.kill(host.pidOf("n2"), "SIGCONT");
+    }
+    await host.event("n1", ({ event }) => event === "REMASTERED");
+    expect((await host.run("n1", "fail", "md0", b)).exitCode).toBe(0);
+    expect((await host.data<StatusData>("n1", "status")).cluster.service.frozen).toBeNull();
   });
 });

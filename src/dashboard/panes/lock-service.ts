@@ -2,9 +2,9 @@ import type { FrozenInfo, StatusData } from "../../daemon/control-api.ts";
 
 /** What froze, how far it is, what ends it, and what waits here; empty while lock operations are carried out. */
 export function lockServiceRows({ cluster: { service } }: StatusData): string[] {
-  const { frozen, address, reachable } = service;
+  const { frozen, address } = service;
   if (frozen === null) return [];
-  const what = reachable ? "lost its state" : "lost";
+  const what = frozen.progress === null ? "lost" : "lost its state";
   const requests = frozen.waiting === 1 ? "1 request" : `${frozen.waiting} requests`;
   return [
     ` [XX] ${address}   ${what} ${frozen.sinceSeconds.toFixed(1)}s ago`,
