@@ -210,7 +210,7 @@ export interface RecoverCall {
   readonly epoch: number;
   readonly seen: number;
   readonly lkid: number;
-  /** `reply.server` of the refusal that led here: a call that arrives late, at another life of it, is refused. */
+  /** `reply.server` of the refusal that led here, or of a hello: a call that arrives late, at another life of it, is refused. */
   readonly server?: string;
   readonly settings: LockspaceSettings;
   /** The last list of members that the caller got, and its generation. The highest generation of all reports counts. */
@@ -218,7 +218,7 @@ export interface RecoverCall {
   readonly members: readonly MemberRecord[];
   /** The last call of the caller that it has an answer for. */
   readonly lastRid: number;
-  /** Of its last renewal. */
+  /** Of its last renewal. A report with an older one than is known of the caller has arrived late: ESTALE. */
   readonly counter: number;
   readonly locks: readonly HeldLock[];
 }

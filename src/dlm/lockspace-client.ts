@@ -312,7 +312,7 @@ class LockspaceClient implements Lockspace {
     if (this.#keeper.renewedAt > Number.NEGATIVE_INFINITY) this.#firstRenewal.resolve(true);
     if (state === "run") this.#list.learn(generation, members);
     const joinedIn = this.#joined.reply.generation;
-    this.#isKnown ||= members.every((member) => member.state === "fencing" || (member.knows ?? joinedIn) >= joinedIn);
+    this.#isKnown ||= members.every(({ knows = joinedIn }) => knows >= joinedIn);
     // A newcomer waits for that.
     if (told < this.#list.generation) void this.#renew();
     const others = members.filter(({ incarnation }) => incarnation !== this.#joined.incarnation);

@@ -4,7 +4,7 @@ import { sleep } from "../env/clock.ts";
 import type { Env } from "../env/env.ts";
 import type { EventInbox } from "./event-inbox.ts";
 import { type LeaseTimes, repeatAfter } from "./lease.ts";
-import type { CallHeader, LockEvent, LockReply, LockspaceId, MemberCall, RecoverCall } from "./lock-call.ts";
+import type { CallHeader, HelloCall, LockEvent, LockReply, LockspaceId, MemberCall, RecoverCall } from "./lock-call.ts";
 import type { LockMaster, Subscription } from "./lock-master.ts";
 import { lockStatus } from "./lock-status.ts";
 import type { SeqTimes } from "./seq-times.ts";
@@ -130,13 +130,11 @@ export class MemberSession {
     this.#era = newEra(this.#era.epoch);
   }
 
-  /** One attempt to report. Null: no answer in time. */
-  async report(call: Omit<RecoverCall, "op">, patienceMs: number): Promise<LockReply | null> {
-    const { master, lockspace, env, seqTimes } = this.#options;
+  /** One attempt to call without being a member of this epoch. Null: no answer in time. */
+  async ask(call: HelloCall | RecoverCall, patienceMs: number): Promise<LockReply | null> {
+    const { master, lockspace, env } = this.#options;
     try {
-      const asked = master.call(lockspace, { op: "recover", ...call });
-      const reply = await withTimeout(env.clock, patienceMs, asked);
-      if (reply !== null && reply.rc === lockStatus.OK) seqTimes.note(reply.seq, env.clock.now());
+      const reply = await withTimeout(env.clock, patienceMs, master.call(lockspace, call));
       return this.#end === null ? reply : null;
     } catch (error) {
       this.#judge(error);

@@ -97,6 +97,7 @@ function onReport(state: RemasterState, reply: LockReply): RemasterStep {
   if (state.phase !== "reporting" && state.phase !== "checked_in") return [state, []];
   const { rc, epoch, server } = reply;
   if (losses.has(rc)) return [{ ...state, phase: "reporting", server }, []];
+  if (rc === lockStatus.ESTALE) return [state, []]; // a later copy of it was there first
   if (rc !== lockStatus.OK && rc !== lockStatus.ECONFLICT) {
     return over(`${ends.get(rc) ?? "its report was refused"} (${lockStatusName(rc)})`);
   }

@@ -129,15 +129,13 @@ export class Remastering {
   async #keepReporting(): Promise<void> {
     if (this.#reporting) return;
     this.#reporting = true;
-    const { session, env, lease } = this.#options;
+    const { env, lease } = this.#options;
     for (;;) {
       const { phase } = this.#state;
       if (phase === "running" || phase === "ended") break;
       const report = this.#report;
       if ((this.#state.phase === "reporting" || this.#state.phase === "checked_in") && report !== null) {
-        const { server } = this.#state;
-        const call = server === undefined ? report.call : { ...report.call, server };
-        const reply = await session.report(call, reportPatience(lease));
+        const reply = await this.#send(report, this.#state.server);
         // One that was made anew meanwhile says more.
         if (reply !== null && report === this.#report) {
           this.#dispatch({ type: "answered", to: "report", reply, now: env.clock.now() });
@@ -147,6 +145,18 @@ export class Remastering {
       await sleep(env.clock, renewEvery(lease) / 2, this.#hurry.signal);
     }
     this.#reporting = false;
+  }
+
+  /**
+   * A copy that arrives late must do no harm: another life of the lock server refuses it by `server`, the same life by
+   * the renewal counter, which has moved on since.
+   */
+  async #send({ call }: Report, known: string | undefined): Promise<LockReply | null> {
+    const { session, lease, head } = this.#options;
+    const patience = reportPatience(lease);
+    const server = known ?? (await session.ask({ op: "hello" }, patience))?.server;
+    if (server === undefined) return null;
+    return session.ask({ op: "recover", ...call, counter: head().counter, server }, patience);
   }
 
   /** The report counts from now on, and so does what it took for done. */

@@ -65,9 +65,13 @@ function checkIn(state: TableState, call: RecoverCall): Outcome {
     finishRecovery(state);
     return outcome(lockStatus.EFENCED);
   }
+  if (call.counter < member.counter) {
+    finishRecovery(state);
+    return outcome(lockStatus.ESTALE);
+  }
   state.seq = Math.max(state.seq, call.seen);
   state.lkid = Math.max(state.lkid, call.lkid);
-  member.counter = member.state === "active" ? Math.max(member.counter, call.counter) : call.counter;
+  member.counter = call.counter;
   member.state = "active";
   member.knows = call.generation;
   member.lastRid = call.lastRid;

@@ -176,6 +176,18 @@ export function lockRecovery(master: () => LockMaster, fresh: () => LockspaceId)
     expect(await a.recover()).toMatchObject({ rc: OK, state: "run", epoch: second.epoch });
   });
 
+  it("refuses a copy of a report that comes when its sender has renewed since", async () => {
+    const lockspace = fresh();
+    const [a, b] = (await join(lockspace, "a", "b")) as [BareMember, BareMember];
+    const old = a.report([{ gr: 5, lvb: "old" }], later);
+    await a.call({ op: "renew", counter: 2 });
+    const fresher = await a.recover([{ gr: 0, lvb: "new" }], later);
+    expect(fresher).toMatchObject({ rc: OK, state: "recover" });
+    expect((await master().call(lockspace, { ...old, epoch: 1 })).rc).toBe(lockStatus.ESTALE);
+    expect(await b.recover([], { epoch: 1 })).toMatchObject({ rc: OK, state: "run" });
+    expect((await dump(lockspace)).resources?.[0]?.locks.map(({ gr }) => gr)).toEqual([0]);
+  });
+
   it("answers a repeated report with what has become of it, and changes nothing", async () => {
     const lockspace = fresh();
     const [a, b] = (await join(lockspace, "a", "b")) as [BareMember, BareMember];

@@ -200,7 +200,7 @@ export class TraceGenerator {
       generation: older ? Math.max(0, this.#generation - 1) : this.#generation,
       members: older ? list.filter(() => this.#chance(0.7)) : list,
       lastRid: rid,
-      counter: this.#random.below(this.#counter + 1),
+      counter: this.#chance(0.9) ? this.#counter : this.#random.below(this.#counter + 1),
       locks,
     } as const;
     return this.#chance(0.02) ? { ...call, server: "another" } : call;

@@ -26,6 +26,7 @@ export class BareMember {
   slot = 0;
   #epoch = 0;
   #rid = 0;
+  #counter = 0;
   #last = 0;
   #seen = 0;
   #members: readonly MemberRecord[] = [];
@@ -72,6 +73,7 @@ export class BareMember {
   async call(bare: BareCall, times = 1): Promise<LockReply> {
     const idempotent = bare.op === "renew" || bare.op === "poll";
     if (!idempotent) this.#rid += 1;
+    if (bare.op === "renew") this.#counter = bare.counter;
     const call = { ...this.header(idempotent ? 0 : this.#rid), ...bare } as MemberCall;
     let reply = await this.#master.call(this.#lockspace, call);
     for (let again = 1; again < times; again++) reply = await this.#master.call(this.#lockspace, call);
@@ -96,7 +98,7 @@ export class BareMember {
       generation: this.#generation,
       members: this.#members,
       lastRid: this.#rid,
-      counter: 0,
+      counter: this.#counter,
       locks: locks.map((lock, at) => ({ ...whole, lkid: slot * 10 + at, gr: 0, ...lock })),
       ...other,
     };

@@ -24,11 +24,16 @@ export function envOf(clock: FakeClock, seed = 1): Env {
   return { clock, random: { next, bytes }, log: silentLogger };
 }
 
+interface Hooks {
+  readonly onFrozen?: (state: Frozen) => void;
+  readonly onFenced?: () => void;
+}
+
 export async function joinRecorded(
   master: LockMaster,
   env: Env,
   node: string,
-  { onFrozen, ...more }: Partial<JoinOptions> & { readonly onFrozen?: (state: Frozen) => void } = {},
+  { onFrozen, onFenced, ...more }: Partial<JoinOptions> & Hooks = {},
 ): Promise<RecordedNode> {
   const log: string[] = [];
   const holder = { deadline: 0 };
@@ -45,7 +50,10 @@ export async function joinRecorded(
       recoverSlot: (member) => log.push(`slot ${member.slot} ${member.node}`),
       recoverDone: (members, own, generation) =>
         log.push(`done ${generation}: ${members.map((m) => `${m.slot}=${m.node}`).join(" ")}, own ${own}`),
-      fenced: (reason) => log.push(`fenced: ${reason}`),
+      fenced: (reason) => {
+        log.push(`fenced: ${reason}`);
+        onFenced?.();
+      },
       frozen: (state) => {
         if (log.at(-1) !== "frozen") log.push("frozen");
         onFrozen?.(state);

@@ -194,10 +194,14 @@ local function checkIn(state, call, raw)
     finishRecovery(state)
     return EFENCED
   end
+  if call.counter < member.counter then
+    finishRecovery(state)
+    return ESTALE
+  end
   state.changed = true
   state.seq = math.max(state.seq, call.seen)
   state.lkid = math.max(state.lkid, call.lkid)
-  member.counter = member.state == 'active' and math.max(member.counter, call.counter) or call.counter
+  member.counter = call.counter
   member.state, member.lastRid, member.knows, member.changed = 'active', call.lastRid, call.generation, true
   member.report, member.parsed = raw, call
   finishRecovery(state)
