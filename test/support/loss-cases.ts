@@ -1,12 +1,28 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import type { MirrorCluster } from "./mirror-cluster.ts";
 
 /** `MDCTL_LOSSES=20 npx vitest run test/integration/lock-server-`: each case so often in a row. */
 const TIMES = Number(process.env["MDCTL_LOSSES"] ?? 1);
+/** On a machine that is busy with other things a daemon may stand still for long: `MDCTL_LEASE_MS=5000`. */
+export const LEASE_MS = Number(process.env["MDCTL_LEASE_MS"] ?? 2000);
 /** How long something stands still that is to stand still for longer than a lease: `MDCTL_STALL_MS=30000` for real. */
-export const STALL_MS = Number(process.env["MDCTL_STALL_MS"] ?? 3000);
-export const LEASE_MS = 2000;
+export const STALL_MS = Number(process.env["MDCTL_STALL_MS"] ?? 1.5 * LEASE_MS);
 export const NODES = ["n1", "n2"];
+
+/** `MDCTL_LOSS_LOGS=DIR`: where the daemons' logs of a case that failed go; they are gone with its world otherwise. */
+function keepLogs(name: string, cluster: MirrorCluster): void {
+  const folder = process.env["MDCTL_LOSS_LOGS"];
+  if (folder === undefined) return;
+  mkdirSync(folder, { recursive: true });
+  for (const { life, lines } of cluster.host.lives()) {
+    writeFileSync(
+      join(folder, `${Date.now()} ${name.replaceAll(/[^a-z0-9]+/gi, " ").slice(0, 40)} ${life}.log`),
+      lines.join("\n"),
+    );
+  }
+}
 
 /** What no fault may lead to unless a case says so. */
 const DEATHS = ["FENCED", "NODEDOWN", "TAKEOVER", "FAILED"];
@@ -42,6 +58,7 @@ export function lossCases<W extends LossWorld>(start: () => Promise<W>): LossCas
         await cluster.settle();
         if (!deaths) expect((await cluster.eventsAfter(since)).filter((code) => DEATHS.includes(code))).toEqual([]);
       } catch (error) {
+        keepLogs(name, cluster);
         await world.close();
         throw error;
       }

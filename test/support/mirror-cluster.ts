@@ -164,9 +164,9 @@ export class MirrorCluster {
 
   /** How often the array's lockspace was rebuilt while this daemon was a member. */
   #remasterings(node: string): number {
-    const lines = this.host.logOf(node).split("\n");
-    return lines.filter((line) => line.includes('"evt":"lockspace.thawed"') && !line.includes('"lockspace":"nodes"'))
-      .length;
+    const lines = this.host.lives().flatMap(({ life, lines: told }) => (life.startsWith(`${node} `) ? told : []));
+    const ofArray = (line: string): boolean => !line.includes('"lockspace":"nodes"');
+    return lines.filter((line) => line.includes('"evt":"lockspace.thawed"') && ofArray(line)).length;
   }
 
   /** What fails in the middle of a fault is tried again: only that it works in the end is asked for, by `settle`. */
@@ -182,18 +182,17 @@ export class MirrorCluster {
   /**
    * Ends the load and looks at all that must hold now that the fault is over: no acknowledged write is lost, on whatever
    * node one reads; the mirrors are equal; no bitmap has a bit left; nobody ever held what excludes another's lock; every
-   * node agrees on who is there and calls everything fine. `out`: nodes that lost the array and were not brought back.
+   * node calls everything fine.
    */
-  async settle({ out = [] }: { readonly out?: readonly string[] } = {}): Promise<void> {
+  async settle(): Promise<void> {
     const { host } = this;
     for (const { stop } of this.#workers) stop.abort();
     await Promise.all(this.#workers.map(({ running }) => running));
-    const inside = this.#workers.filter(({ node }) => !out.includes(node));
-    for (const { node } of inside) await this.#removeSpares(node);
-    for (const { node } of inside) await host.data(node, "wait", "md0");
-    for (const { node } of inside) await this.#clean(node);
+    for (const node of this.nodes) await this.#removeSpares(node);
+    for (const node of this.nodes) await host.data(node, "wait", "md0");
+    for (const node of this.nodes) await this.#clean(node);
     for (const worker of this.#workers) {
-      for (const { node } of inside) {
+      for (const node of this.nodes) {
         const { mapping } = await host.data<{ mapping: Mapping }>(node, "map", "md0");
         const reader = await NbdClient.connect(mapping.uri);
         const { wrong } = await worker.writer.verify(reader);
@@ -203,17 +202,16 @@ export class MirrorCluster {
       await worker.client?.close();
       worker.client = null;
     }
-    const array = await this.array(inside[0]?.node ?? "");
+    const array = await this.array(this.nodes[0] ?? "");
     const areas = this.members.map((path) => ({ path, dataOffsetBytes: array.dataOffsetBytes }));
     expect(await firstDifference(areas, array.sizeBytes), "first byte at which the mirrors differ").toBeNull();
     const holds = holdsOf(host.lives());
     expect(conflictsAmong(holds), "two holders at once").toEqual([]);
     expect(holds.length, "the trace tells of locks").toBeGreaterThan(0);
-    for (const { node } of inside) {
-      const status = await host.data<StatusData>(node, "status");
-      expect(status.arrays, node).toMatchObject([{ name: "md0", health: "optimal" }]);
-      if (out.length === 0) expect(status, node).toMatchObject({ verdict: "ok", advice: [] });
-    }
+    // What is said of a lease that came late, on a busy machine, is true for a moment only.
+    const isFine = ({ verdict, advice, arrays }: StatusData): boolean =>
+      verdict === "ok" && advice.length === 0 && arrays[0]?.health === "optimal";
+    for (const node of this.nodes) await this.until(node, isFine);
   }
 
   /** The number of the last event in each node's journal. */
