@@ -237,6 +237,27 @@ export function lockRecovery(master: () => LockMaster, fresh: () => LockspaceId)
     expect((await b.recover([], { epoch: 1, settings })).rc).toBe(EPROTO);
   });
 
+  it("lets a member that left 10,000 events unread report its locks anew", { timeout: 60_000 }, async () => {
+    const lockspace = fresh();
+    const [a, b] = (await join(lockspace, "a", "b")) as [BareMember, BareMember];
+    const { value: held } = await a.call({ ...nl, mode: 3, flags: 0 });
+    await a.call({ op: "poll" });
+    // Each of them warns a: PR and CW hold each other up.
+    const flags = lockFlag.NOQUEUE | lockFlag.NOQUEUEBAST;
+    const warn = () => b.call({ ...nl, mode: 2, flags });
+    for (let n = 0; n < 10_000; n += 50) await Promise.all(Array.from({ length: 50 }, warn));
+    expect((await a.call({ op: "poll" })).events).toHaveLength(10_000);
+    a.events.splice(0);
+    await warn(); // one more, and not one of them is acknowledged
+    expect(await a.call({ op: "poll" })).toMatchObject({ rc: lockStatus.ELOST, events: [] });
+    expect((await b.call({ op: "poll" })).rc).toBe(OK);
+    const lock = { lkid: held, gr: 3, rq: -1 };
+    expect(await a.recover([lock])).toMatchObject({ rc: OK, state: "recover" });
+    expect(await b.recover()).toMatchObject({ rc: OK, state: "run" });
+    await a.call({ op: "poll" });
+    expect(types(a)).toEqual(["prep", "done"]);
+  });
+
   it("lets a joiner wait for the reports, or bring proof that nobody is left to report", async () => {
     const lockspace = fresh();
     const [a, b] = (await join(lockspace, "a", "b")) as [BareMember, BareMember];
