@@ -34,6 +34,9 @@ export interface Backup {
   readonly path: string;
 }
 
+/** Another server than the one of this host: MDCTL_TEST_REDIS=/usr/bin/valkey-server npx vitest run test/dlm */
+export const redisProgram = process.env["MDCTL_TEST_REDIS"] ?? "redis-server";
+
 /** Everything that Redis answers has been written and synced. */
 export const aofAlways = ["--appendonly", "yes", "--appendfsync", "always"] as const;
 
@@ -108,7 +111,7 @@ async function launch(port: number, directory: string, args: readonly string[]):
   mkdirSync(directory, { recursive: true });
   const base = ["--port", String(port), "--bind", "127.0.0.1", "--dir", directory, "--save", "", "--daemonize", "no"];
   const logs = ["--logfile", "", "--unixsocket", join(directory, "redis.sock")];
-  const child = spawn("redis-server", [...base, ...logs, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(redisProgram, [...base, ...logs, ...args], { stdio: ["ignore", "pipe", "inherit"] });
   for await (const line of createInterface({ input: child.stdout })) {
     if (line.includes("Ready to accept connections")) break;
   }

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { freePort, type RedisServer } from "./redis.ts";
+import { freePort, redisProgram, type RedisServer } from "./redis.ts";
 import { tempDir } from "./temp-dir.ts";
 
 export interface Sentinels {
@@ -51,7 +51,7 @@ export async function startSentinels(master: RedisServer, count = 3): Promise<Se
 }
 
 async function launch(file: string): Promise<ChildProcess> {
-  const child = spawn("redis-server", [file, "--sentinel"], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(redisProgram, [file, "--sentinel"], { stdio: ["ignore", "pipe", "inherit"] });
   for await (const line of createInterface({ input: child.stdout })) {
     if (line.includes("+monitor")) break;
   }
