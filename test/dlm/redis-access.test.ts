@@ -37,7 +37,7 @@ lockMasterConformance("redis, as a user with the fewest rights", async () => {
   return { master, close };
 });
 
-describe("who may talk to Redis", () => {
+describe("F45: who may talk to Redis", () => {
   const cleanup: (() => Promise<unknown>)[] = [];
   afterEach(async () => {
     for (const undo of cleanup.splice(0).reverse()) await undo();

@@ -177,7 +177,7 @@ describe("the connection to Redis", () => {
     expect((await master.call(lockspace, hello)).rc).toBe(lockStatus.ENOLS);
   });
 
-  it("waits out a script that does not end", async () => {
+  it("F32: waits out a script that does not end", async () => {
     const server = await start("--busy-reply-threshold", "20");
     const master = await connect(server.url);
     const [root, killer] = [admin(server), admin(server)];
@@ -231,7 +231,7 @@ describe("the connection to Redis", () => {
     ["ASK 3999 127.0.0.1:6381", "moving the keys"],
     ["NOAUTH Authentication required.", "password"],
     ["ERR Error running script: user_script:1: attempt to index a nil value", "attempt to index"],
-  ])("takes the reply %s for no answer, and goes on when it has passed", async (text, why) => {
+  ])("F32: takes the reply %s for no answer, and goes on when it has passed", async (text, why) => {
     let ill = true;
     const reply = JSON.stringify({ rc: 0, value: 0, seq: 0, epoch: 0, generation: 0, events: [] });
     const server = await startFakeRedis(([name]) => {

@@ -49,7 +49,7 @@ const hostile: readonly (readonly [string, Say])[] = [
   ["silence", null],
 ];
 
-describe("a hostile lock server", () => {
+describe("F45: a hostile lock server", () => {
   const cleanup: (() => Promise<unknown>)[] = [];
   const unhandled: unknown[] = [];
   const note = (reason: unknown): void => void unhandled.push(reason);

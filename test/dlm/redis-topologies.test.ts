@@ -1,3 +1,5 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
 import type { LockReply } from "../../src/dlm/lock-call.ts";
@@ -7,10 +9,12 @@ import { connectRedisMaster } from "../../src/dlm/redis/redis-lock-master.ts";
 import { silentLogger } from "../../src/env/logger.ts";
 import { realEnv } from "../../src/env/real-env.ts";
 import { lockMasterConformance } from "../conformance/lock-master.ts";
+import { LOOPBACK, TestCa } from "../support/certificates.ts";
 import { BareMember } from "../support/lock-vector-runner.ts";
 import { joinRecorded } from "../support/lockspace-node.ts";
-import { type RedisServer, startRedis } from "../support/redis.ts";
+import { freePort, type RedisServer, startRedis } from "../support/redis.ts";
 import { startSentinels } from "../support/sentinels.ts";
+import { tempDir } from "../support/temp-dir.ts";
 
 const env = realEnv(silentLogger);
 const lockspace = { cluster: "alpha", name: "array" };
@@ -162,6 +166,36 @@ describe("where Redis is", () => {
       );
       await answer(() => master.call(lockspace, hello));
       expect(await replica.command("role")).toMatch(/^master/);
+    });
+
+    it("may want a password of their own and TLS, as the servers do", async () => {
+      const { path, remove } = tempDir("sentinel-access");
+      cleanup.push(async () => remove());
+      const ca = new TestCa(path);
+      const { cert, key } = ca.issue("redis", LOOPBACK);
+      const tls = [
+        `tls-cert-file ${cert}`,
+        `tls-key-file ${key}`,
+        `tls-ca-cert-file ${ca.path}`,
+        "tls-auth-clients no",
+      ];
+      const port = await freePort();
+      const settings = ["requirepass one", `tls-port ${port}`, ...tls].flatMap((line) => {
+        const [name = "", value = ""] = line.split(" ");
+        return [`--${name}`, value];
+      });
+      await start(...settings);
+      const theirs = ["requirepass two", "sentinel auth-pass main one", "tls-replication yes", ...tls];
+      const sentinels = await startSentinels({ port }, 1, theirs, true);
+      cleanup.push(() => sentinels.stop());
+      const secret = (word: string): string => {
+        writeFileSync(join(path, word), `${word}\n`, { mode: 0o600 });
+        return join(path, word);
+      };
+      const url = `${sentinels.url}?wait=0&ca=${ca.path}&passwordfile=${secret("one")}`;
+      await expect(connect(url)).rejects.toMatchObject({ why: expect.stringContaining("it wants a password") });
+      const master = await connect(`${url}&sentinelpasswordfile=${secret("two")}`);
+      expect((await master.call(lockspace, hello)).rc).toBe(lockStatus.ENOLS);
     });
 
     it("are told of when none of them knows a master", async () => {

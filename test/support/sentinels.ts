@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { freePort, redisProgram, type RedisServer } from "./redis.ts";
+import { freePort, redisProgram } from "./redis.ts";
 import { tempDir } from "./temp-dir.ts";
 
 export interface Sentinels {
@@ -13,8 +13,16 @@ export interface Sentinels {
   stop(): Promise<void>;
 }
 
-/** Real sentinels that watch `master` under the name `main`; a majority of them decides. */
-export async function startSentinels(master: RedisServer, count = 3): Promise<Sentinels> {
+/**
+ * Real sentinels that watch the server on a port under the name `main`; a majority of them decides. `more`: lines for
+ * their configuration. `secure`: they listen with TLS.
+ */
+export async function startSentinels(
+  master: { readonly port: number },
+  count = 3,
+  more: readonly string[] = [],
+  secure = false,
+): Promise<Sentinels> {
   const folder = tempDir("sentinel");
   const ports: number[] = [];
   for (let n = 0; n < count; n++) ports.push(await freePort());
@@ -25,12 +33,13 @@ export async function startSentinels(master: RedisServer, count = 3): Promise<Se
       writeFileSync(
         file,
         [
-          `port ${port}`,
+          secure ? `port 0\ntls-port ${port}` : `port ${port}`,
           "bind 127.0.0.1",
           `dir ${folder.path}`,
           `sentinel monitor main 127.0.0.1 ${master.port} ${quorum}`,
           "sentinel down-after-milliseconds main 500",
           "sentinel failover-timeout main 5000",
+          ...more,
           "",
         ].join("\n"),
       );
@@ -39,7 +48,7 @@ export async function startSentinels(master: RedisServer, count = 3): Promise<Se
   );
   return {
     ports,
-    url: `redis+sentinel://${ports.map((port) => `127.0.0.1:${port}`).join(",")}/main`,
+    url: `${secure ? "rediss" : "redis"}+sentinel://${ports.map((port) => `127.0.0.1:${port}`).join(",")}/main`,
     stop: async () => {
       for (const child of processes) {
         child.kill("SIGKILL");
