@@ -112,6 +112,8 @@ export class ClusterMembership {
       node,
       slots: MOST_NODES,
       lease,
+      // Nothing is written under this lease: it may be renewed at leisure.
+      renewMs: lease.leaseMs / 4,
       env,
       listener: {
         recoverPrep: () => {},

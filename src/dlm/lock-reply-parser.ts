@@ -11,7 +11,8 @@ import {
   shape,
   text,
 } from "./check-shape.ts";
-import type { LockEvent, LockReply } from "./lock-call.ts";
+import type { WireReply } from "./known-members.ts";
+import type { LockEvent } from "./lock-call.ts";
 
 /** The longest lists that a server may keep: 64 members, mailboxes of 10,000 events, and resources to match. */
 const MOST = { members: 64, events: 20_000, resources: 100_000, locks: 100_000 } as const;
@@ -84,13 +85,14 @@ const reply = shape({
   server: optional(text(64)),
   resources: optional(list(MOST.resources, resource)),
   mailboxes: optional(list(MOST.members, mailbox)),
+  counters: optional(list(MOST.members, list(2, natural))),
   reports: optional(list(MOST.members, shape({ slot: natural, locks: list(MOST.locks, held) }))),
 });
 
 /** JSON from a lock server as its reply, or null if it is none: a server that talks nonsense must not be believed. */
-export function parseLockReply(json: string): LockReply | null {
+export function parseLockReply(json: string): WireReply | null {
   const value = parse(json);
-  return reply(value) ? (value as LockReply) : null;
+  return reply(value) ? (value as WireReply) : null;
 }
 
 /** The same for one event of a mailbox. */

@@ -284,11 +284,11 @@ class LockspaceClient implements Lockspace {
     this.#stop(new MdError("E_NOT_JOINED", `lockspace ${this.name} was given up`));
   }
 
-  /** Renews, and looks after the others; every tenth of a lease. */
+  /** Renews, and looks after the others; every tenth of a lease unless told otherwise. */
   #tick(): void {
     if (this.#end !== null) return;
-    const { env, lease } = this.#options;
-    this.#timer = env.clock.after(renewEvery(lease), () => this.#tick());
+    const { env, lease, renewMs } = this.#options;
+    this.#timer = env.clock.after(renewMs ?? renewEvery(lease), () => this.#tick());
     this.#keeper.look();
     void this.#renew();
   }

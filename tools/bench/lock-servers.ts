@@ -9,9 +9,9 @@ import { connectRedisMaster } from "../../src/dlm/redis/redis-lock-master.ts";
 import { COMMAND_MS } from "../../src/dlm/redis/redis-options.ts";
 import { connectSocketMaster } from "../../src/dlm/socket/socket-lock-master.ts";
 import type { Env } from "../../src/env/env.ts";
+import { PassThrough } from "../../test/support/pass-through.ts";
 import { startRedis } from "../../test/support/redis.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
-import { PassThrough } from "./pass-through.ts";
 
 /** A lock server of the bench's own, in a process of its own on this machine. */
 export interface BenchedServer {

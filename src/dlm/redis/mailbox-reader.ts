@@ -1,8 +1,9 @@
+import { deferred } from "../../base/deferred.ts";
 import { MdError } from "../../base/md-error.ts";
 import { sleep } from "../../env/clock.ts";
 import type { Env } from "../../env/env.ts";
 import type { LockEvent, LockspaceId } from "../lock-call.ts";
-import type { Subscription, WatchedMember } from "../lock-master.ts";
+import type { WatchedMember } from "../lock-master.ts";
 import { parseLockEvent } from "../lock-reply-parser.ts";
 import { mailboxKey } from "./redis-keys.ts";
 import type { RedisLink } from "./redis-link.ts";
@@ -23,25 +24,38 @@ interface Entry {
   readonly json: string;
 }
 
+export interface MailboxReader {
+  /** No new read until `resume`: an answer is on its way that brings everything there is. Calls pair up. */
+  pause(): void;
+  /** `events`: what the answer brought. */
+  resume(events: readonly LockEvent[]): void;
+  stop(): void;
+}
+
 /**
  * Reads one member's mailbox over a connection of its own, which it closes: XREAD BLOCK from its own cursor, so that
  * nothing that was sent while the connection was down is missed. It only brings events earlier; without it they come
  * with the next renewal.
  */
-export function readMailbox(link: RedisLink, env: Env, mailbox: Mailbox): Subscription {
+export function readMailbox(link: RedisLink, env: Env, mailbox: Mailbox): MailboxReader {
   const { lockspace, member, deliver } = mailbox;
   const stopped = new AbortController();
   const key = mailboxKey(lockspace, member.slot);
+  let cursor = `${member.epoch}-0`;
+  let paused = 0;
+  let quiet = deferred<void>();
+  quiet.resolve();
 
   const run = async (): Promise<void> => {
-    let cursor = `${member.epoch}-0`;
     while (!stopped.signal.aborted) {
       try {
+        await quiet.promise;
+        if (stopped.signal.aborted) break;
         const entries = readEntries(await link.send("XREAD", "BLOCK", BLOCK_MS, "STREAMS", key, cursor));
         // A slot that was given away: its mailbox is another member's.
         const own = entries.filter(({ incarnation }) => incarnation === member.incarnation);
         const events = own.map(({ json }) => readEvent(json));
-        cursor = entries.at(-1)?.id ?? cursor;
+        cursor = laterOf(entries.at(-1)?.id ?? cursor, cursor);
         if (events.length > 0 && !stopped.signal.aborted) deliver(events);
       } catch (error) {
         if (!(error instanceof MdError)) throw error;
@@ -52,12 +66,32 @@ export function readMailbox(link: RedisLink, env: Env, mailbox: Mailbox): Subscr
   };
   void link.start().then(run);
   return {
+    pause: () => {
+      if (paused === 0) quiet = deferred();
+      paused += 1;
+    },
+    resume: (events) => {
+      const last = events.at(-1);
+      if (last !== undefined) cursor = laterOf(cursor, `${member.epoch}-${last.n}`);
+      const { resolve } = quiet;
+      // Who got the answer often has the next call ready: it is made in this turn of the event loop.
+      setImmediate(() => {
+        paused -= 1;
+        if (paused === 0) resolve();
+      });
+    },
     stop: () => {
       stopped.abort();
+      quiet.resolve();
       link.close();
     },
   };
 }
+
+const numberIn = (id: string): number => Number(id.slice(id.indexOf("-") + 1));
+
+/** Of two ids of one epoch. */
+const laterOf = (a: string, b: string): string => (numberIn(a) >= numberIn(b) ? a : b);
 
 const nonsense = (): MdError => new MdError("E_CHECKSUM", "what lies in the mailbox is no event of a lock server");
 

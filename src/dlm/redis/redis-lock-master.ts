@@ -1,5 +1,6 @@
 import { MdError } from "../../base/md-error.ts";
 import type { Env } from "../../env/env.ts";
+import { KnownMembers, type MemberDetails } from "../known-members.ts";
 import type { LockCall, LockEvent, LockReply, LockspaceId } from "../lock-call.ts";
 import type { LockMaster, Subscription, WatchedMember } from "../lock-master.ts";
 import { parseLockReply } from "../lock-reply-parser.ts";
@@ -8,7 +9,7 @@ import { connectArbiters, type MembershipGuard } from "./arbiters.ts";
 import { ensureLibrary } from "./function-library.ts";
 import { locateMaster } from "./locate-master.ts";
 import { type LuaLibrary, readLuaLibrary } from "./lua-library.ts";
-import { readMailbox } from "./mailbox-reader.ts";
+import { type MailboxReader, readMailbox } from "./mailbox-reader.ts";
 import { serverFault } from "./redis-faults.ts";
 import { keysOf, tableKey } from "./redis-keys.ts";
 import { RedisLink } from "./redis-link.ts";
@@ -65,10 +66,12 @@ class RedisLockMaster implements LockMaster {
   /** In a Redis Cluster one for each lockspace: it may live anywhere. Otherwise one for all. */
   readonly #links = new Map<string, Promise<RedisLink>>();
   readonly #listeners = new Set<(reachable: boolean) => void>();
-  readonly #readers = new Set<Subscription>();
+  /** By lockspace, incarnation and epoch. */
+  readonly #readers = new Map<string, MailboxReader>();
   readonly #guard: MembershipGuard | null;
   /** Slots of the lockspaces that were joined from here: which keys a call needs. */
   readonly #slots = new Map<string, number>();
+  readonly #known = new KnownMembers();
   #reachable = true;
   #closed = false;
 
@@ -138,14 +141,21 @@ class RedisLockMaster implements LockMaster {
   }
 
   async #execute(lockspace: LockspaceId, call: LockCall): Promise<LockReply> {
+    // The answer brings all events that there are: no need to be told of our own ones once more.
+    const reader = isLockCall(call) ? this.#readers.get(readerName(lockspace, call)) : undefined;
+    let events: readonly LockEvent[] = [];
+    reader?.pause();
     try {
       const reply = await this.#ask(lockspace, call);
       if (reply.rc === lockStatus.OK || reply.rc === lockStatus.ECONFLICT) this.#learnSlots(lockspace, call);
+      events = reply.events;
       return reply;
     } catch (error) {
       if (!(error instanceof MdError)) throw error;
       // Whatever it is, it may pass: a password may be put right, a master may come back.
       throw asLost(error);
+    } finally {
+      reader?.resume(events);
     }
   }
 
@@ -159,7 +169,8 @@ class RedisLockMaster implements LockMaster {
     const confirm = wait > 0 && waited.has(call.op);
     const link = await this.#link(lockspace, confirm ? "ms" : "cmd");
     const keys = keysOf(lockspace, call, this.#slots.get(nameOf(lockspace)) ?? 0);
-    const body = call.op === "join" || call.op === "recover" ? { ...call, code: this.#library.name } : call;
+    const known = this.#known.of(lockspace, call);
+    const body = this.#bodyOf(call, known);
     const asked = link.send("FCALL", `${this.#library.name}_${call.op}`, keys.length, ...keys, JSON.stringify(body));
     const confirmed = confirm ? link.send("WAIT", wait, WAIT_MS) : Promise.resolve(wait);
     let text: unknown;
@@ -172,7 +183,8 @@ class RedisLockMaster implements LockMaster {
       await this.#load(link);
       return this.#ask(lockspace, call, true);
     }
-    const reply = parseLockReply(String(text));
+    const said = parseLockReply(String(text));
+    const reply = said === null ? null : this.#known.complete(lockspace, known, said);
     if (reply === null) {
       const fault = serverFault(this.about, new Error("what it says is no answer of a lock server"));
       link.drop(fault);
@@ -180,6 +192,11 @@ class RedisLockMaster implements LockMaster {
     }
     if (Number(replicas) < wait) await this.#unconfirmed(Number(replicas), wait);
     return reply;
+  }
+
+  #bodyOf(call: LockCall, known: MemberDetails | undefined): object {
+    if (call.op === "join" || call.op === "recover") return { ...call, code: this.#library.name };
+    return known === undefined ? call : { ...call, known: known.generation };
   }
 
   /** It is written, but a failover may forget it. With sentinels the master may be another one by now: they are asked. */
@@ -198,10 +215,11 @@ class RedisLockMaster implements LockMaster {
     // A silent socket is a dead one: each XREAD comes back within BLOCK_MS.
     const link = this.#newLink(lockspace, "rd", null, BLOCK_MS + 1000);
     const reader = readMailbox(link, this.#options.env, { lockspace, member, deliver });
-    this.#readers.add(reader);
+    const name = readerName(lockspace, member);
+    this.#readers.set(name, reader);
     return {
       stop: () => {
-        this.#readers.delete(reader);
+        this.#readers.delete(name);
         reader.stop();
       },
     };
@@ -215,7 +233,7 @@ class RedisLockMaster implements LockMaster {
   async close(): Promise<void> {
     this.#closed = true;
     this.#listeners.clear();
-    for (const reader of this.#readers) reader.stop();
+    for (const reader of this.#readers.values()) reader.stop();
     this.#readers.clear();
     this.#guard?.close();
     const links = [...this.#links.values()];
@@ -228,6 +246,15 @@ class RedisLockMaster implements LockMaster {
     }
   }
 }
+
+const readerName = (lockspace: LockspaceId, { incarnation, epoch }: Omit<WatchedMember, "slot">): string =>
+  `${nameOf(lockspace)} ${incarnation} ${epoch}`;
+
+type OrderedCall = Extract<LockCall, { readonly op: "lock" | "convert" | "batch" | "unlock" | "poll" }>;
+
+/** Not those that wait for replicas: events must not wait as long. */
+const isLockCall = (call: LockCall): call is OrderedCall =>
+  call.op === "convert" || call.op === "batch" || call.op === "lock" || call.op === "unlock" || call.op === "poll";
 
 const nameOf = ({ cluster, name }: LockspaceId): string => `${cluster}/${name}`;
 

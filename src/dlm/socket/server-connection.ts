@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { Timer } from "../../env/clock.ts";
 import type { Env } from "../../env/env.ts";
+import { abbreviate } from "../known-members.ts";
 import type { LockCall, LockReply, LockspaceId } from "../lock-call.ts";
 import { parseLockCall, parseLockspaceId } from "../lock-call-parser.ts";
 import type { LockMaster, Subscription, WatchedMember } from "../lock-master.ts";
@@ -150,7 +151,7 @@ export class ServerConnection {
   /** Null, or what is wrong with the request. */
   #receive(value: unknown): string | null {
     if (typeof value !== "object" || value === null) return "a request must be an object";
-    const { type, id, lockspace, call, member, protocol } = value as Readonly<Record<string, unknown>>;
+    const { type, id, lockspace, call, known, member, protocol } = value as Readonly<Record<string, unknown>>;
     if (type === "hello") {
       this.#hello(protocol);
       return null;
@@ -167,7 +168,7 @@ export class ServerConnection {
     if (type === "call") {
       const parsed = parseLockCall(call);
       if (parsed === null) return "a malformed call";
-      this.#call(id, where, parsed);
+      this.#call(id, where, parsed, known);
       return null;
     }
     if (type === "watch" && isMember(member) && !this.#watches.has(id)) {
@@ -194,7 +195,7 @@ export class ServerConnection {
     this.#onHello();
   }
 
-  #call(id: number, lockspace: LockspaceId, call: LockCall): void {
+  #call(id: number, lockspace: LockspaceId, call: LockCall, known: unknown): void {
     if ("node" in call && this.#names !== null && !this.#names.includes(call.node)) {
       const whose = this.#names.join(", ") || "no node";
       this.refuse("certificate", `its certificate is one of ${whose}, and it calls itself ${call.node}`);
@@ -202,7 +203,7 @@ export class ServerConnection {
     }
     this.#busy = true;
     void this.#server.execute(lockspace, call).then((reply) => {
-      this.#send({ type: "reply", id, reply });
+      this.#send({ type: "reply", id, reply: abbreviate(reply, known) });
       if (this.#isFull) {
         this.#socket.pause();
         return;

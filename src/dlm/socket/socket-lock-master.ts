@@ -3,6 +3,7 @@ import { type Deferred, deferred } from "../../base/deferred.ts";
 import { MdError } from "../../base/md-error.ts";
 import type { Timer } from "../../env/clock.ts";
 import type { Env } from "../../env/env.ts";
+import { KnownMembers, type MemberDetails, type WireReply } from "../known-members.ts";
 import type { LockCall, LockEvent, LockReply, LockspaceId } from "../lock-call.ts";
 import type { LockMaster, Subscription, WatchedMember } from "../lock-master.ts";
 import { aboutServer, dial, dialProblem, type ServerAddress } from "./dial.ts";
@@ -51,11 +52,17 @@ interface Watch {
   readonly deliver: (events: readonly LockEvent[]) => void;
 }
 
+interface Waiting extends Deferred<LockReply> {
+  readonly lockspace: LockspaceId;
+  readonly known: MemberDetails | undefined;
+}
+
 class SocketLockMaster implements LockMaster {
   readonly about: string;
   readonly #address: ServerAddress;
   readonly #env: Env;
-  readonly #calls = new Map<number, Deferred<LockReply>>();
+  readonly #calls = new Map<number, Waiting>();
+  readonly #known = new KnownMembers();
   readonly #watches = new Map<number, Watch>();
   readonly #listeners = new Set<(reachable: boolean) => void>();
   #socket: Socket | null = null;
@@ -144,8 +151,7 @@ class SocketLockMaster implements LockMaster {
   #receive(response: SocketResponse): void {
     switch (response.type) {
       case "reply":
-        this.#calls.get(response.id)?.resolve(response.reply);
-        this.#calls.delete(response.id);
+        this.#answered(response.id, response.reply);
         break;
       case "events":
         this.#watches.get(response.id)?.deliver(response.events);
@@ -154,6 +160,18 @@ class SocketLockMaster implements LockMaster {
       case "refused":
         break;
     }
+  }
+
+  #answered(id: number, said: WireReply): void {
+    const call = this.#calls.get(id);
+    if (call === undefined) return;
+    const reply = this.#known.complete(call.lockspace, call.known, said);
+    if (reply === null) throw new BadFrame("an answer that cannot be");
+    call.resolve(reply);
+    this.#calls.delete(id);
+    if (this.#calls.size > 0) return;
+    this.#silence?.cancel();
+    this.#silence = null;
   }
 
   #disconnected(socket: Socket): void {
@@ -198,9 +216,11 @@ class SocketLockMaster implements LockMaster {
 
   call(lockspace: LockspaceId, call: LockCall): Promise<LockReply> {
     const id = this.#nextId++;
-    const waiting = deferred<LockReply>();
+    const known = this.#known.of(lockspace, call);
+    const waiting = { ...deferred<LockReply>(), lockspace, known };
     this.#calls.set(id, waiting);
-    if (!this.#send({ type: "call", id, lockspace, call })) {
+    const request = { type: "call", id, lockspace, call } as const;
+    if (!this.#send(known === undefined ? request : { ...request, known: known.generation })) {
       this.#calls.delete(id);
       return Promise.reject(this.#unreachable());
     }

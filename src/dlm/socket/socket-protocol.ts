@@ -1,4 +1,5 @@
-import type { LockCall, LockEvent, LockReply, LockspaceId } from "../lock-call.ts";
+import type { WireReply } from "../known-members.ts";
+import type { LockCall, LockEvent, LockspaceId } from "../lock-call.ts";
 import type { WatchedMember } from "../lock-master.ts";
 
 /** Raised with every change that an older peer would misunderstand. 2: a hello comes first, refusals say of what kind. */
@@ -7,7 +8,14 @@ export const SOCKET_PROTOCOL = 2;
 /** Client to lock server, one JSON value a line, `hello` first; `id` is the client's and comes back. */
 export type SocketRequest =
   | { readonly type: "hello"; readonly protocol: number }
-  | { readonly type: "call"; readonly id: number; readonly lockspace: LockspaceId; readonly call: LockCall }
+  /** `known`: the generation whose members the client knows; see `abbreviate`. */
+  | {
+      readonly type: "call";
+      readonly id: number;
+      readonly lockspace: LockspaceId;
+      readonly call: LockCall;
+      readonly known?: number;
+    }
   | { readonly type: "watch"; readonly id: number; readonly lockspace: LockspaceId; readonly member: WatchedMember }
   | { readonly type: "unwatch"; readonly id: number };
 
@@ -17,7 +25,7 @@ export type Refusal = "protocol" | "certificate" | "request";
 /** Lock server to client. After `refused` it closes the connection. */
 export type SocketResponse =
   | { readonly type: "hello"; readonly protocol: number; readonly pid: number }
-  | { readonly type: "reply"; readonly id: number; readonly reply: LockReply }
+  | { readonly type: "reply"; readonly id: number; readonly reply: WireReply }
   | { readonly type: "events"; readonly id: number; readonly events: readonly LockEvent[] }
   | { readonly type: "refused"; readonly kind: Refusal; readonly reason: string };
 

@@ -38,6 +38,17 @@ local function membersPart(state)
   return phasePart(state) .. ',"members":' .. array(records)
 end
 
+-- A caller that has seen the list of this generation, as all have, is told the counters only: [slot,counter] of each.
+local function renewedPart(state, call)
+  if call.known ~= state.generation or state.phase ~= 'run' then return membersPart(state) end
+  local counters = {}
+  for _, member in ipairs(allMembers(state)) do
+    if member.state ~= 'active' or member.knows ~= state.generation then return membersPart(state) end
+    table.insert(counters, '[' .. member.slot .. ',' .. member.counter .. ']')
+  end
+  return phasePart(state) .. ',"counters":' .. array(counters)
+end
+
 local function aboutPart(state)
   return membersPart(state) .. ',"leaseMs":' .. state.leaseMs .. ',"fencing":' .. cjson.encode(state.fencing)
 end
@@ -97,9 +108,11 @@ local function repeated(state, member, call, place, events)
   return finish(state, reply(state, rc, value, events))
 end
 
-local function memberFunction(execute, isLockCall, parts)
+-- `toldAlone`: it causes no events, and of all mailboxes the keys hold the caller's own only.
+local function memberFunction(execute, isLockCall, parts, toldAlone)
   return function(keys, args)
     local call = cjson.decode(args[1])
+    if toldAlone then keys = { keys[1], keys[2], [2 + call.slot] = keys[3] } end
     local state = load(keys, call.slot)
     local rc = usable(state)
     if rc ~= OK then return refuse(state, rc) end
@@ -120,7 +133,7 @@ local function memberFunction(execute, isLockCall, parts)
       member.lastRid, member.changed = call.rid, true
       state.answer = { place, call.rid .. '|' .. rc .. '|' .. value }
     end
-    return finish(state, reply(state, rc, value, stays and state.fresh or nil, parts and parts(state)))
+    return finish(state, reply(state, rc, value, stays and state.fresh or nil, parts and parts(state, call)))
   end
 end
 
@@ -233,10 +246,10 @@ register('format', format, 'allow-oom')
 register('join', join, 'allow-oom')
 -- A member's report of its locks; the last one rebuilds the table. EFENCED, ECONFLICT, EPROTO, EINVAL; O(locks).
 register('recover', recover, 'allow-oom')
--- Events only.
-register('poll', memberFunction(memberCalls.poll, false, phasePart), 'allow-oom')
--- The caller lives. Answers with all members.
-register('renew', memberFunction(memberCalls.renew, false, membersPart), 'allow-oom')
+-- Events only. Its third key, and renew's, is the caller's own mailbox.
+register('poll', memberFunction(memberCalls.poll, false, phasePart, true), 'allow-oom')
+-- The caller lives. Answers with all members, or with their counters.
+register('renew', memberFunction(memberCalls.renew, false, renewedPart, true), 'allow-oom')
 -- One record of res, O(locks on it), each: EINVAL, ERECOVER;
 -- lock also ERANGE, the others ENOENT and EBUSY. value: the new lock's id.
 register('lock', memberFunction(lockCalls.lock, true), 'allow-oom')

@@ -1,7 +1,8 @@
 -- The lockspace as it lies in Redis, for the time of one call. Everything is read, checked and computed first; what is to
 -- be written is collected and written at the very end (commit).
 --
--- KEYS of every function, all with one hash tag: 1 meta (hash), 2 res (hash), 2+slot mailbox of the slot (stream).
+-- KEYS of every function, all with one hash tag: 1 meta (hash), 2 res (hash), 2+slot mailbox of the slot (stream). poll
+-- and renew: 3 the caller's mailbox.
 --
 -- meta  about   schema|lsid|replid|epoch|phase|slots|leaseMs|lvbSize|code|fencing: changes with members and recoveries
 --       now     MessagePack: generation, seq, lkid, number of resources: changes with every operation
