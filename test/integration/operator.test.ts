@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, describe, expect, it } from "vitest";
 import type {
   ClusterStatusData,
   EvictData,
@@ -8,7 +8,9 @@ import type {
   StatusData,
 } from "../../src/daemon/control-api.ts";
 import { Host } from "../support/daemons.ts";
+import { FakeAgent } from "../support/fake-agent.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
+import { tempDir } from "../support/temp-dir.ts";
 
 const MEMBER_BYTES = 32 * 1024 * 1024;
 const CREATE = ["create", "md0", "--level=1", "--cluster", "--bitmap-chunk=64K", "--file-members"];
@@ -188,5 +190,46 @@ describe("an operator whose lock service is lost", () => {
     await host.event("n1", ({ event }) => event === "REMASTERED");
     expect((await host.run("n1", "fail", "md0", b)).exitCode).toBe(0);
     expect((await host.data<StatusData>("n1", "status")).cluster.service.frozen).toBeNull();
+  });
+});
+
+describe("an operator whose fence agent fails", () => {
+  let host: Host;
+  const agents = tempDir("agents");
+
+  afterEach(() => host.close());
+  afterAll(() => agents.remove());
+
+  it("sees who is being fenced, that its locks stand, and ends it by vouching for the node's death", async () => {
+    const agent = new FakeAgent(agents.path, "exit 1");
+    const fence = `--fence=command=${agent.path} timeout=5s retries=0`;
+    host = new Host({ lease: "2s", daemonOptions: [fence] });
+    await Promise.all([host.start("n1"), host.start("n2")]);
+    const [a, b] = [host.memberFile("a.img", MEMBER_BYTES), host.memberFile("b.img", MEMBER_BYTES)];
+    await host.data("n1", ...CREATE, a, b);
+    await host.data("n2", "assemble", "md0", a, b);
+    await host.data("n1", "wait", "md0");
+    const healthy = await host.json<ClusterStatusData>("n1", "cluster", "status");
+    expect(healthy).toMatchObject({ exitCode: 0, warnings: [], data: { fencing: { leaseOnly: false } } });
+    expect(healthy.data?.nodes[1]?.protection).toBe("fence agent");
+
+    process.kill(host.pidOf("n2"), "SIGSTOP");
+    try {
+      let fenced: NodeInfo | undefined;
+      while (!/^is being fenced by n1, \d+ tr(y|ies) failed; its locks stand until then$/.test(fenced?.note ?? "")) {
+        const { nodes } = await host.data<{ nodes: readonly NodeInfo[] }>("n1", "node", "list");
+        fenced = nodes.find(({ name }) => name === "n2");
+      }
+      expect(fenced?.state).toBe("down");
+      const locks = await host.data<LocksData>("n1", "locks");
+      const slot = locks.resources.find(({ name }) => name === "bitmap0001");
+      expect(slot?.grants).toContainEqual({ node: "n2", mode: "PW" });
+      expect((await host.json("n1", "cluster", "status")).exitCode).toBe(1);
+
+      await host.data<EvictData>("n1", "node", "evict", "n2", "--confirm-dead", ...EVICT);
+      await host.event("n1", ({ event, array }) => event === "TAKEOVER" && array === "md0");
+    } finally {
+      process.kill(host.pidOf("n2"), "SIGCONT");
+    }
   });
 });
