@@ -92,7 +92,9 @@ export class LeaseKeeper {
 
   /** The monotonic clock stands still while a host is suspended; the others' clocks do not. */
   #wasSuspendedSince({ at, sinceBoot }: RenewalTime): boolean {
-    const { clock } = this.#options.env;
-    return clock.sinceBoot() - sinceBoot - (clock.now() - at) > suspendTolerance;
+    const { env, lease } = this.#options;
+    // In this order, and the other way round in `stamp`: a thread that stands still in between seems suspended for less.
+    const total = env.clock.sinceBoot() - sinceBoot;
+    return total - (env.clock.now() - at) > suspendTolerance(lease);
   }
 }

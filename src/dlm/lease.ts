@@ -1,4 +1,21 @@
-/** One lease per node and lockspace. All nodes of a lockspace must use the same length: joining with another is refused. */
+/**
+ * One lease per node and lockspace. All nodes of a lockspace must use the same length: joining with another is refused.
+ *
+ * Why nobody acts in a node's place while it may still write, with lease length L and no clock compared with another:
+ *
+ *     L >= (stop + gate + io) * (1 + rate) / (1 - rate) + margin
+ *
+ * - L: how long an observer must see the counter stand still, on its own clock, from when *it* first saw it.
+ * - stop: 0.6 L, counted from when the renewal was *sent*, on the node's clock; it is sent before it can be seen.
+ * - gate + io: from the look at the deadline to when the write has reached the disk or never will.
+ * - rate: how wrong the rate of either clock is at most. CLOCK_MONOTONIC is slewed by at most 500 ppm; we take 1000.
+ * - margin: what a suspended host does not notice (`suspendTolerance`).
+ *
+ * What is left for gate + io is `inFlightBound`: 0.348 L, that is 3.48 s of the default 10 s; with clocks that are wrong
+ * by ten per cent, still 0.177 L. A disk that holds a write for longer breaks it, and so does a thread that stands still
+ * between its look at the deadline and the write: only fencing is proof against that. With a `Fencer` L bounds nothing
+ * but the time until the fencing begins.
+ */
 export interface LeaseTimes {
   /**
    * Milliseconds that a node's renewal counter must stand still, on the clock of whoever watches it, before it is
@@ -11,11 +28,18 @@ export interface LeaseTimes {
 
 export const defaultLease: LeaseTimes = { leaseMs: 10_000 };
 
+/** Parts of one: how much too fast or too slow a host's monotonic clock may run. */
+const RATE_ERROR = 0.001;
+
 /**
  * Milliseconds that a host may have been suspended between two renewals without losing its lease: CLOCK_MONOTONIC, by
  * which the lease is measured, does not count them. What is smaller is the coarseness of the clocks.
  */
-export const suspendTolerance = 500;
+export const suspendTolerance = ({ leaseMs }: LeaseTimes): number => Math.min(500, leaseMs / 20);
+
+/** Milliseconds that a write may take, from the look at the deadline to the medium, where nothing but leases protects. */
+export const inFlightBound = (times: LeaseTimes, rateError = RATE_ERROR): number =>
+  ((times.leaseMs - suspendTolerance(times)) * (1 - rateError)) / (1 + rateError) - stopAfter(times);
 
 /** How often a node renews, and looks whether the others have. */
 export const renewEvery = ({ leaseMs, pingMs }: LeaseTimes): number => pingMs ?? leaseMs / 10;
@@ -58,5 +82,9 @@ export const settleAfterExit = ({ leaseMs }: LeaseTimes): number => leaseMs / 10
 /** A call without an answer for this long is sent again (with the same rid). */
 export const repeatAfter = ({ leaseMs }: LeaseTimes): number => leaseMs / 2;
 
-/** How long the answer to a report may take, after the lock server has lost its state: it is cheap to repeat. */
+/** How long the answer to a report may take, after the lock server has lost its state, and how often it is repeated. */
 export const reportPatience = ({ leaseMs }: LeaseTimes): number => leaseMs / 5;
+export const reportEvery = ({ leaseMs }: LeaseTimes): number => leaseMs / 20;
+
+/** How often a newcomer looks whether all members know of it. */
+export const lookEvery = ({ leaseMs }: LeaseTimes): number => leaseMs / 40;

@@ -8,7 +8,7 @@ import { EventInbox } from "./event-inbox.ts";
 import { frozenState, frozenText } from "./frozen-state.ts";
 import { HoldTrace } from "./hold-trace.ts";
 import type { JoinOptions } from "./join-options.ts";
-import { distrustAfter, renewEvery, stopAfter } from "./lease.ts";
+import { distrustAfter, lookEvery, renewEvery, stopAfter } from "./lease.ts";
 import { LeaseKeeper, type RenewalTime } from "./lease-keeper.ts";
 import type { LockEvent, LockReply } from "./lock-call.ts";
 import { lockFlag } from "./lock-flags.ts";
@@ -194,7 +194,7 @@ class LockspaceClient implements Lockspace {
       if (env.clock.now() - this.#keeper.renewedAt >= lease.leaseMs) {
         this.#stop(new MdError("E_LOCK_SERVICE_LOST", `the lock server ${master.about} stopped answering`));
       }
-      await sleep(env.clock, renewEvery(lease) / 4, signal);
+      await sleep(env.clock, lookEvery(lease), signal);
       await this.#renew();
     }
   }

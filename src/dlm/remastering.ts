@@ -2,7 +2,7 @@ import { assert, unreachable } from "../base/assert.ts";
 import { sleep } from "../env/clock.ts";
 import type { Env } from "../env/env.ts";
 import type { EventInbox } from "./event-inbox.ts";
-import { type LeaseTimes, renewEvery, reportPatience } from "./lease.ts";
+import { type LeaseTimes, reportEvery, reportPatience } from "./lease.ts";
 import type { BatchStep, HeldLock, LockEvent, LockReply, RecoverCall } from "./lock-call.ts";
 import type { LockHandle } from "./lock-handle.ts";
 import { lockStatus } from "./lock-status.ts";
@@ -142,7 +142,7 @@ export class Remastering {
         }
       }
       this.#hurry = new AbortController();
-      await sleep(env.clock, renewEvery(lease) / 2, this.#hurry.signal);
+      await sleep(env.clock, reportEvery(lease), this.#hurry.signal);
     }
     this.#reporting = false;
   }

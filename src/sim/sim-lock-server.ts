@@ -48,12 +48,11 @@ export class SimLockServer {
 
   /** Executes a call of `life`, and tells the checkers who is no longer a member after it. Null: no answer. */
   async execute(life: string, lockspace: LockspaceId, call: LockCall): Promise<LockReply | null> {
-    if (call.op === "join") this.#incarnations.set(call.incarnation, life);
     const primary = this.#primaryOf(life);
     const reply = await primary.execute(lockspace, call);
     if (primary !== this.#primary) return confirmed.has(call.op) ? null : reply;
+    if (call.op === "join" && reply.rc === lockStatus.OK) this.#incarnations.set(call.incarnation, life);
     if (removes.has(call.op)) await this.#tellRemovals(lockspace);
-    if (call.op === "join" && reply.rc !== lockStatus.OK) this.#incarnations.delete(call.incarnation);
     return reply;
   }
 
