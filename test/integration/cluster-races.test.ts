@@ -150,7 +150,7 @@ describe("slots", () => {
     const [a, b] = [file(), file()];
     await host.data("n1", ...CREATE, "--nodes=2", a, b);
     await host.data("n2", "assemble", "md0", a, b);
-    for (let n = 0; n < 3; n++) {
+    for (let n = 0; n < 2; n++) {
       await write("n2", `write -P 0x${n + 1} ${n}M 1M`);
       await host.end("n2", "SIGKILL");
       await host.start("n2");
