@@ -1,5 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect } from "vitest";
+import { startFakeRedis } from "../support/fake-redis.ts";
 import { LEASE_MS, lossCases, NODES, STALL_MS } from "../support/loss-cases.ts";
 import { RedisWorld } from "../support/redis-world.ts";
 
@@ -64,6 +65,24 @@ describe("a verified load on two nodes, while the way to Redis", () => {
     for (const link of links) link.cut();
     await pause(STALL_MS);
     for (const link of links) link.heal();
+  });
+
+  losing("leads to something that answers nonsense (F45)", async ({ redis, links, cluster }) => {
+    const nonsense = [
+      "$2147483648\r\n",
+      "*1\r\n".repeat(100_000),
+      "-ERR no\r\n".repeat(10_000),
+      "HTTP/1.1 400 Bad Request\r\n\r\n",
+    ];
+    for (const answer of nonsense) {
+      const hostile = await startFakeRedis(([name]) => (name === "FCALL" ? answer : undefined));
+      for (const link of links) link.redirect(Number(new URL(hostile.url).port));
+      while (!hostile.heard.some((command) => command.startsWith("FCALL"))) await pause(20);
+      await cluster.progress(NODES, 20);
+      for (const link of links) link.redirect(redis.port);
+      await cluster.works();
+      await hostile.stop();
+    }
   });
 
   losing("takes a second for each reply (F32)", async ({ links, cluster }) => {
