@@ -1,4 +1,4 @@
-import { type Deferred, deferred } from "../base/deferred.ts";
+import { deferred } from "../base/deferred.ts";
 import { MdError } from "../base/md-error.ts";
 import { sleep } from "../env/clock.ts";
 import type { Env } from "../env/env.ts";
@@ -48,7 +48,8 @@ interface Waiting {
 /** The calls of one epoch: what is under way when it is over is not waited for, nor listened to. */
 interface Era {
   readonly epoch: number;
-  readonly over: Deferred<null>;
+  /** Who waits for an answer: called when it is over. */
+  readonly waits: Set<() => void>;
   readonly stopped: AbortController;
 }
 
@@ -230,7 +231,7 @@ export class MemberSession {
     try {
       const asked = master.call(lockspace, { ...header, ...call } as MemberCall);
       const answered = withTimeout(env.clock, repeatAfter(lease), asked, late);
-      const reply = await Promise.race([answered, era.over.promise]);
+      const reply = await untilOver(era, answered);
       if (reply === null || !this.#accept(reply, era)) return null;
       if (rid === 0) this.#deliverReply(reply);
       return reply;
@@ -299,9 +300,18 @@ export class MemberSession {
   }
 }
 
-const newEra = (epoch: number): Era => ({ epoch, over: deferred<null>(), stopped: new AbortController() });
+const newEra = (epoch: number): Era => ({ epoch, waits: new Set(), stopped: new AbortController() });
 
-function endEra({ over, stopped }: Era): void {
-  over.resolve(null);
+function endEra({ waits, stopped }: Era): void {
+  for (const giveUp of waits) giveUp();
   stopped.abort();
+}
+
+/** What `answer` gives, or null when the era is over before. (A race with one promise that lives on would keep every answer.) */
+function untilOver<T>({ waits }: Era, answer: Promise<T | null>): Promise<T | null> {
+  return new Promise((resolve, reject) => {
+    const giveUp = (): void => resolve(null);
+    waits.add(giveUp);
+    answer.then(resolve, reject).finally(() => waits.delete(giveUp));
+  });
 }
