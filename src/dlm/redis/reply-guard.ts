@@ -1,5 +1,5 @@
 /** What no reply of a lock server comes near: beyond it, it is not one, or it is out of its mind. */
-const LIMITS = { line: 64 * 1024, bulk: 16 * 1024 * 1024, items: 1 << 20, depth: 8, reply: 32 * 1024 * 1024 } as const;
+const LIMITS = { line: 64 * 1024, bulk: 16 * 1024 * 1024, depth: 8, reply: 32 * 1024 * 1024 } as const;
 
 const CR = 13;
 const LF = 10;
@@ -92,11 +92,10 @@ export class ReplyGuard {
       this.#state = "payload";
       return this.#grow(length);
     }
-    if (length > LIMITS.items) return `an array of ${length} items`;
     if (this.#open.length >= LIMITS.depth) return `arrays nested more than ${LIMITS.depth} deep`;
     this.#open.push(length);
     this.#state = "type";
-    return this.#grow(8 * length);
+    return this.#grow(8 * length); // what the library reserves for it
   }
 
   /** Counts what the reply being read costs. */
