@@ -67,6 +67,25 @@ describe("the clock of leases", () => {
     expect(machine.now()).toBeGreaterThanOrEqual(before);
   });
 
+  it("is not moved by a thread that stands still between two readings, whichever they are", () => {
+    for (let stall = 0; stall < 8; stall++) {
+      const machine = new Machine();
+      let readings = 0;
+      const read = (value: () => number): number => {
+        const told = value();
+        if (readings++ === stall) machine.pass(60);
+        return told;
+      };
+      const now = suspendClock({
+        monotonic: () => read(() => machine.monotonic),
+        wall: () => read(() => machine.monotonic + machine.wallOffset),
+        sinceBoot: () => read(() => Math.floor(machine.monotonic / 10) * 10),
+      });
+      for (let n = 0; n < 5; n++) now();
+      expect(now(), `after reading ${stall}`).toBe(machine.monotonic);
+    }
+  });
+
   it("is the same for threads that began at other times", () => {
     const machine = new Machine();
     const source = {

@@ -1,4 +1,4 @@
-import { mkdirSync, rmdirSync } from "node:fs";
+import { mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe } from "vitest";
 import { lossCases, NODES } from "../support/loss-cases.ts";
@@ -27,6 +27,7 @@ describe("a verified load on two nodes, while Redis (F32)", () => {
   losing("cannot save, and takes no writes (MISCONF)", async ({ redis, cluster }) => {
     const inTheWay = join(redis.directory, DUMP);
     await redis.command("config", "set", "save", "3600 1000000");
+    rmSync(inTheWay, { force: true });
     mkdirSync(inTheWay);
     await redis.command("bgsave");
     await saved(redis, "err");
