@@ -186,6 +186,54 @@ describe("F05: a node is stopped for longer than its lease with writes in flight
   });
 });
 
+describe("F07: clocks that lie", () => {
+  it("wall clocks that jump an hour in either direction cost nobody its membership, and no write its place", async () => {
+    await check(6, { nodes: 3 }, async (simulation, events) => {
+      simulation.resumeAsking();
+      for (const [i, hours] of [1, -1, -2, 3].entries()) {
+        for (const { process } of simulation.nodes) process?.clock.jumpWall(hours * (i + 1) * 3_600_000);
+        await wait(simulation, LEASE_MS * 0.7);
+      }
+      expect(events.filter(({ type }) => type === "evicted")).toEqual([]);
+      await simulation.healAndJudge();
+    });
+  });
+
+  it("clocks that run ten per cent apart let nobody write past its lease", async () => {
+    await check(6, { nodes: 3, drift: 0.1 }, async (simulation, events) => {
+      simulation.resumeAsking();
+      await wait(simulation, 300);
+      const victim = nodeAt(simulation, 0);
+      const life = victim.process?.life;
+      victim.cutLink();
+      await wait(simulation, LEASE_MS * 2);
+      expect(events.some((event) => event.type === "evicted" && event.life === life)).toBe(true);
+      victim.healLink();
+      await simulation.healAndJudge();
+    });
+  });
+});
+
+describe("F08: a control plane that starves past the time to renew", () => {
+  it("stops no write too late: the data plane looks at the lease itself", async () => {
+    await check(6, { nodes: 3 }, async (simulation, events) => {
+      simulation.resumeAsking();
+      await wait(simulation, 200 + simulation.world.random.between(0, 200));
+      const { process } = nodeAt(simulation, 0);
+      process?.pause("control");
+      const from = events.length;
+      await wait(simulation, LEASE_MS * 2.5);
+      const late = events
+        .slice(from)
+        .filter((event) => event.type === "write_submitted" && event.life === process?.life && !event.leaseHolds);
+      expect(late).toEqual([]);
+      expect(events.some((event) => event.type === "evicted" && event.life === process?.life)).toBe(true);
+      process?.resume();
+      await simulation.healAndJudge();
+    });
+  });
+});
+
 describe("F11: a write error on one mirror", () => {
   it("fails the mirror on all nodes before the write is acknowledged; event counters differ", async () => {
     await check(10, { nodes: 3 }, async (simulation, events) => {
