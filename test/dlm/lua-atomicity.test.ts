@@ -81,7 +81,7 @@ describe("the Lua library when a command of Redis fails", () => {
   };
 
   /** What is stored, in an order of its own. */
-  const contents = async (): Promise<unknown> => {
+  const contents = async (): Promise<[key: string, content: unknown][]> => {
     const keys = (await client.keys("mdlm:*")).sort();
     const content = async (key: string): Promise<unknown> => {
       if (key.includes(":mb:")) return client.xrange(key, "-", "+");
@@ -90,7 +90,7 @@ describe("the Lua library when a command of Redis fails", () => {
         .map(([field, value]) => [field, value.toString("latin1")] as const)
         .sort(([one], [other]) => (one < other ? -1 : 1));
     };
-    return Promise.all(keys.map(async (key) => [key, await content(key)]));
+    return Promise.all(keys.map(async (key): Promise<[string, unknown]> => [key, await content(key)]));
   };
 
   const nl = { op: "lock", name: "r", mode: 0, flags: 0, bast: true } as const;
@@ -158,7 +158,8 @@ describe("the Lua library when a command of Redis fails", () => {
         expect(after).toEqual(before);
         seen.raised += 1;
       } else if (answer.rc === lockStatus.ENOLS) {
-        expect(after).toEqual([]);
+        // A call that needs its own mailbox alone leaves the others; whoever opens the lockspace anew empties them.
+        expect(after.filter(([key]) => !key.includes(":mb:"))).toEqual([]);
         seen.taken += 1;
       } else {
         // Further than the last command: nothing has failed.

@@ -5,7 +5,8 @@ local function packMember(m)
 end
 
 -- A write refused in the middle (somebody put another type of value at our keys) must not leave half a change: then the
--- lockspace is taken away, which its members notice (ENOLS) and rebuild from what they hold.
+-- lockspace is taken away, which its members notice (ENOLS) and rebuild from what they hold. (Mailboxes that are no keys of
+-- this call stay; opening the lockspace anew and joining it empty them.)
 local function run(state, commands)
   for i = 1, #commands do
     local result = redis.pcall(unpack(commands[i]))

@@ -127,7 +127,7 @@ local function memberFunction(execute, isLockCall, parts, toldAlone)
     state.caller, state.fresh = call.slot, events
     trim(state, member, call.ack)
     rc, value = execute(state, member, call)
-    if state.isLost then return reply(state, ELOST, 0) end
+    if state.isLost then return refuse(state, ELOST) end
     local stays = state.members[call.slot] == member
     if call.rid ~= 0 and stays then
       member.lastRid, member.changed = call.rid, true
