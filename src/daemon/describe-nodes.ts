@@ -71,9 +71,11 @@ const isLate = ({ config }: Daemon, { member: { deadAt }, asOf }: Seat): boolean
   deadAt !== null && asOf > deadAt - longestSilence(config.lease);
 
 /** Since our own last renewal: others see us so. */
-function ownAge(daemon: Daemon): number {
-  return lastSeen(daemon, [daemon.membership.lockspace?.status().renewedAt ?? null]) ?? 0;
-}
+const ownAge = (daemon: Daemon): number =>
+  lastSeen(
+    daemon,
+    daemon.lockspaces.map(({ status }) => status.renewedAt),
+  ) ?? 0;
 
 function lastSeen(daemon: Daemon, times: readonly (number | null)[]): number | null {
   const latest = Math.max(...times.flatMap((at) => at ?? []));

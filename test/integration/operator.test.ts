@@ -85,7 +85,7 @@ describe.each(["the embedded lock server", "Redis"])("an operator, with %s", (ki
   });
 
   it("evicts a stopped node at once when it is known to be dead, and never a living one", async () => {
-    await startCluster("8s");
+    await startCluster("5s");
     const alive = await host.json<EvictData>("n1", "node", "evict", "n2", "--confirm-dead", ...EVICT);
     expect(alive).toMatchObject({ ok: false, exitCode: 7, error: { code: "E_NODE_ALIVE" } });
     expect(alive.error?.message).toMatch(/^n2 is alive: it renewed its lease \d+\.\d s ago$/);

@@ -1,6 +1,6 @@
 import { MdError } from "../../base/md-error.ts";
 import type { Daemon } from "../daemon.ts";
-import { awaitEviction, evictVouched } from "../eviction.ts";
+import { awaitEviction, type EvictionWorld, evictVouched } from "../eviction.ts";
 import type { Method } from "./method.ts";
 
 /** Makes sure that a dead node holds nothing any more. */
@@ -10,7 +10,7 @@ export const nodeEvict: Method<"nodeEvict"> = {
     daemon.operations.run(`node evict ${node}`, async () => {
       checkVictim(daemon, node);
       const begun = daemon.env.clock.now();
-      const evicted = await (confirmDead ? evictVouched : awaitEviction)(daemon, node, signal);
+      const evicted = await (confirmDead ? evictVouched : awaitEviction)(worldOf(daemon), node, signal);
       const waitedSeconds = Math.round((daemon.env.clock.now() - begun) / 100) / 10;
       if (evicted.length > 0) {
         const how = confirmDead ? "on the word of an operator" : "after its lease had ended, as an operator asked";
@@ -34,3 +34,14 @@ function checkVictim({ config, membership, sessions }: Daemon, node: string): vo
     hint: "mdctl node list",
   });
 }
+
+const worldOf = (daemon: Daemon): EvictionWorld => ({
+  clock: daemon.env.clock,
+  lost: () => (daemon.lockService.lostAt === null ? null : daemon.frozen()),
+  spaces: () => {
+    const { lockspace } = daemon.membership;
+    const own = lockspace === null ? [] : [{ array: null, of: lockspace, status: lockspace.status() }];
+    const arrays = daemon.sessions.map(({ name, node: of }) => ({ array: name, of, status: of.lockspaceStatus() }));
+    return [...own, ...arrays].map(({ array, of, status }) => ({ array, status, evict: (member) => of.evict(member) }));
+  },
+});
