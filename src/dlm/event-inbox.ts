@@ -21,6 +21,11 @@ export class EventInbox {
     return this.#last;
   }
 
+  /** Taken, and not handled yet. */
+  get waiting(): readonly LockEvent[] {
+    return this.#queue;
+  }
+
   /** False: one before these is missing (none of what follows the gap was taken). */
   take(events: readonly LockEvent[]): boolean {
     for (const event of events) {

@@ -136,6 +136,7 @@ class LockspaceClient implements Lockspace {
       locks: this.#locks,
       lease,
       env,
+      renewedAt: () => this.#keeper.renewedAt,
       head: () => this.#reportHead(),
       onEntered: () => {
         // Of requests whose answer was lost: they are repeated and make other locks.
@@ -323,6 +324,10 @@ class LockspaceClient implements Lockspace {
   #reportHead(): ReportHead {
     const { node, process } = this.#options;
     const { incarnation, reply, lsid } = this.#joined;
+    // Before the start nothing is handled, and counts all the same.
+    for (const event of this.#inbox.waiting) {
+      if (event.type === "done") this.#list.settle(event.generation, event.members);
+    }
     const { generation, records } = this.#list;
     const head = {
       slot: reply.value,

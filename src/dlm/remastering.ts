@@ -2,7 +2,7 @@ import { assert, unreachable } from "../base/assert.ts";
 import { sleep } from "../env/clock.ts";
 import type { Env } from "../env/env.ts";
 import type { EventInbox } from "./event-inbox.ts";
-import { type LeaseTimes, reportEvery, reportPatience } from "./lease.ts";
+import { distrustAfter, type LeaseTimes, reportEvery, reportPatience } from "./lease.ts";
 import type { BatchStep, HeldLock, LockEvent, LockReply, RecoverCall } from "./lock-call.ts";
 import type { LockHandle } from "./lock-handle.ts";
 import { lockStatus } from "./lock-status.ts";
@@ -19,6 +19,8 @@ export interface RemasteringOptions {
   readonly locks: ReadonlyMap<number, LockHandle>;
   readonly lease: LeaseTimes;
   readonly env: Env;
+  /** `Clock.now` when the last renewal that counts was sent. */
+  readonly renewedAt: () => number;
   /** As it is when the report is made. */
   readonly head: () => ReportHead;
   /** A new epoch: what was seen of the others before proves nothing any more. */
@@ -42,6 +44,8 @@ export class Remastering {
   #state: RemasterState;
   #report: Report | null = null;
   #reporting = false;
+  /** Which life of the lock server has no lockspace, and since when we know. */
+  #absent: { readonly server: string | undefined; readonly since: number } | null = null;
   /** Ends the pause before the next report. */
   #hurry = new AbortController();
 
@@ -154,9 +158,32 @@ export class Remastering {
   async #send({ call }: Report, known: string | undefined): Promise<LockReply | null> {
     const { session, lease, head } = this.#options;
     const patience = reportPatience(lease);
-    const server = known ?? (await session.ask({ op: "hello" }, patience))?.server;
+    let server = known;
+    if (server === undefined || this.#mayBeSucceeded) {
+      const hello = await session.ask({ op: "hello" }, patience);
+      if (hello === null || (this.#mayBeSucceeded && !this.#isOurTurn(hello))) return null;
+      server = hello.server;
+    }
     if (server === undefined) return null;
     return session.ask({ op: "recover", ...call, counter: head().counter, server }, patience);
+  }
+
+  /** Others may have waited for the end of our lease, and begun the lockspace anew. */
+  get #mayBeSucceeded(): boolean {
+    const { env, lease, renewedAt } = this.#options;
+    return this.#state.phase === "reporting" && env.clock.now() - renewedAt() >= distrustAfter(lease);
+  }
+
+  /**
+   * Where the lockspace is, its state decides. Where it is not, members of a newer one may have a lease that lasts: who
+   * has none waits as long as a newcomer does, so that they come first.
+   */
+  #isOurTurn({ rc, server }: LockReply): boolean {
+    const { env, lease } = this.#options;
+    if (rc === lockStatus.OK) return true;
+    const now = env.clock.now();
+    if (this.#absent === null || this.#absent.server !== server) this.#absent = { server, since: now };
+    return now - this.#absent.since >= lease.leaseMs;
   }
 
   /** The report counts from now on, and so does what it took for done. */
