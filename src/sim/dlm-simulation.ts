@@ -16,6 +16,8 @@ const DEFAULT_STEPS = 4000;
 /** Leases that mended lock managers may take until they rest. */
 const REST_LEASES = 30;
 
+const losesState = ["restartLockServer", "rollBackLockServer", "splitLockServer"] as const;
+
 export interface DlmSimulationOptions {
   readonly seed: number;
   readonly nodes?: number;
@@ -71,12 +73,16 @@ export class DlmSimulation {
     const report = (text: string): void => world.violation(text);
     const now = (): number => world.now;
     this.#basts = new BastChecker(now, report);
-    this.#values = new LockValueChecker(now, report);
+    const { faults } = scenario;
+    this.#values = new LockValueChecker(now, report, {
+      weakReads: !faults.includes("splitLockServer"),
+      deathsForget: losesState.some((kind) => faults.includes(kind)),
+    });
     const checkers: readonly Checker[] = [
       new LockBeliefChecker(now, report),
       new LockCastChecker(report),
       new MembershipOrderChecker(report),
-      new MessageOrderChecker(report),
+      new MessageOrderChecker(now, report),
       this.#basts,
       this.#values,
     ];

@@ -172,13 +172,13 @@ describe("the checker of completions", () => {
 });
 
 describe("the checker of messages", () => {
-  const make = (_: () => number, report: Report) => new MessageOrderChecker(report);
+  const make = (now: () => number, report: Report) => new MessageOrderChecker(now, report);
   const listening = (life: string): SimEvent => ({ type: "listening", life });
   const heard = (life: string, number: number): SimEvent => ({ type: "message_heard", life, number });
   const begun = (number: number): SimEvent => ({ type: "message_begun", life: "a", number });
   const said = (number: number): SimEvent => ({ type: "message_said", life: "a", number });
   const log = (...events: SimEvent[]): Log => events.map((event, at) => [at, event]);
-  const start = [listening("a"), listening("b"), listening("c")];
+  const start = [lease("a", 1e3), listening("a"), listening("b"), listening("c")];
 
   it("is content when all have heard what was said, or are dead", () => {
     expect(judge(make, log(...start, begun(1), heard("b", 1), heard("c", 1), said(1)))).toEqual([]);
@@ -271,13 +271,15 @@ describe("the history of a register", () => {
 });
 
 describe("the checker of value blocks", () => {
-  const make = (now: () => number, report: Report) => new LockValueChecker(now, report);
+  const make = (now: () => number, report: Report) =>
+    new LockValueChecker(now, report, { weakReads: true, deathsForget: false });
   const readBy = (lock: number, life: string): SimEvent => ({
     type: "lock_asked",
     ...of(lock, life),
     ...{ from: "NL", to: "PR", wrote: null, reads: true },
   });
-  const wrote: Log = [...both, [1, asked(1, "a", "EX", "NL", "x")], [2, done(1, "a", "NL")]];
+  const leases = [lease("a", 1e3), lease("b", 1e3)].map((event) => [0, event] as const);
+  const wrote: Log = [...both, ...leases, [1, asked(1, "a", "EX", "NL", "x")], [2, done(1, "a", "NL")]];
 
   it("is content with the last value, with a warning, and with nothing after all locks were gone", () => {
     expect(judge(make, [...wrote, [3, readBy(2, "b")], [4, done(2, "b", "PR", "x")]], (c) => c.judge())).toEqual([]);

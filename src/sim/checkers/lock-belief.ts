@@ -1,6 +1,7 @@
 import { type LockMode, modesCompatible } from "../../dlm/lock-mode.ts";
 import type { SimEvent } from "../sim-event.ts";
 import type { Checker, Report } from "./checker.ts";
+import { Leases } from "./leases.ts";
 
 interface Belief {
   readonly life: string;
@@ -25,14 +26,13 @@ function weaker(a: LockMode, b: LockMode): LockMode {
  */
 export class LockBeliefChecker implements Checker {
   readonly name = "no two holders in conflict under a lease";
-  readonly #now: () => number;
   readonly #report: Report;
   readonly #beliefs = new Map<number, Belief>();
-  readonly #leases = new Map<string, number>();
+  readonly #leases: Leases;
 
   constructor(now: () => number, report: Report) {
-    this.#now = now;
     this.#report = report;
+    this.#leases = new Leases(now);
   }
 
   observe(event: SimEvent): void {
@@ -55,7 +55,7 @@ export class LockBeliefChecker implements Checker {
         this.#beliefs.delete(event.lock);
         break;
       case "lease":
-        this.#leases.set(event.life, event.until);
+        this.#leases.observe(event);
         for (const belief of this.#beliefs.values()) if (belief.life === event.life) this.#judge(belief);
         break;
       case "life_ended":
@@ -77,6 +77,6 @@ export class LockBeliefChecker implements Checker {
   }
 
   #modeOf({ life, mode, asked }: Belief): LockMode {
-    return (this.#leases.get(life) ?? 0) > this.#now() ? asked.reduce(weaker, mode) : "NL";
+    return this.#leases.holds(life) ? asked.reduce(weaker, mode) : "NL";
   }
 }

@@ -1,24 +1,39 @@
 import type { SimEvent } from "../sim-event.ts";
 import type { Checker, Report } from "./checker.ts";
+import { Leases } from "./leases.ts";
 import { findContradiction, type RegisterOperation } from "./register-history.ts";
 
 type Action = RegisterOperation["action"];
+
+export interface ValueRules {
+  /** Reads under NL and CR, which exclude no writer, count as well. Not so where two lock servers may answer. */
+  readonly weakReads: boolean;
+  /** A member that dies may take a value with it that nobody else has seen, since the lock server may have forgotten it. */
+  readonly deathsForget: boolean;
+}
+
+/** Milliseconds from a member's removal to the end of the re-mastering that misses it, at most. */
+const REBUILD_MS = 2000;
 
 interface Asked {
   readonly life: string;
   readonly resource: string;
   readonly at: number;
   readonly wrote: string | null;
+  readonly isWeak: boolean;
 }
 
 /**
  * Sections under a lock, and the values that are handed on in its value block, have one order for everybody (F33): a
- * read sees the value that was published last, or is told that there is none to trust. Judged at the end of a run.
+ * read sees the value that was published last, or is told that there is none to trust. What a member reads without a
+ * lease does not count, and what it publishes may never be seen. Judged at the end of a run.
  */
 export class LockValueChecker implements Checker {
   readonly name = "value blocks are linearizable";
   readonly #now: () => number;
   readonly #report: Report;
+  readonly #rules: ValueRules;
+  readonly #leases: Leases;
   readonly #history = new Map<string, RegisterOperation[]>();
   /** By lock: conversions under way. */
   readonly #asked = new Map<number, Asked[]>();
@@ -29,27 +44,31 @@ export class LockValueChecker implements Checker {
   readonly #emptySince = new Map<string, number>();
   readonly #lives = new Map<number, string>();
 
-  constructor(now: () => number, report: Report) {
+  constructor(now: () => number, report: Report, rules: ValueRules) {
     this.#now = now;
+    this.#rules = rules;
     this.#report = report;
+    this.#leases = new Leases(now);
   }
 
   observe(event: SimEvent): void {
+    this.#leases.observe(event);
     switch (event.type) {
       case "lock_opened":
         this.#opened(event.lock, event.life, event.resource);
         break;
       case "lock_asked": {
-        const { life, resource, wrote } = event;
+        const { life, resource, wrote, to } = event;
         const asked = this.#asked.get(event.lock) ?? [];
         this.#asked.set(event.lock, asked);
-        asked.push({ life, resource, wrote, at: this.#now() });
+        asked.push({ life, resource, wrote, at: this.#now(), isWeak: to === "NL" || to === "CR" });
         break;
       }
       case "lock_done": {
         const asked = this.#asked.get(event.lock)?.shift();
         if (asked === undefined) return;
-        if (event.status === "lost") this.#neverHeard(asked);
+        const isSure = this.#leases.holds(event.life);
+        if (event.status === "lost" || !isSure) this.#neverHeard(asked);
         else if (asked.wrote !== null && event.status === "granted") this.#wrote(asked, asked.wrote, true);
         else if (event.read !== null) this.#read(asked, event.valid ? event.read : null);
         break;
@@ -63,10 +82,19 @@ export class LockValueChecker implements Checker {
       case "evicted":
         for (const asked of this.#unsure) if (asked.life === event.life) this.#wrote(asked, asked.wrote ?? "", false);
         this.#unsure = this.#unsure.filter(({ life }) => life !== event.life);
+        if (this.#rules.deathsForget) this.#mayBeForgotten();
         // Its locks are gone, whether it knows or not.
         for (const [lock, life] of this.#lives) if (life === event.life) this.#closedAll(lock);
         break;
       default:
+    }
+  }
+
+  #mayBeForgotten(): void {
+    const now = this.#now();
+    for (const [resource, history] of this.#history) {
+      const action = { type: "vanish" } as const;
+      history.push({ who: resource, invoked: now, returned: now + REBUILD_MS, certain: false, action });
     }
   }
 
@@ -109,7 +137,8 @@ export class LockValueChecker implements Checker {
   }
 
   /** `value` null: the reader was warned. */
-  #read({ life, resource, at }: Asked, value: string | null): void {
+  #read({ life, resource, at, isWeak }: Asked, value: string | null): void {
+    if (isWeak && !this.#rules.weakReads) return;
     this.#add(resource, value === null ? { type: "read_invalid" } : { type: "read", value }, life, at, true);
   }
 

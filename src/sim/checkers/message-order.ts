@@ -1,13 +1,15 @@
 import type { SimEvent } from "../sim-event.ts";
 import type { Checker, Report } from "./checker.ts";
+import { Leases } from "./leases.ts";
 
 /**
  * Messages are heard once, by everybody in one order; and when a sender is told that all have processed its message,
- * all have: every member that listened before it was begun.
+ * all have: every member that listened before it was begun. Without a lease it may be told anything.
  */
 export class MessageOrderChecker implements Checker {
   readonly name = "messages in one order";
   readonly #report: Report;
+  readonly #leases: Leases;
   /** Place of each message in the order, by its first hearing. */
   readonly #places = new Map<number, number>();
   /** By life: messages heard, and the place of the last. */
@@ -16,11 +18,13 @@ export class MessageOrderChecker implements Checker {
   /** By message: who must hear it. */
   readonly #begun = new Map<number, readonly string[]>();
 
-  constructor(report: Report) {
+  constructor(now: () => number, report: Report) {
     this.#report = report;
+    this.#leases = new Leases(now);
   }
 
   observe(event: SimEvent): void {
+    this.#leases.observe(event);
     switch (event.type) {
       case "listening":
         this.#listening.add(event.life);
@@ -35,7 +39,7 @@ export class MessageOrderChecker implements Checker {
         this.#hear(event.life, event.number);
         break;
       case "message_said":
-        for (const life of this.#begun.get(event.number) ?? []) {
+        for (const life of this.#leases.holds(event.life) ? (this.#begun.get(event.number) ?? []) : []) {
           if (!this.#listening.has(life) || this.#heard.get(life)?.numbers.has(event.number)) continue;
           this.#report(`${event.life} believes that ${life} has processed message ${event.number}`);
         }

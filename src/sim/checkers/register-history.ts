@@ -80,7 +80,9 @@ function extend(pasts: readonly Past[], operations: readonly RegisterOperation[]
       if (operation === undefined || past.done.includes(id)) continue;
       const state = after(past.state, operation);
       if (state === undefined) continue;
-      const next = { state, done: [...past.done, id].sort((a, b) => a - b) };
+      // Forgetting twice is forgetting.
+      const done = operation.action.type === "vanish" ? past.done : [...past.done, id].sort((a, b) => a - b);
+      const next = { state, done };
       if (found.has(keyOf(next))) continue;
       found.set(keyOf(next), next);
       left.push(next);
