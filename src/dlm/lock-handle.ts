@@ -183,9 +183,11 @@ export class LockHandle implements Lock {
 
   /** Takes over what was reported of it, where a call without an answer has weakened it. */
   adopt({ gr, ex, lvb, lvbSeq }: HeldLock): void {
+    // Weakened on its way from CW to PR or back it lets others write, and the grant reads nothing: what we know gets old.
+    const lostTrack = gr === numberOf("CR") && (this.#mode === "CW" || this.#mode === "PR");
     this.#mode = lockModes[gr] ?? "NL";
     if (this.#conversions[0]?.accepted == null) this.#ex = ex;
-    this.#lvb = lvb;
+    this.#lvb = lostTrack ? undefined : lvb;
     this.#lvbSeq = lvbSeq;
   }
 
