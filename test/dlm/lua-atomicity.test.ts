@@ -8,7 +8,7 @@ import { keysOf } from "../../src/dlm/redis/redis-keys.ts";
 import { BareMember } from "../support/lock-vector-runner.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
 
-/** In front of the library: the call of Redis whose number is in ARGV[2] fails, the others do not. */
+/** In front of the library: the call of Redis whose number is in ARGV[3] fails, the others do not. */
 const injection = `
 local calls, failAt = 0, 0
 local function failing(real)
@@ -35,7 +35,7 @@ function injectedLibrary(): { readonly name: string; readonly text: string } {
   injected = replaced(
     injected,
     "return callback(keys, args)",
-    "calls, failAt = 0, tonumber(args[2])\n    return callback(keys, args)",
+    "calls, failAt = 0, tonumber(args[3])\n    return callback(keys, args)",
   );
   return { name: "mdlm1_injected", text: injected.replaceAll(name, "mdlm1_injected") };
 }
@@ -60,7 +60,7 @@ describe("the Lua library when a command of Redis fails", () => {
   const execute = async (call: LockCall, failAt = 0): Promise<LockReply> => {
     const keys = keysOf(lockspace, call, 8);
     const body = JSON.stringify({ ...call, code: "c" });
-    const text = await client.call("FCALL", `${library.name}_${call.op}`, keys.length, ...keys, body, failAt);
+    const text = await client.call("FCALL", `${library.name}_${call.op}`, keys.length, ...keys, body, "", failAt);
     return JSON.parse(String(text)) as LockReply;
   };
   const master: LockMaster = {

@@ -238,7 +238,7 @@ describe("the connection to Redis", () => {
     const reply = JSON.stringify({ rc: 0, value: 0, seq: 0, epoch: 0, generation: 0, events: [] });
     const server = await startFakeRedis(([name]) => {
       if (name !== "FCALL") return undefined;
-      return ill ? `-${text}\r\n` : `$${reply.length}\r\n${reply}\r\n`;
+      return ill ? `-${text}\r\n` : { reply };
     });
     cleanup.push(() => server.stop());
     const master = await connect(server.url);

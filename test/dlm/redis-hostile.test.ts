@@ -12,7 +12,7 @@ const hello = { op: "hello" } as const;
 const MiB = 1024 * 1024;
 
 const fields = { rc: 0, value: 0, seq: 1, epoch: 1, generation: 1, events: [] };
-const reply = (more: object = {}): string => bulk(JSON.stringify({ ...fields, ...more }));
+const reply = (more: object = {}): Say => ({ reply: JSON.stringify({ ...fields, ...more }) });
 
 /** What may come in place of a reply. None of it may be believed, cost much, or end the process. */
 const hostile: readonly (readonly [string, Say])[] = [
@@ -34,10 +34,10 @@ const hostile: readonly (readonly [string, Say])[] = [
   ["a number", ":5\r\n"],
   ["an array", "*2\r\n+a\r\n+b\r\n"],
   ["RESP3", "%1\r\n+a\r\n:1\r\n"],
-  ["no JSON", bulk("{rc:0}")],
-  ["JSON without an end", bulk('{"rc":0,"events":[')],
-  ["JSON nested 200,000 deep", bulk("[".repeat(200_000))],
-  ["JSON that is no object", bulk("null")],
+  ["no JSON", { reply: "{rc:0}" }],
+  ["JSON without an end", { reply: '{"rc":0,"events":[' }],
+  ["JSON nested 200,000 deep", { reply: "[".repeat(200_000) }],
+  ["JSON that is no object", { reply: "null" }],
   ["a result code that is no number", reply({ rc: "0" })],
   ["a sequence number that is none", reply({ seq: 1e300 })],
   ["no list of events", reply({ events: {} })],
@@ -91,6 +91,22 @@ describe("F45: a hostile lock server", () => {
     expect(process.memoryUsage().rss - before).toBeLessThan(200 * MiB);
     sane = true;
     await answered(master);
+  });
+
+  it("is not believed when it repeats a reply in the place of the next one (F33)", async () => {
+    const answer = JSON.stringify({ ...fields, seq: 41 });
+    let first: string | undefined;
+    const server = await start(([name, ...words]) => {
+      if (name !== "FCALL") return undefined;
+      if (first !== undefined) return bulk(`${first}${answer}`).repeat(2);
+      first = words.at(-1);
+      return null;
+    });
+    const master = await connect(server.url);
+    const other = { ...lockspace, name: "other" };
+    const [one, two] = await Promise.allSettled([master.call(lockspace, hello), master.call(other, hello)]);
+    expect(one).toMatchObject({ status: "fulfilled", value: { seq: 41 } });
+    expect(two).toMatchObject({ status: "rejected", reason: { code: "E_LOCK_SERVICE_LOST" } });
   });
 
   it.each(hostile)("is refused when it answers INFO with %s", async (_, say) => {

@@ -2,7 +2,12 @@ import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 
 /** What a server that cannot be trusted says to a command: bytes, nothing at all (null), or the end of the connection. */
-export type Say = string | Buffer | null | "hang up";
+export type Say = string | Buffer | null | "hang up" | Marked;
+
+/** What a function of ours returns, with the mark of the call. */
+interface Marked {
+  readonly reply: string;
+}
 
 export interface FakeRedis {
   readonly url: string;
@@ -31,7 +36,7 @@ export async function startFakeRedis(say: (words: readonly string[]) => Say | un
         const said = say(command.words);
         const answer = said === undefined ? usual(command.words) : said;
         if (answer === "hang up") socket.destroy();
-        else if (answer !== null) socket.write(answer);
+        else if (answer !== null) socket.write(bytesOf(answer, command.words));
       }
     });
   });
@@ -47,6 +52,11 @@ export async function startFakeRedis(say: (words: readonly string[]) => Say | un
       await once(server, "close");
     },
   };
+}
+
+function bytesOf(answer: string | Buffer | Marked, [name, ...words]: readonly string[]): string | Buffer {
+  if (typeof answer === "string" || Buffer.isBuffer(answer)) return answer;
+  return bulk(`${name === "FCALL" ? words.at(-1) : ""}${answer.reply}`);
 }
 
 function usual([name = "", sub = ""]: readonly string[]): Say {

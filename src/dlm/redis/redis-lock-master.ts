@@ -72,6 +72,8 @@ class RedisLockMaster implements LockMaster {
   /** Slots of the lockspaces that were joined from here: which keys a call needs. */
   readonly #slots = new Map<string, number>();
   readonly #known = new KnownMembers();
+  /** Calls so far. */
+  #marks = 0;
   #reachable = true;
   #closed = false;
 
@@ -171,7 +173,9 @@ class RedisLockMaster implements LockMaster {
     const keys = keysOf(lockspace, call, this.#slots.get(nameOf(lockspace)) ?? 0);
     const known = this.#known.of(lockspace, call);
     const body = this.#bodyOf(call, known);
-    const asked = link.send("FCALL", `${this.#library.name}_${call.op}`, keys.length, ...keys, JSON.stringify(body));
+    const mark = `${++this.#marks}`;
+    const name = `${this.#library.name}_${call.op}`;
+    const asked = link.send("FCALL", name, keys.length, ...keys, JSON.stringify(body), mark);
     const confirmed = confirm ? link.send("WAIT", wait, WAIT_MS) : Promise.resolve(wait);
     let text: unknown;
     let replicas: unknown;
@@ -183,14 +187,14 @@ class RedisLockMaster implements LockMaster {
       await this.#load(link);
       return this.#ask(lockspace, call, true);
     }
-    const said = parseLockReply(String(text));
+    const said = parseLockReply(withoutMark(text, mark));
     const reply = said === null ? null : this.#known.complete(lockspace, known, said);
-    if (reply === null) {
+    if (reply === null || typeof replicas !== "number") {
       const fault = serverFault(this.about, new Error("what it says is no answer of a lock server"));
       link.drop(fault);
       throw fault;
     }
-    if (Number(replicas) < wait) await this.#unconfirmed(Number(replicas), wait);
+    if (replicas < wait) await this.#unconfirmed(replicas, wait);
     return reply;
   }
 
@@ -265,4 +269,13 @@ function asLost(fault: MdError): MdError {
     ...(fault.hint === null ? {} : { hint: fault.hint }),
     cause: fault,
   });
+}
+
+/**
+ * Replies have no names in Redis: they are told apart by their order. One that a broken server or network repeats would be
+ * taken for the answer to the next call, perhaps of another lockspace; so each says whose it is. "": it is another's.
+ */
+function withoutMark(text: unknown, mark: string): string {
+  const reply = String(text);
+  return reply.startsWith(mark) ? reply.slice(mark.length) : "";
 }

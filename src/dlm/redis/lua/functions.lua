@@ -2,8 +2,8 @@
 --
 -- KEYS   those of state.lua. hello and format need the first two; join, recover and dump all mailboxes there may be; calls
 --        of a member as many mailboxes as the lockspace has slots.
--- ARGV   1: the call as JSON (lock-call.ts)
--- reply  the reply as JSON (LockReply). Every refusal is a reply with its code in rc, never a Redis error.
+-- ARGV   1: the call as JSON (lock-call.ts); 2: a mark of this call, so that its reply is not taken for another's
+-- reply  the mark, then the reply as JSON (LockReply). Every refusal is a reply with its code in rc, never a Redis error.
 -- error  only what no caller can cause: values of a wrong type at our keys. Raised before the first write it has changed
 --        nothing; a write that fails takes the whole lockspace away, so that its members rebuild it (state.lua, run).
 -- atomic all that is read is read, all that is checked is checked and all that is written is computed, the reply too,
@@ -230,7 +230,8 @@ local function dump(keys)
 end
 
 local function register(name, callback, flag)
-  registerFunction({ function_name = '@LIBRARY@_' .. name, callback = ready(callback), flags = { flag } })
+  local function marked(keys, args) return args[2] .. callback(keys, args) end
+  registerFunction({ function_name = '@LIBRARY@_' .. name, callback = ready(marked), flags = { flag } })
 end
 
 -- Codes are those of lock-status.ts. Every function may answer ENOLS (no lockspace), EPROTO (another schema) and EIDENT
