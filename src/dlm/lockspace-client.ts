@@ -308,9 +308,11 @@ class LockspaceClient implements Lockspace {
   #renewed(sent: RenewalTime, told: number, reply: LockReply): void {
     if (this.#end !== null || reply.rc !== lockStatus.OK) return;
     const { env } = this.#options;
-    const { members = [], state, generation } = reply;
+    const { members, state, generation } = reply;
     this.#keeper.acknowledged(sent, state === "recover");
     if (this.#keeper.renewedAt > Number.NEGATIVE_INFINITY) this.#firstRenewal.resolve(true);
+    // Nothing follows from a list that is missing, least of all that nobody is on it.
+    if (members === undefined) return;
     if (state === "run") this.#list.learn(generation, members);
     const joinedIn = this.#joined.reply.generation;
     this.#isKnown ||= members.every(({ knows = joinedIn }) => knows >= joinedIn);
