@@ -88,10 +88,12 @@ export function readMailbox(link: RedisLink, env: Env, mailbox: Mailbox): Mailbo
   };
 }
 
-const numberIn = (id: string): number => Number(id.slice(id.indexOf("-") + 1));
-
-/** Of two ids of one epoch. */
-const laterOf = (a: string, b: string): string => (numberIn(a) >= numberIn(b) ? a : b);
+/** Ids are `<epoch>-<n>`, and an epoch's numbers begin anew. */
+function laterOf(a: string, b: string): string {
+  const [epochA = 0, nA = 0] = a.split("-").map(Number);
+  const [epochB = 0, nB = 0] = b.split("-").map(Number);
+  return epochA > epochB || (epochA === epochB && nA >= nB) ? a : b;
+}
 
 const nonsense = (): MdError => new MdError("E_CHECKSUM", "what lies in the mailbox is no event of a lock server");
 
