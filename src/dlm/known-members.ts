@@ -8,9 +8,9 @@ export type WireReply = LockReply & { readonly counters?: readonly (readonly num
 
 /** What is sent to a caller that has seen the members of generation `known`. The Redis library does the same. */
 export function abbreviate(reply: LockReply, known: unknown): WireReply {
-  const { members, ...rest } = reply;
   const { generation } = reply;
-  if (known !== generation || reply.state !== "run" || members === undefined) return reply;
+  if (known !== generation || reply.state !== "run" || reply.members === undefined) return reply;
+  const { members, ...rest } = reply;
   if (!members.every(({ state, knows }) => state === "active" && knows === generation)) return reply;
   return { ...rest, counters: members.map(({ slot, counter }) => [slot, counter]) };
 }

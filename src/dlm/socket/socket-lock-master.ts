@@ -170,6 +170,7 @@ class SocketLockMaster implements LockMaster {
     call.resolve(reply);
     this.#calls.delete(id);
     if (this.#calls.size > 0) return;
+    // An idle node is not to wake for it.
     this.#silence?.cancel();
     this.#silence = null;
   }
