@@ -1,5 +1,7 @@
 import { randomInt } from "node:crypto";
 import { MdError } from "../../base/md-error.ts";
+import { type DlmVerdict, runDlmSimulation } from "../../sim/dlm-simulation.ts";
+import { lockFaultKinds, type NodeFaultKind, nodeFaultKinds } from "../../sim/node-faults.ts";
 import { runSimulation } from "../../sim/run-simulation.ts";
 import type { Verdict } from "../../sim/simulation.ts";
 import type { Command, CommandContext } from "../command.ts";
@@ -15,12 +17,15 @@ export const simulate: Command = async (invocation, context) => {
   const seed = numberOf(invocation, "seed", 0, Number.MAX_SAFE_INTEGER) ?? randomInt(2 ** 32);
   const count = numberOf(invocation, "count", 1, 1e9) ?? 1;
   const traceLines = numberOf(invocation, "trace", 0, 1e6) ?? TRACE_LINES;
-  const verdicts: Verdict[] = [];
+  const faults = faultsOf(invocation);
+  const run = invocation.has("dlm") ? runDlmSimulation : runSimulation;
+  const verdicts: (Verdict | DlmVerdict)[] = [];
   for (let i = 0; i < count && !context.interrupted.aborted; i++) {
-    const verdict = await runSimulation({
+    const verdict = await run({
       seed: seed + i,
       ...(nodes === null ? {} : { nodes }),
       ...(steps === null ? {} : { steps }),
+      ...(faults === null ? {} : { scenario: { faults } }),
     });
     verdicts.push(verdict);
     if (!context.json) tell(context, verdict, traceLines);
@@ -35,19 +40,37 @@ export const simulate: Command = async (invocation, context) => {
   };
 };
 
-function tell(context: CommandContext, verdict: Verdict, traceLines: number): void {
-  const { seed, scenario, steps, virtualMs, answered, errors, hash, faults, ok } = verdict;
+/** What was done in a run. */
+const workOf = (verdict: Verdict | DlmVerdict): string =>
+  "conversions" in verdict
+    ? `${verdict.scenario.resources} resources, ${verdict.conversions} conversions`
+    : `${verdict.scenario.members} members, ${verdict.answered} requests, ${verdict.errors} errors`;
+
+function tell(context: CommandContext, verdict: Verdict | DlmVerdict, traceLines: number): void {
+  const { seed, scenario, steps, virtualMs, hash, faults, ok } = verdict;
   const seconds = (virtualMs / 1000).toFixed(1);
   context.print(
-    `seed ${seed}: ${ok ? "ok" : "FAILED"}  ${scenario.nodes} nodes, ${scenario.members} members, ` +
-      `${steps} events in ${seconds} simulated seconds, ${answered} requests, ${errors} errors, ` +
-      `${faults.length} faults, hash ${hash}\n`,
+    `seed ${seed}: ${ok ? "ok" : "FAILED"}  ${scenario.nodes} nodes, ${workOf(verdict)}, ` +
+      `${steps} events in ${seconds} simulated seconds, ${faults.length} faults, hash ${hash}\n`,
   );
   if (ok) return;
   for (const line of verdict.trace(traceLines)) context.print(`${line}\n`);
   for (const fault of faults) context.print(`fault: ${fault}\n`);
   for (const violation of verdict.violations) context.print(`broken: ${violation}\n`);
-  context.print(`again: mdctl simulate --seed=${seed} --nodes=${scenario.nodes}\n`);
+  const alone = "conversions" in verdict ? " --dlm" : "";
+  context.print(`again: mdctl simulate${alone} --seed=${seed} --nodes=${scenario.nodes}\n`);
+}
+
+/** Null: each seed draws its own. */
+function faultsOf(invocation: Invocation): readonly NodeFaultKind[] | null {
+  const text = invocation.value("faults");
+  if (text === null) return null;
+  const kinds: readonly NodeFaultKind[] = [...nodeFaultKinds, ...lockFaultKinds];
+  return text.split(",").map((word) => {
+    const kind = kinds.find((one) => one === word);
+    if (kind !== undefined) return kind;
+    throw new MdError("E_VALUE", `--faults: "${word}" is none of ${kinds.join(", ")}`);
+  });
 }
 
 function numberOf(invocation: Invocation, name: string, least: number, most: number): number | null {

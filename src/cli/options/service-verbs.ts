@@ -154,8 +154,11 @@ export const serviceVerbs: readonly VerbSpec[] = [
       { name: "steps", value: "N", help: "events to simulate" },
       { name: "count", value: "N", help: "seeds, one after the other (1)" },
       { name: "trace", value: "LINES", help: "of the trace to show after a failure" },
+      { name: "dlm", help: "lock managers alone, without an array" },
+      { name: "faults", value: "LIST", help: "of nodes, links and the lock server (drawn from the seed)" },
     ],
     examples: [
+      { command: "mdctl simulate --dlm --count=1000 --faults=crash,restartLockServer", text: "only locks" },
       { command: "mdctl simulate --seed=1 --nodes=3", text: "one cluster" },
       { command: "mdctl simulate --count=100", text: "a hundred" },
     ],
