@@ -91,9 +91,10 @@ export interface IoRing {
    * may have been left for the next call. Writes to devices (and zeroes) never are: what has not gone out when this
    * returns, or before it is called for the next time, comes back with -EAGAIN. A result of -EINTR (-4) or -EAGAIN
    * (-11) says nothing about the device: try again.
-   * A ring that cannot block (`threads`) never waits: see `onReady`.
+   * A ring that cannot block (`threads`) never waits: see `onReady`. `expected` (1): so many completions are expected
+   * soon, and to be woken for each is not worth it; a hint.
    */
-  submitAndReap(waitMs: number): number;
+  submitAndReap(waitMs: number, expected?: number): number;
   readonly completedTag: Uint32Array;
   readonly completedResult: Int32Array;
 

@@ -13,7 +13,7 @@ export interface ArrayAccess {
   /** Is there room for takeover records on all of them? */
   hasRecords(): boolean;
   /** Writes the victim's pill and reads it back; see `condemnVictim`. */
-  condemn(victim: FenceVictim): Promise<"condemned" | "replaced">;
+  condemn(victim: FenceVictim): Promise<void>;
 }
 
 export interface JoinRequest {

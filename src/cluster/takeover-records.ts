@@ -37,11 +37,19 @@ export async function introduce(
   const { array, devices, env, nodeName } = writer;
   if (!hasTakeoverRoom(array)) return null;
   const found = await readTakeover(array, devices);
-  const { generation } = found;
+  const before = ownerOf(found, slot);
+  // Its former owner may be late, and dead to the others only: the slot is taken over from it like any other.
+  const isTakeover =
+    before !== null &&
+    before.state === "joined" &&
+    before.incarnation !== incarnation &&
+    !isCondemned(found, slot, before.incarnation);
+  const generation = found.generation + Number(isTakeover);
+  if (isTakeover) await writePill(writer, before, generation, "one");
   const failures = [
     ...(await clearBadPills(array, devices, slot)),
     ...(await writeRecords(array, devices, [
-      nodeRecord(writer, slot, { incarnation, generation, serial: (ownerOf(found, slot)?.serial ?? 0) + 1 }),
+      nodeRecord(writer, slot, { incarnation, generation, serial: (before?.serial ?? 0) + 1 }),
     ])),
   ];
   mustHaveReachedOne(writer, failures, `introduce ${nodeName}`);
@@ -70,29 +78,33 @@ export async function condemn(writer: RecordWriter, slot: SlotNumber): Promise<N
   const owner = ownerOf(found, slot);
   if (owner === null || owner.state === "left") return null;
   if (isCondemned(found, slot, owner.incarnation)) return null;
-  await writePill(writer, owner, found.generation + 1);
+  await writePill(writer, owner, found.generation + 1, "one");
   return owner;
 }
 
 /**
- * As `condemn`, for a victim that is known by name; it need not have introduced itself yet. "replaced": its slot has had
- * another owner since, whom no pill may reach.
+ * As `condemn`, for a victim that is known by name; it need not have introduced itself yet. All in-sync members must take
+ * the pill: which of them the victim can read, nobody knows (E_IO otherwise).
  */
-export async function condemnVictim(writer: RecordWriter, victim: FenceVictim): Promise<"condemned" | "replaced"> {
+export async function condemnVictim(writer: RecordWriter, victim: FenceVictim): Promise<void> {
   const { array, devices } = writer;
   const { slot, incarnation } = victim;
   const found = await readTakeover(array, devices);
   const owner = ownerOf(found, slot);
   const isOther = owner !== null && owner.state === "joined" && owner.incarnation !== incarnation;
-  if (isOther && !isCondemned(found, slot, owner.incarnation)) return "replaced";
-  if (!isCondemned(found, slot, incarnation)) await writePill(writer, victim, found.generation + 1);
-  return "condemned";
+  // The slot's owner may be the victim's successor: a pill no newer than its join is for whom it names only.
+  const spares = isOther && !isCondemned(found, slot, owner.incarnation);
+  if (spares) await writePill(writer, victim, owner.generation, "all", []);
+  else await writePill(writer, victim, found.generation + 1, "all");
 }
 
+/** `reach`: how many of the in-sync members must have it, and read it back. The array's generation moves with it. E_IO. */
 async function writePill(
   writer: RecordWriter,
   owner: Pick<NodeRecord, "slot" | "incarnation" | "node">,
   generation: number,
+  reach: "one" | "all",
+  besides: readonly "epoch"[] = ["epoch"],
 ): Promise<void> {
   const { array, devices, env, nodeName } = writer;
   const { slot, incarnation, node } = owner;
@@ -101,15 +113,18 @@ async function writePill(
   const said = { arrayUuid, generation, time: seconds(env), slot, incarnation, node, cluster, by: nodeName };
   const failures = await writeRecords(array, devices, [
     { kind: "pill", ...said },
-    { kind: "epoch", ...said },
+    ...besides.map((kind) => ({ kind, ...said })),
   ]);
   mustHaveReachedOne(writer, failures, `warn ${node}`);
   const after = await readTakeover(array, devices);
-  const told = after.members.some(({ pills }) => {
+  const told = after.members.filter(({ pills }) => {
     const pill = pills[slot];
     return pill?.type === "record" && pill.record.incarnation === incarnation;
-  });
-  if (!told) throw new MdError("E_IO", `the pill for ${node} in slot ${slot} does not read back from any member`);
+  }).length;
+  const wanted = reach === "all" ? inSyncMembers(array).length : 1;
+  if (told >= wanted) return;
+  const where = `${told} of ${inSyncMembers(array).length} in-sync members`;
+  throw new MdError("E_IO", `the pill for ${node} in slot ${slot} reads back from ${where} only`);
 }
 
 /** A member that cannot be written fails in the array's own writes soon enough; one that is good must have been reached. */

@@ -1,7 +1,7 @@
 import { assert } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
 import type { LeaseTimes } from "../dlm/lease.ts";
-import { isProcessGone, ownProcess } from "../dlm/local-process.ts";
+import { isProcessGone, isRebooted, ownProcess } from "../dlm/local-process.ts";
 import type { LockMaster } from "../dlm/lock-master.ts";
 import type { Lock, Lockspace, LockspaceMember } from "../dlm/lockspace.ts";
 import { joinLockspace } from "../dlm/lockspace-client.ts";
@@ -124,6 +124,7 @@ export class ClusterMembership {
       leaseSink: () => {},
       process: ownProcess(),
       isProcessGone,
+      isRebooted,
       signal: this.#stop.signal,
     });
     joining.then(

@@ -3,7 +3,7 @@ import { MdError } from "../base/md-error.ts";
 import { openFileDevice } from "../blockdev/file-device.ts";
 import { type ClusterNodeOptions, defaultClusterNodeOptions, type JoinRequest } from "../cluster/cluster-deps.ts";
 import { ClusterNode } from "../cluster/cluster-node.ts";
-import { isProcessGone, ownProcess } from "../dlm/local-process.ts";
+import { isProcessGone, isRebooted, ownProcess } from "../dlm/local-process.ts";
 import type { LockMaster } from "../dlm/lock-master.ts";
 import type { Lockspace } from "../dlm/lockspace.ts";
 import { joinLockspace } from "../dlm/lockspace-client.ts";
@@ -265,6 +265,7 @@ export class Daemon {
       leaseSink: wanted.lease,
       process: ownProcess(),
       isProcessGone,
+      isRebooted,
       ...(fencing.fencer === null ? {} : { fencer: fencing.fencer }),
     });
     try {

@@ -28,6 +28,11 @@ export interface JoinOptions {
   readonly isProcessGone?: (process: ProcessIdentity) => boolean;
   /** Used before a silent member's locks are given to others. Without it the end of the lease has to do. */
   readonly fencer?: Fencer;
+  /**
+   * Did this process run on this machine, before it was booted last? Asked of the node's own former life only: that a
+   * machine is the same is said by a file that copies of it share.
+   */
+  readonly isRebooted?: (process: ProcessIdentity) => boolean;
   /** Gives up joining (E_CANCELLED). */
   readonly signal?: AbortSignal;
 }

@@ -3,8 +3,25 @@ import type { ProcessIdentity } from "./process-identity.ts";
 
 const read = (path: string): string => readFileSync(path, "utf8").trim();
 
+/** Of this installation, for ever; empty where there is none. */
+function machineId(): string {
+  try {
+    return read("/etc/machine-id");
+  } catch {
+    return "";
+  }
+}
+
 /** Pids mean the same only in one boot of one kernel and in one pid namespace. */
-const ownHost = (): string => `${read("/proc/sys/kernel/random/boot_id")}/${readlinkSync("/proc/self/ns/pid")}`;
+const ownHost = (): string =>
+  `${machineId()}/${read("/proc/sys/kernel/random/boot_id")}/${readlinkSync("/proc/self/ns/pid")}`;
+
+/** Was it of this machine, and of an earlier boot? It surely runs no more then. */
+export function isRebooted({ host }: ProcessIdentity): boolean {
+  const [machine, boot] = host.split("/");
+  const [ownMachine, ownBoot] = ownHost().split("/");
+  return machine !== "" && machine === ownMachine && boot !== ownBoot;
+}
 
 /** State and start time of /proc/PID/stat: fields 3 and 22, counted after the name, which may contain anything. */
 function statOf(pid: number): { readonly state: string; readonly started: string } {

@@ -298,9 +298,11 @@ class LockspaceClient implements Lockspace {
   async #renew(): Promise<void> {
     this.#counter += 1;
     const sent = this.#keeper.stamp();
-    const { generation } = this.#list;
-    const answered = (reply: LockReply): void => this.#renewed(sent, generation, reply);
-    const reply = await this.#session.once({ op: "renew", counter: this.#counter, generation }, answered);
+    // A newcomer that we would leave out of a report must not take us for one who knows it.
+    const { learned } = this.#list;
+    const answered = (reply: LockReply): void => this.#renewed(sent, learned, reply);
+    const renewal = { op: "renew", counter: this.#counter, generation: learned } as const;
+    const reply = await this.#session.once(renewal, answered);
     if (reply !== null) answered(reply);
   }
 
@@ -317,7 +319,7 @@ class LockspaceClient implements Lockspace {
     const joinedIn = this.#joined.reply.generation;
     this.#isKnown ||= members.every(({ knows = joinedIn }) => knows >= joinedIn);
     // A newcomer waits for that.
-    if (told < this.#list.generation) void this.#renew();
+    if (told < this.#list.learned) void this.#renew();
     const others = members.filter(({ incarnation }) => incarnation !== this.#joined.incarnation);
     this.#removal.look(env.clock.now(), others);
     this.#sightings.note(others);

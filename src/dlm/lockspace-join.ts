@@ -93,19 +93,22 @@ export class LockspaceJoin {
    * a silent one, and where nobody is left to do it, we do.
    */
   async #findGone({ members = [], epoch, generation }: LockReply): Promise<readonly MemberRecord[]> {
-    const { env, fencer } = this.#options;
+    const { env, fencer, node: own, isRebooted = () => false } = this.#options;
     // Counters stood still while the lockspace was lost.
     if (epoch !== this.#epoch) this.#watch.restart();
     this.#epoch = epoch;
     const dead = this.#watch.observe(env.clock.now(), members);
-    const isProved = ({ incarnation }: MemberRecord): boolean => this.#watch.isProvedGone(incarnation);
+    // Our own former life ended with the boot that it ran in.
+    const isProved = ({ incarnation, node, process }: MemberRecord): boolean =>
+      this.#watch.isProvedGone(incarnation) || (node === own && process !== undefined && isRebooted(process));
     if (fencer === undefined) return dead.filter((member) => member.state !== "fencing" || isProved(member));
     const gone = dead.filter(isProved);
     if (dead.length < members.length) return gone;
     for (const { node, slot, incarnation, counter, process, state } of dead) {
       const victim = { node, slot: slotNumber(slot - 1), incarnation, generation };
       const known = gone.some((one) => one.incarnation === incarnation);
-      if (known) continue;
+      // Methods of fencing end a machine: never our own.
+      if (known || node === own) continue;
       const { ok, evidence } = await runFencer(fencer, process === undefined ? victim : { ...victim, process }, env);
       env.log.warn({ evt: "node.fenced", ...victim, ok, evidence }, `${node}, a former member, is fenced: ${evidence}`);
       if (ok) gone.push({ node, slot, incarnation, counter, state });

@@ -11,11 +11,18 @@ interface Place {
  */
 export class MemberList {
   #generation: number;
+  #learned: number;
   #records: readonly MemberRecord[];
 
   constructor(generation: number, records: readonly MemberRecord[]) {
     this.#generation = generation;
+    this.#learned = generation;
     this.#records = records.map(plain);
+  }
+
+  /** The generation whose members are all known in full: who came with a later one is not on the list yet. */
+  get learned(): number {
+    return this.#learned;
   }
 
   get generation(): number {
@@ -30,6 +37,7 @@ export class MemberList {
   learn(generation: number, records: readonly MemberRecord[]): void {
     if (generation < this.#generation) return;
     this.#generation = generation;
+    this.#learned = generation;
     this.#records = records.map(plain);
   }
 

@@ -21,7 +21,9 @@ export function recover(state: TableState, call: RecoverCall): Outcome {
   } else if (state.phase === "run") {
     const member = state.member(call);
     const broken = member !== undefined && !isWhole(member);
-    const isLost = state.epoch < call.epoch || state.seq < call.seen || broken;
+    // Numbers of an older epoch say nothing of this one: who was evicted in between may have seen higher ones.
+    const wentBack = state.epoch === call.epoch && state.seq < call.seen;
+    const isLost = state.epoch < call.epoch || wentBack || broken;
     // One that has reported already, and asks again because the answer was lost.
     if (!isLost) return member?.state === "active" ? outcome(lockStatus.OK, call.slot) : outcome(lockStatus.EFENCED);
     open(state, call);

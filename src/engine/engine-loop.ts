@@ -59,6 +59,8 @@ export class EngineLoop {
   /** Requests that were answered since the front end last ended a turn. */
   #finished = 0;
   #ended = false;
+  /** How long the next turn may wait, if nothing happens before; null: something has. */
+  #planned: number | null = null;
 
   /** Opens the members. Throws MdError: E_NO_DEVICE, E_IO, E_VALUE. */
   constructor({ config, ring, shared, now, openFrontEnd }: EngineLoopOptions) {
@@ -102,6 +104,7 @@ export class EngineLoop {
   /** A command; carried out in the next turn. */
   take(message: EngineToWorker): void {
     this.#commands.take(message);
+    this.#planned = null;
   }
 
   /** Seats a front end of the caller's own in place of one that `attach` would open; it is drained by `detach` and `stop`. */
@@ -109,6 +112,7 @@ export class EngineLoop {
     if (this.#frontEnd !== null) throw new MdError("E_DEVICE_BUSY", "the array has a front end already");
     const frontEnd = make(this.#seatOf());
     this.#frontEnd = frontEnd;
+    this.#planned = null;
     return frontEnd;
   }
 
@@ -117,8 +121,9 @@ export class EngineLoop {
     if (this.#ended) return false;
     const { members, suspended } = this.#core;
     const begun = members.begun;
-    const waited = this.#waitMs();
-    const completions = this.ring.submitAndReap(waited);
+    // Of a ring that blocks, the next turn follows the last one at once.
+    const waited = this.ring.onReady === null && this.#planned !== null ? this.#planned : this.#waitMs();
+    const completions = this.ring.submitAndReap(waited, this.#expected);
     // After the completions: what they brought was read before this instant.
     const now = this.#now();
     this.shared.turnBegan = now;
@@ -145,6 +150,7 @@ export class EngineLoop {
     this.#publish();
     if (this.#ended) return false;
     const wait = this.#waitMs();
+    this.#planned = wait;
     // A ring that cannot block has been told when to come back: too late, if something waits for less by now.
     const tooLate = wait >= 0 && (waited <= 0 || wait < waited);
     return completions > 0 || commands > 0 || members.begun !== begun || tooLate;
@@ -160,7 +166,14 @@ export class EngineLoop {
       this.#paths.bitmap.issue(now);
       this.#paths.writes.issue();
     }
+    this.#paths.pill.endTurn();
     this.#paths.copies.pump(this.#leaseHeld);
+  }
+
+  /** A single request is answered when all its legs have ended. */
+  get #expected(): number {
+    const { table, members, personality } = this.#core;
+    return table.used === 1 && members.operations === personality.copies ? personality.copies : 1;
   }
 
   #waitMs(): number {

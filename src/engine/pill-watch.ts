@@ -24,6 +24,8 @@ export class PillWatch {
   #inFlight = 0;
   /** A look has found nothing, and no page was written on its strength yet. */
   #isClear = false;
+  /** It has ended in this turn. */
+  #justLooked = false;
   #isCondemned = false;
   #askedAt = Number.NEGATIVE_INFINITY;
   /** Operations on members that had been begun at the last look. */
@@ -45,9 +47,18 @@ export class PillWatch {
 
   /** May a page be written now? If that is not known, a look begins, and its completions bring the next turn. */
   mayWrite(now: number): boolean {
-    if (this.#check === null || this.#isClear) return true;
+    if (this.#check === null || (this.#isClear && this.#isFresh(now))) return true;
     if (this.#inFlight === 0) this.#ask(now);
     return this.#isClear;
+  }
+
+  /** What was found long ago proves nothing; what was found in this turn is as new as it can be, slow as a member may be. */
+  #isFresh(now: number): boolean {
+    return this.#justLooked || now - this.#askedAt < this.#everyMs;
+  }
+
+  endTurn(): void {
+    this.#justLooked = false;
   }
 
   /** Pages were written: the next ones need a look of their own. */
@@ -73,6 +84,7 @@ export class PillWatch {
     this.#inFlight--;
     if (this.#inFlight === 0) {
       this.#isClear = true;
+      this.#justLooked = true;
       this.#begunBefore = members.begun;
     }
     // A member that cannot be read, or says what makes no sense, tells nothing: the lease is what protects then.

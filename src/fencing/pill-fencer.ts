@@ -4,8 +4,8 @@ import { sleep } from "../env/clock.ts";
 import type { Env } from "../env/env.ts";
 
 export interface PillFencerOptions {
-  /** Writes the victim's pill to the members and reads it back. "replaced": its slot has another owner already. */
-  readonly condemn: (victim: FenceVictim) => Promise<"condemned" | "replaced">;
+  /** Writes the victim's pill to all in-sync members and reads it back. Rejects with MdError. */
+  readonly condemn: (victim: FenceVictim) => Promise<void>;
   /** Milliseconds; null: the nodes have no watchdog. */
   readonly watchdogMs: number | null;
   /** Milliseconds of the lease. */
@@ -41,9 +41,7 @@ export class PillFencer implements Fencer {
   async fence(victim: FenceVictim): Promise<FenceOutcome> {
     const { condemn, env, watchdogMs } = this.#options;
     try {
-      if ((await condemn(victim)) === "replaced") {
-        return { ok: true, evidence: `pill: slot ${victim.slot} has had another owner since ${victim.node}` };
-      }
+      await condemn(victim);
     } catch (error) {
       if (!(error instanceof MdError)) throw error;
       return { ok: false, evidence: `pill: ${error.message}` };

@@ -176,6 +176,19 @@ export function lockRecovery(master: () => LockMaster, fresh: () => LockspaceId)
     expect(await a.recover()).toMatchObject({ rc: OK, state: "run", epoch: second.epoch });
   });
 
+  it("is not opened anew by one that was evicted and has seen higher numbers in an older epoch", async () => {
+    const lockspace = fresh();
+    const [a, e] = (await join(lockspace, "a", "e")) as [BareMember, BareMember];
+    // The server has gone back, and e, which had seen more than a, is cut off.
+    await a.recover([], later);
+    expect((await a.call({ op: "evict", victim: victim(e), evidence: "operator" })).rc).toBe(OK);
+    const { seq, epoch, state } = await a.call({ op: "renew", counter: 2 });
+    expect(state).toBe("run");
+    const late = await master().call(lockspace, e.report([], { seen: seq + 1000 }));
+    expect(late.rc).toBe(EFENCED);
+    expect(await dump(lockspace)).toMatchObject({ epoch, state: "run" });
+  });
+
   it("refuses a copy of a report that comes when its sender has renewed since", async () => {
     const lockspace = fresh();
     const [a, b] = (await join(lockspace, "a", "b")) as [BareMember, BareMember];

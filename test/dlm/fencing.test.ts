@@ -104,6 +104,15 @@ describe("members that are fenced", () => {
     expect(b.log).toContain("slot 2 n3");
   });
 
+  it("are never the machine itself: its own former life ended with the boot before", async () => {
+    const process = { host: "m/boot1/ns", pid: 7, started: "1" };
+    const [a, b] = [await join("n1", { process }), await join("n2", { process })];
+    for (const { cable } of [a, b]) cable.state = "silent";
+    const again = await join("n1", { process: { ...process, host: "m/boot2/ns" }, isRebooted: () => true });
+    expect(again.fencer.victims.map(({ node }) => node)).toEqual(["n2"]);
+    expect(again.lockspace.members.map(({ node }) => node)).toEqual(["n1"]);
+  });
+
   it("are fenced by one of the others at a time; another takes over when that one stands still or dies", async () => {
     const nodes = [await join("n1"), await join("n2"), await join("n3"), await join("n4")] as const;
     const [a, ...others] = nodes;

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { isProcessGone, ownProcess } from "../../src/dlm/local-process.ts";
+import { isProcessGone, isRebooted, ownProcess } from "../../src/dlm/local-process.ts";
 import { runLockServer } from "../../src/dlm/socket/lock-server.ts";
 import { connectSocketMaster } from "../../src/dlm/socket/socket-lock-master.ts";
 import { silentLogger } from "../../src/env/logger.ts";
@@ -25,6 +25,15 @@ describe("the proof that a process has ended", () => {
     expect(isProcessGone(self)).toBe(false);
     expect(isProcessGone({ ...self, pid: 2 ** 22 + 1 })).toBe(true);
     expect(isProcessGone({ ...self, pid: 2 ** 22 + 1, host: "another" })).toBe(false);
+  });
+
+  it("is given for the same machine before its last boot, of which nothing runs any more", () => {
+    const self = ownProcess();
+    const [machine, boot, namespace] = self.host.split("/");
+    const on = (host: string): boolean => isRebooted({ ...self, host });
+    expect([on(self.host), on(`${machine}/another/${namespace}`)]).toEqual([false, machine !== ""]);
+    expect([on(`another/${boot}/${namespace}`), on(`another/another/${namespace}`)]).toEqual([false, false]);
+    expect(on(`/another/${namespace}`)).toBe(false);
   });
 
   it("is given when the pid belongs to another process now", () => {

@@ -94,6 +94,32 @@ describe("the own pill", () => {
     expect(looks()).toBe(4);
   });
 
+  it("is not taken for unread long after it was read", () => {
+    const made = bench({ chunkSectors: 64 });
+    made.write(0, 8, 1);
+    made.run();
+    // The look after the last use finds nothing, and the members rest for long.
+    made.pass(EVERY_MS);
+    made.pass(36 * EVERY_MS);
+    put(made, "d1", pill());
+    made.ring.log.length = 0;
+    const late = made.write(640, 8, 1);
+    made.run();
+    expect(made.ring.log.filter(({ type }) => type === "write")).toEqual([]);
+    expect([late.errno, condemned(made)]).toEqual([null, 1]);
+  });
+
+  it("is read for as long as it takes, however slow the members are", () => {
+    const made = bench();
+    made.ring.hold(isPill);
+    const write = made.write(0, 8, 1);
+    made.run();
+    made.pass(5 * EVERY_MS);
+    made.ring.release();
+    made.run();
+    expect(write.errno).toBe(0);
+  });
+
   it.each(["d0", "d1"])("ends all writing and answering, whichever member has it: %s", (disk) => {
     const made = bench();
     put(made, disk, pill());

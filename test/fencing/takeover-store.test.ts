@@ -17,6 +17,7 @@ import {
   sayGoodbye,
 } from "../../src/cluster/takeover-records.ts";
 import { silentLogger } from "../../src/env/logger.ts";
+import { PillCheck, type PillReader, type PillVerdict } from "../../src/fencing/pill-check.ts";
 import { decodeTakeover } from "../../src/fencing/takeover-blocks.ts";
 import { nodeAt, pillAt, type TakeoverLayout, takeoverLayout } from "../../src/fencing/takeover-layout.ts";
 import { hasTakeoverRoom, ownerOf, readTakeover } from "../../src/fencing/takeover-store.ts";
@@ -58,6 +59,12 @@ class Fixture {
   pillOn(path: string, of = slot): ReturnType<typeof decodeTakeover<"pill">> {
     const block = this.disks.data(path, pillAt(layoutOf(this.array), of), 8);
     return decodeTakeover("pill", block, this.array.uuid, 4);
+  }
+
+  /** What the data plane of this owner sees. */
+  verdictOn(path: string, owner: PillReader | null): PillVerdict {
+    if (owner === null) throw new Error("there is no room for records");
+    return new PillCheck(owner).verdict(this.disks.data(path, pillAt(layoutOf(this.array), owner.slot), 8), 0);
   }
 }
 
@@ -159,15 +166,35 @@ describe("takeover records", () => {
   it("condemn by name also who has not introduced itself yet, but nobody in place of a former owner", async () => {
     const fixture = new Fixture();
     const victim = (incarnation: string) => ({ node: "b", slot, incarnation, generation: 1 });
-    expect(await condemnVictim(fixture.writer("a"), victim("b1"))).toBe("condemned");
+    await condemnVictim(fixture.writer("a"), victim("b1"));
     expect(fixture.pillOn("/d1")).toMatchObject({ record: { incarnation: "b1", node: "b", by: "a", generation: 1 } });
     // It comes to introduce itself late: the pill is older than its join, but names it.
     await introduce(fixture.writer("b"), slot, "b1");
     expect(fixture.pillOn("/d0")).toMatchObject({ record: { incarnation: "b1" } });
-    await introduce(fixture.writer("c"), slot, "c1");
-    expect(await condemnVictim(fixture.writer("a"), victim("b1"))).toBe("replaced");
-    expect(await condemnVictim(fixture.writer("a"), victim("c1"))).toBe("condemned");
+    const successor = await introduce(fixture.writer("c"), slot, "c1");
+    await condemnVictim(fixture.writer("a"), victim("b1"));
+    expect(fixture.verdictOn("/d1", successor)).toBe("clear");
+    await condemnVictim(fixture.writer("a"), victim("c1"));
     expect(fixture.pillOn("/d1")).toMatchObject({ record: { incarnation: "c1", generation: 2 } });
+    expect(fixture.verdictOn("/d1", successor)).toBe("condemned");
+  });
+
+  it("condemn by name on every member in sync, or not at all", async () => {
+    const fixture = new Fixture();
+    await introduce(fixture.writer("b"), slot, "b1");
+    fixture.disks.failWrites("/d0");
+    const condemning = condemnVictim(fixture.writer("a"), { node: "b", slot, incarnation: "b1", generation: 1 });
+    await expect(condemning).rejects.toThrow("the pill for b in slot 1 reads back from 1 of 2 in-sync members only");
+  });
+
+  it("condemn a slot's former owner when another one moves in", async () => {
+    const fixture = new Fixture();
+    const former = await introduce(fixture.writer("b"), slot, "b1");
+    const present = await introduce(fixture.writer("c"), slot, "c1");
+    for (const path of ["/d0", "/d1"]) {
+      expect(fixture.verdictOn(path, former)).toBe("condemned");
+      expect(fixture.verdictOn(path, present)).toBe("clear");
+    }
   });
 
   it("are good when one member takes them, and not when none does", async () => {

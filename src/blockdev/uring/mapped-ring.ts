@@ -12,6 +12,8 @@ import { CQE_BYTES, Feature, MapFlag, OFF_RINGS, OFF_SQES, PARAMS_BYTES, Prot, S
 export interface MappedRing {
   readonly fd: number;
   readonly setupFlags: number;
+  /** A wait for several completions may have a limit after which one is enough (6.12). */
+  readonly waitsForSeveral: boolean;
   readonly sqEntries: number;
   readonly cqEntries: number;
   /** Both rings: what the kernel writes is read with Atomics. */
@@ -86,6 +88,7 @@ function map(libc: Libc, fd: number, params: DataView): MappedRing | string {
   return {
     fd,
     setupFlags: answer(8),
+    waitsForSeveral: (answer(20) & Feature.MIN_TIMEOUT) !== 0,
     sqEntries,
     cqEntries,
     words,

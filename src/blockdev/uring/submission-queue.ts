@@ -5,10 +5,16 @@ import type { Libc } from "./libc.ts";
 import type { MappedRing } from "./mapped-ring.ts";
 import { EnterFlag, GETEVENTS_ARG_BYTES, SqFlag } from "./uapi.ts";
 
+const { GETEVENTS, EXT_ARG } = EnterFlag;
+/** Of `struct io_uring_getevents_arg`. */
+const MIN_WAIT_WORD = 3;
+
 const WORDS_PER_SQE = 16;
 const TWO_32 = 2 ** 32;
 /** Waits may end early: this one is long enough. */
 const MAX_WAIT_MS = 86_400_000;
+/** So long a wait for several completions goes on with fewer. */
+const PATIENCE_US = 1000;
 
 /**
  * Our half of the submission ring, and the one system call. Entries are written as 32-bit halves; only the first ten
@@ -112,32 +118,26 @@ export class SubmissionQueue {
 
   /**
    * Submits what is queued, lets deferred completions come in, and waits for one: not at all (0), without limit (< 0)
-   * or for so many milliseconds. May return early and may leave entries queued (a signal, lack of memory).
+   * or for so many milliseconds. May return early and may leave entries queued (a signal, lack of memory). `wanted`: for
+   * the first millisecond it waits for so many, where the kernel can (6.12).
    */
-  enter(waitMs: number): void {
+  enter(waitMs: number, wanted = 1): void {
     const count = (this.#tail - this.#head) | 0;
     // Publishes the entries: nothing written before it may be seen later.
     if (count > 0) Atomics.store(this.#words, this.#ring.sqTail, this.#tail);
+    const several = wanted > 1 && waitMs !== 0 && this.#ring.waitsForSeveral;
+    if (waitMs > 0 || several) this.#taken(count, this.#enterFor(count, waitMs, several ? wanted : 1));
+    else this.#taken(count, this.#libc.ioUringEnter(this.#ring.fd, count, waitMs < 0 ? 1 : 0, GETEVENTS, 0, 0));
+  }
 
-    let taken: number;
-    if (waitMs > 0) {
-      const limited = Math.min(waitMs, MAX_WAIT_MS);
-      const seconds = Math.floor(limited / 1000);
-      this.#argument[this.#timespecWord] = seconds;
-      this.#argument[this.#timespecWord + 2] = Math.floor((limited - seconds * 1000) * 1e6);
-      taken = this.#libc.ioUringEnter(
-        this.#ring.fd,
-        count,
-        1,
-        EnterFlag.GETEVENTS | EnterFlag.EXT_ARG,
-        this.#argumentAt,
-        GETEVENTS_ARG_BYTES,
-      );
-    } else {
-      taken = this.#libc.ioUringEnter(this.#ring.fd, count, waitMs < 0 ? 1 : 0, EnterFlag.GETEVENTS, 0, 0);
-    }
-
-    this.#taken(count, taken);
+  #enterFor(count: number, waitMs: number, wanted: number): number {
+    const limited = waitMs < 0 ? MAX_WAIT_MS : Math.min(waitMs, MAX_WAIT_MS);
+    const seconds = Math.floor(limited / 1000);
+    this.#argument[this.#timespecWord] = seconds;
+    this.#argument[this.#timespecWord + 2] = Math.floor((limited - seconds * 1000) * 1e6);
+    this.#argument[MIN_WAIT_WORD] = wanted > 1 ? PATIENCE_US : 0;
+    const flags = GETEVENTS | EXT_ARG;
+    return this.#libc.ioUringEnter(this.#ring.fd, count, wanted, flags, this.#argumentAt, GETEVENTS_ARG_BYTES);
   }
 
   #taken(count: number, taken: number): void {

@@ -23,7 +23,13 @@ export const SetupFlag = {
   DEFER_TASKRUN: 1 << 13,
 } as const;
 
-export const Feature = { SINGLE_MMAP: 1 << 0, NODROP: 1 << 1, FAST_POLL: 1 << 5, EXT_ARG: 1 << 8 } as const;
+export const Feature = {
+  SINGLE_MMAP: 1 << 0,
+  NODROP: 1 << 1,
+  FAST_POLL: 1 << 5,
+  EXT_ARG: 1 << 8,
+  MIN_TIMEOUT: 1 << 15,
+} as const;
 
 export const EnterFlag = { GETEVENTS: 1, EXT_ARG: 8 } as const;
 
@@ -56,7 +62,7 @@ export const OFF_SQES = 0x10000000;
 export const PARAMS_BYTES = 120;
 export const SQE_BYTES = 64;
 export const CQE_BYTES = 16;
-/** `struct io_uring_getevents_arg`: the timespec's address is at byte 16. */
+/** `struct io_uring_getevents_arg`: min_wait_usec is at byte 12, the timespec's address at byte 16. */
 export const GETEVENTS_ARG_BYTES = 24;
 
 export const Prot = { READ_WRITE: 3 } as const;

@@ -257,7 +257,7 @@ export class UringRing implements IoRing {
     this.#sockets.close(socket);
   }
 
-  submitAndReap(waitMs: number): number {
+  submitAndReap(waitMs: number, expected = 1): number {
     if (!this.#wakeArmed) this.#armWake();
     let count = 0;
     if (!this.#early.empty) {
@@ -273,7 +273,7 @@ export class UringRing implements IoRing {
     // The devices begin while the sockets are looked at: few transfers are waited for one by one.
     if (this.#deviceQueued && sq.queued <= FEW) sq.submit();
     this.#pushReceives();
-    if (wait !== 0 || sq.queued > 0 || sq.kernelWantsEnter()) sq.enter(wait);
+    if (wait !== 0 || sq.queued > 0 || sq.kernelWantsEnter()) sq.enter(wait, expected);
     // A wait ends with the first completion, and the kernel keeps back others that have come by then.
     if (wait !== 0 && sq.kernelWantsEnter()) sq.enter(0);
     if (this.#deviceQueued && sq.queued > 0) this.#insist();

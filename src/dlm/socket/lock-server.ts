@@ -173,7 +173,8 @@ class LockService implements LockServer {
     if (call.op === "join") this.#marker.joined(call.leaseMs);
     if (call.op === "recover") this.#marker.joined(call.settings.leaseMs);
     const reply = await this.master.call(lockspace, call);
-    if (this.master.memberCount === 0) this.#marker.empty();
+    // Those of the predecessor who have not reported yet are members all the same.
+    if (this.master.memberCount === 0 && this.env.clock.now() >= this.#forgotUntil) this.#marker.empty();
     return reply;
   }
 

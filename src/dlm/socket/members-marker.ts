@@ -18,10 +18,11 @@ export class MembersMarker {
     try {
       const [boot, lease] = readFileSync(this.#path, "utf8").trim().split(" ");
       // After a reboot nobody of then runs any more.
-      return boot === this.#boot ? Math.max(0, Number(lease) || 0) : 0;
+      if (boot === this.#boot) this.#leaseMs = Math.max(0, Number(lease) || 0);
     } catch {
-      return 0;
+      // there is none
     }
+    return this.#leaseMs;
   }
 
   /** Somebody is about to join; must be noted before the answer is sent. */

@@ -237,7 +237,9 @@ local function report(state, call, raw, identity)
     local member = memberOf(state, call)
     local broken = isIncomplete(state)
       or (member and not eventsAfter(state, member, member.acked))
-    if not broken and state.epoch >= call.epoch and state.seq >= call.seen then
+    -- Numbers of an older epoch say nothing of this one: who was evicted in between may have seen higher ones.
+    local wentBack = state.epoch == call.epoch and state.seq < call.seen
+    if not broken and state.epoch >= call.epoch and not wentBack then
       -- One that has reported already, and asks again because the answer was lost.
       if not member or member.state ~= 'active' then return EFENCED, 0 end
       state.fresh = eventsAfter(state, member, member.acked)
