@@ -58,22 +58,24 @@ export class GuardDuty {
     for (const block of present) {
       const still = this.#turns.get(block) ?? new Still();
       this.#turns.set(block, still);
-      const forMs = still.look(block.turnBegan, step);
-      if (block.turnBegan !== 0 && forMs >= stillMs) {
+      // Read once: the data plane goes on meanwhile, and rest followed by a new turn is no turn that lasts.
+      const { turnBegan } = block;
+      const forMs = still.look(turnBegan, step);
+      if (turnBegan !== 0 && forMs >= stillMs) {
         return { type: "kill", why: `a data plane has been in one turn for ${stillMs} ms` };
       }
-      pet &&= this.#isSafe(now, block);
+      pet &&= this.#isSafe(now, block, turnBegan);
     }
     return { type: "well", pet };
   }
 
   /** Good while the lease holds (and the pill says nothing against it), or as long as nothing can be on its way to a member. */
-  #isSafe(now: number, block: SharedBlock): boolean {
+  #isSafe(now: number, block: SharedBlock, turnBegan: number): boolean {
     const { watchdogMs, usesPill } = this.#limits;
     const leaseHolds = block.leaseHolds(now);
     const pillAge = now - block.pillClearAt;
     if (leaseHolds && (!usesPill || pillAge <= (watchdogMs ?? 0) / 2)) return true;
-    const isResting = block.turnBegan === 0 || (!leaseHolds && block.turnBegan >= block.writeUntil);
+    const isResting = turnBegan === 0 || (!leaseHolds && turnBegan >= block.writeUntil);
     return !leaseHolds && block.operations === 0 && isResting;
   }
 }

@@ -41,6 +41,22 @@ describe("the guard's duty", () => {
     expect(verdict).toEqual({ type: "kill", why: "the control plane has not come round for 1000 ms" });
   });
 
+  it("ends no process whose data plane begins a turn while it is looked at, after a long rest", () => {
+    let readings = 0;
+    /** A turn begins right after the first reading of each look. */
+    class Busy extends SharedBlock {
+      override get turnBegan(): number {
+        return readings++ === 0 ? 0 : now;
+      }
+    }
+    block = new Busy();
+    const verdict = pass(10 * STILL_MS, () => {
+      alive();
+      readings = 0;
+    });
+    expect(verdict.type).toBe("well");
+  });
+
   it("ends a process whose data plane hangs in a turn, and none that rests", () => {
     block.turnBegan = 0;
     expect(pass(10 * STILL_MS, alive).type).toBe("well");

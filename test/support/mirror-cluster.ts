@@ -244,11 +244,15 @@ export class MirrorCluster {
     }
   }
 
+  /** The lockspace of the nodes may still be rebuilt when the array's is back: what is refused meanwhile is asked again. */
   async #removeSpares(node: string): Promise<void> {
     const spare = this.host.path(`spare-${node}.img`);
-    const { members } = await this.array(node);
-    if (members.some(({ path, role }) => path === spare && role === "spare")) {
-      await this.host.data(node, "remove", "md0", spare);
+    for (;;) {
+      const { members } = await this.array(node);
+      if (!members.some(({ path, role }) => path === spare && role === "spare")) return;
+      const { error } = await this.host.json(node, "remove", "md0", spare);
+      if (error !== null && error.code !== "E_LOCK_SERVICE_LOST") throw new Error(JSON.stringify(error));
+      await pause(POLL_MS);
     }
   }
 
