@@ -70,7 +70,6 @@ const absent: Readonly<Record<string, string>> = {
   run: "run is not available in this version",
   readonly: "readonly is not available in this version",
   readwrite: "readwrite is not available in this version",
-  action: "action is not available in this version",
 };
 
 const absentHints: Readonly<Record<string, string>> = {

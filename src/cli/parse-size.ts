@@ -14,6 +14,14 @@ export function parseSize(option: string, text: string): number {
   return bytes;
 }
 
+/** Bytes per second, of an option that mdadm has not: the unit must be given. E_VALUE. */
+export function parseRate(option: string, text: string): number {
+  if (/^\d+$/.test(text)) {
+    throw new MdError("E_VALUE", `${option}: "${text}" has no unit`, { hint: `--${option}=${text}K` });
+  }
+  return parseSize(option, text);
+}
+
 /** An integer from `least` to `most`. E_VALUE. */
 export function parseCount(option: string, text: string, least: number, most: number): number {
   const value = Number(text);

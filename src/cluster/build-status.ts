@@ -47,6 +47,7 @@ export function buildStatus(context: NodeContext, runner: ResyncRunner, extras: 
     frozen: lockspace.frozen,
     readBalance: node.balance,
     ring: extras.ring,
+    syncSpeedMax: context.speedLimit.kib,
     copiedSectors: shared.read("copiedSectors"),
   };
 }

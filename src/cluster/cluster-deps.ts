@@ -46,7 +46,7 @@ export interface ClusterNodeOptions {
   readonly queueDepth: number;
   /** Bytes of transfer memory of the data plane. */
   readonly arenaBytes: number;
-  /** KiB/s, 0 for no limit (sync_speed_max). */
+  /** KiB/s, 0 for no limit (sync_speed_max), to begin with. */
   readonly syncSpeedMax: number;
   /** Milliseconds that each node has to find a new device (NEWDISK). */
   readonly confirmMs: number;

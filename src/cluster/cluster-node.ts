@@ -155,6 +155,11 @@ export class ClusterNode {
     return addByCommand(this.#shell.context, path);
   }
 
+  /** KiB per second that a resync or a recovery of this node may copy from now on, also the one under way; 0: no limit. */
+  limitSync(kib: number): void {
+    this.#shell.context.speedLimit.change(kib);
+  }
+
   /** Serves the array over NBD; the port for TCP (0 otherwise). */
   async attach(frontEnd: NbdExport): Promise<number> {
     const { engine, deps } = this.#shell.context;

@@ -17,6 +17,7 @@ import type { WriteLease } from "./leased-device.ts";
 import type { NodeEvent, NodeState } from "./node-machine.ts";
 import type { OwnWindow } from "./own-window.ts";
 import type { SlotLocks } from "./slot-locks.ts";
+import type { SpeedLimit } from "./speed-limit.ts";
 
 /** A device that we have confirmed (NEWDISK) and that the array does not list yet. */
 export interface CandidateDevice {
@@ -48,6 +49,7 @@ export interface NodeContext {
   readonly noNewDev: GuardedLock;
   readonly resyncLock: GuardedLock;
   readonly ownWindow: OwnWindow;
+  readonly speedLimit: SpeedLimit;
   readonly members: EngineMembers;
   /** Open members by number. */
   readonly devices: Map<number, BlockDevice>;

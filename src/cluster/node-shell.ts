@@ -14,6 +14,7 @@ import { PillPoll } from "./pill-poll.ts";
 import { remasteringRecorder } from "./remastering-history.ts";
 import { ResyncRunner } from "./resync-runner.ts";
 import { recoverSlot } from "./slot-recovery.ts";
+import { SpeedLimit } from "./speed-limit.ts";
 
 export interface NodeShell {
   readonly context: NodeContext;
@@ -47,6 +48,7 @@ export function startShell(
     usedEvents: array.events,
     candidates: new Map(),
     remoteSyncs: new Map(),
+    speedLimit: new SpeedLimit(env.clock, deps.options.syncSpeedMax),
     questions: new Map(),
     errors: new Map(),
     node: newNode(lockspace.slot, lockspace.members),

@@ -278,19 +278,18 @@ export class ResyncRunner {
   }
 
   async #advance(plan: Copying, { to, copied, ms }: Extract<ResyncEffect, { type: "advance" }>): Promise<void> {
-    const { env, members, array, deps } = this.#context;
+    const { env, members, array, speedLimit } = this.#context;
     if (this.#running !== null) {
       this.#running = { ...this.#running, progress: addProgress(this.#running.progress, env.clock.now(), copied) };
     }
     if (plan.type === "recover") {
       for (const target of plan.targets) await members.recoveredTo(array, target, to);
     }
-    const limit = deps.options.syncSpeedMax;
-    const early = limit === 0 ? 0 : (copied / 2 / limit) * 1000 - ms;
-    if (early <= 0) return;
+    const beganAt = env.clock.now() - ms;
+    if (speedLimit.earlyMs(copied, ms) <= 0) return;
     // Nobody should wait for a window in which nothing happens.
     await this.#others.withdraw();
-    await sleep(env.clock, early, this.#stop.signal);
+    await speedLimit.wait(copied, beganAt, this.#stop.signal);
   }
 
   async #total(plan: Copying): Promise<number> {

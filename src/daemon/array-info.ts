@@ -22,8 +22,6 @@ interface ArrayInfoOptions {
   readonly nodes: readonly NodeInfo[];
   /** What a member says on disk, where it was read for this answer. */
   readonly examination: Examination | null;
-  /** Bytes per second; null: no limit. */
-  readonly syncLimit: number | null;
   readonly frozen: FrozenInfo | null;
 }
 
@@ -67,7 +65,7 @@ export function arrayInfo(session: ArraySession, options: ArrayInfoOptions): Arr
     slot: status.slot,
     node: status.node,
     members,
-    sync: syncInfo(status, options.syncLimit),
+    sync: syncInfo(status),
     bitmap: bitmapInfo(session, status, options.examination),
     suspended: status.slots.flatMap((slot) => suspendedRange(slot, status)),
     nodes: options.nodes,
@@ -143,8 +141,9 @@ function roleOf({ state }: MemberStatus): Member["role"] {
 const nodeOf = (status: ArrayStatus, slot: number | null): string | null =>
   status.slots.find((one) => one.slot === slot)?.node ?? null;
 
-function syncInfo(status: ArrayStatus, limit: number | null): Sync {
-  const { sync } = status;
+function syncInfo(status: ArrayStatus): Sync {
+  const { sync, syncSpeedMax } = status;
+  const limit = syncSpeedMax === 0 ? null : syncSpeedMax * 1024;
   if (sync === null) return { ...noSync, limitBytesPerSecond: limit };
   const running = sync.phase === "running";
   const sources = status.members.filter(({ state }) => state === "in_sync").map(({ raidDisk }) => raidDisk ?? 0);

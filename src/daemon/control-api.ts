@@ -149,6 +149,8 @@ export interface CreateParams {
   readonly level: 1;
   /** In order of raid_disk; null for the word `missing`. Absolute paths. */
   readonly members: readonly (string | null)[];
+  /** Absolute paths. */
+  readonly spares: readonly string[];
   readonly nodes: number | null;
   /** Null: the daemon's cluster. */
   readonly homeCluster: string | null;
@@ -268,6 +270,12 @@ export interface ControlMethods {
     event: never;
   };
   manage: { params: ManageParams; data: ManageData; event: never };
+  /** Of this array on this node: KiB per second that a resync or a recovery may copy, 0 for no limit. */
+  action: {
+    params: { readonly array: string | null; readonly limitKib: number };
+    data: { readonly array: string; readonly changes: readonly Change[] };
+    event: never;
+  };
   /** Answers when nothing is being synced in the cluster; tells progress once a second or when it changes. */
   wait: {
     params: { readonly arrays: readonly string[] };

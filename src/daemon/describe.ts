@@ -10,10 +10,7 @@ import { adviceFor, verdictOf } from "./status-data.ts";
 export async function describeArray(daemon: Daemon, session: ArraySession, fresh: boolean): Promise<ArrayInfo> {
   const examination = fresh ? await session.examineMember() : null;
   if (fresh) await session.learnMembers();
-  const { syncSpeedMax } = daemon.config;
-  const syncLimit = syncSpeedMax === 0 ? null : syncSpeedMax * 1024;
-  const frozen = daemon.frozen(session);
-  return arrayInfo(session, { nodes: nodesOf(daemon, session), examination, syncLimit, frozen });
+  return arrayInfo(session, { nodes: nodesOf(daemon, session), examination, frozen: daemon.frozen(session) });
 }
 
 /** Those that have a slot of this array. */

@@ -6,6 +6,12 @@ export interface Scenario {
   readonly nodes: number;
   readonly members: number;
   readonly spares: number;
+  /** Disks that are no members yet. */
+  readonly blanks: number;
+  /** The members are equal when the array is made. */
+  readonly assumeClean: boolean;
+  /** KiB/s that each node may copy, 0 for no limit. */
+  readonly syncSpeedMax: number;
   /** Sectors of the array. */
   readonly size: number;
   readonly chunkSectors: number;
@@ -37,6 +43,9 @@ export function drawScenario(world: World, fixed: Partial<Scenario> = {}): Scena
     nodes: random.integer(2, 5),
     members: random.chance(0.7) ? 2 : 3,
     spares: random.chance(0.2) ? 1 : 0,
+    blanks: 0,
+    assumeClean: true,
+    syncSpeedMax: 0,
     // Seldom a multiple of anything.
     size: random.integer(300, 900),
     chunkSectors: random.pick([8, 16, 64]),

@@ -1,6 +1,6 @@
 import { type CreateRequest, createArray, planCreate } from "../array/create-array.ts";
 import type { MdArray } from "../array/md-array.ts";
-import { sector } from "../base/units.ts";
+import { SECTOR_SIZE, sector } from "../base/units.ts";
 import { ArrayGeometry } from "./array-geometry.ts";
 import { SimBlockDevice } from "./sim-block-device.ts";
 import { type DiskTiming, SimDisk } from "./sim-disk.ts";
@@ -10,6 +10,10 @@ import type { World } from "./world.ts";
 export interface SimArrayOptions {
   readonly members: number;
   readonly spares?: number;
+  /** Disks beside them that are no members yet. */
+  readonly blanks?: number;
+  /** Default: yes. Else the mirrors differ, as disks that were used before do; the first one is blank. */
+  readonly assumeClean?: boolean;
   readonly slots: number;
   /** Sectors of the array. */
   readonly size: number;
@@ -27,13 +31,13 @@ const CLUSTER = "sim";
 
 /** Disks with a fresh clustered array on them, made by the code that `mdctl create` runs. */
 export async function createSimArray(world: World, options: SimArrayOptions): Promise<SimArray> {
-  const { members, spares = 0, slots, size, chunkSectors } = options;
+  const { members, spares = 0, blanks = 0, slots, size, chunkSectors, assumeClean = true } = options;
   // Bitmaps, and as much again and more for the takeover records.
   const dataOffset = 32 + slots * 8 + (2 * slots + 1) * 8;
   const sectors = dataOffset + size + 160;
   let geometry: ArrayGeometry | null = null;
   const disks = Array.from(
-    { length: members + spares },
+    { length: members + spares + blanks },
     (_, i) =>
       new SimDisk(world, {
         path: `/sim/d${i}`,
@@ -55,8 +59,8 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
     clusterName: CLUSTER,
     slots,
     members: disks.slice(0, members).map(describe),
-    spares: disks.slice(members).map(describe),
-    assumeClean: true,
+    spares: disks.slice(members, members + spares).map(describe),
+    assumeClean,
     memberSize: sector(size),
     dataOffset: sector(dataOffset),
     chunkBytes: chunkSectors * 512,
@@ -79,5 +83,17 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
     });
   });
   if (!(await world.run(world.now + 10_000, () => done))) throw new Error("the simulated array was not created");
+  if (!assumeClean) for (const disk of disks.slice(1, members)) scribble(world, disk, geometry);
   return { array, geometry, disks };
+}
+
+/** What somebody else once wrote, safe on the disk. */
+function scribble({ random }: World, { versions }: SimDisk, { dataAt, size }: ArrayGeometry): void {
+  const origin = { completed: 0 };
+  const rubbish = random.bytes(SECTOR_SIZE);
+  for (let at = dataAt; at < dataAt + size; at++) {
+    rubbish[at % SECTOR_SIZE] = at & 0xff;
+    versions.land(at, rubbish, origin);
+  }
+  versions.makeDurable(dataAt, dataAt + size, origin);
 }

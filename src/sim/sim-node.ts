@@ -24,6 +24,8 @@ export interface SimNodeOptions {
   readonly longest: number;
   readonly shortTransfers: number;
   readonly zeroes: boolean;
+  /** KiB/s, 0 for no limit. */
+  readonly syncSpeedMax: number;
   readonly wrappers: Wrappers;
 }
 
@@ -180,6 +182,7 @@ export class SimNode {
       },
       options: {
         ...defaultClusterNodeOptions,
+        syncSpeedMax: this.#options.syncSpeedMax,
         queueDepth: 32,
         arenaBytes: 4 << 20,
         confirmMs: this.#options.leaseMs / 2,

@@ -36,6 +36,17 @@ describe("errors of create: the exact first line and the exit status", () => {
       2,
     ],
     ["create md0 --cluster -l1 -n2 ./a ./b ./c", "raid-devices is 2 and spare-devices 0 but 3 members were given", 2],
+    [
+      "create md0 --cluster -l1 -n2 -x2 ./a ./b ./c",
+      "raid-devices is 2 and spare-devices 2 but 3 members were given; add a member or the word 'missing'",
+      2,
+    ],
+    [
+      "create md0 --cluster -l1 -x2 ./a ./b",
+      "raid-devices is 1 and spare-devices 2 but 2 members were given; add a member or the word 'missing'",
+      2,
+    ],
+    ["create md0 --cluster -l1 -n2 -x1 ./a ./b missing", "a spare cannot be missing", 2],
     ["create md0 --cluster -l1 missing missing", "at least one member must be real", 2],
     ["create md0 --cluster -l1 --nodes=1 ./a ./b", "a clustered array needs at least 2 nodes, got 1", 2],
     ["create md0 -l1 ./a ./b", "only clustered arrays are made", 2],
@@ -66,6 +77,11 @@ describe("other command lines that cannot be", () => {
     ["md0 --re-add sdb", "re-add is not available in this version"],
     ["md0 --add --write-mostly /dev/sdc", "write-mostly is not possible with a clustered bitmap: /dev/sdc"],
     ["map md0 --frontend=ublk", "frontend: ublk is not available; nbd is"],
+    ["action md0", "action is not told what to do"],
+    ["action check md0", "action check is not available in this version"],
+    ["action md0 --limit=20", 'limit: "20" has no unit'],
+    ["action md0 --limit=fast", 'limit: "fast" is not a size'],
+    ["action md0 md1 --limit=20M", "action takes one array, not 2"],
     ["status --timeout=soon", 'timeout: "soon" is not a duration'],
   ])("%s", async (line, message) => {
     const { exitCode, out, err, requests } = await run(line, { daemon: {} });
@@ -124,6 +140,24 @@ describe("the user's own lines", () => {
     });
     expect(requests).toEqual([{ method: "manage", params: { array: null, ops: [{ op: "add", member: "/dev/sdX" }] } }]);
     expect([exitCode, err]).toEqual([0, "mdctl: added /dev/sdX to md0\n"]);
+  });
+
+  it("the last members of create are the spares", async () => {
+    const { requests } = await run("create md0 -l1 --cluster -x1 /dev/x /dev/y /dev/z", { daemon: { create } });
+    expect(requests).toMatchObject([{ params: { members: ["/dev/x", "/dev/y"], spares: ["/dev/z"] } }]);
+    const counted = await run("create md0 -l1 --cluster -n2 -x1 /dev/x /dev/y /dev/z", { daemon: { create } });
+    expect(counted.requests).toEqual(requests);
+  });
+
+  it.each([
+    ["20M", 20_480, "20480 KiB per second"],
+    ["max", 0, "as fast as it can"],
+  ])("action --limit=%s", async (rate, limitKib, text) => {
+    const { requests, err } = await run(`action md0 --limit=${rate}`, {
+      daemon: { action: () => ({ array: "md0", changes: [] }) },
+    });
+    expect(requests).toEqual([{ method: "action", params: { array: "md0", limitKib } }]);
+    expect(err).toBe(`mdctl: resync of md0 may copy ${text} on this node\n`);
   });
 
   it("both spellings of create ask the daemon for the same thing", async () => {

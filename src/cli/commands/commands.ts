@@ -13,6 +13,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   examine: async () => (await import("./examine.ts")).examineCommand,
   "examine-bitmap": async () => (await import("./examine-bitmap.ts")).examineBitmap,
   query: async () => (await import("./query.ts")).query,
+  action: async () => (await import("./action.ts")).action,
   wait: async () => (await import("./wait.ts")).wait,
   map: async () => (await import("./map.ts")).map,
   unmap: async () => (await import("./unmap.ts")).unmap,

@@ -54,8 +54,11 @@ export function readCreate(invocation: Invocation, context: CommandContext): Cre
   checkLevel(invocation.value("level"));
   checkKind(invocation);
   const real = members.map((member) => (member === "missing" ? null : newMemberPath(member, context.cwd)));
-  checkCounts(invocation, real.length);
-  if (real.every((member) => member === null)) throw new MdError("E_USAGE", "at least one member must be real");
+  const raidDevices = checkCounts(invocation, real.length);
+  const active = real.slice(0, raidDevices);
+  const spares = real.slice(raidDevices).filter((member) => member !== null);
+  if (raidDevices + spares.length < real.length) throw new MdError("E_USAGE", "a spare cannot be missing");
+  if (active.every((member) => member === null)) throw new MdError("E_USAGE", "at least one member must be real");
   const number = (option: string, least: number, most: number): number | null => {
     const text = invocation.value(option);
     return text === null ? null : parseCount(option, text, least, most);
@@ -70,7 +73,8 @@ export function readCreate(invocation: Invocation, context: CommandContext): Cre
   return {
     name: invocation.value("name") ?? array,
     level: 1,
-    members: real,
+    members: active,
+    spares,
     nodes,
     homeCluster: invocation.value("home-cluster") ?? invocation.value("cluster"),
     homehost: invocation.value("homehost"),
@@ -152,23 +156,26 @@ function checkKind(invocation: Invocation): void {
   }
 }
 
-function checkCounts(invocation: Invocation, members: number): void {
-  const spares = Number(invocation.value("spare-devices") ?? 0);
-  if (spares !== 0)
-    throw new MdError("E_VALUE", "spares are added after the creation", { hint: "mdctl add ARRAY DEVICE" });
-  const text = invocation.value("raid-devices");
-  if (text === null) return;
-  const disks = parseCount("raid-devices", text, 1, 1920);
+/** The number of raid devices: the members that are left when the spares, which are the last ones, are taken off. */
+function checkCounts(invocation: Invocation, members: number): number {
+  const count = (option: string): number | null => {
+    const text = invocation.value(option);
+    return text === null ? null : parseCount(option, text, option === "raid-devices" ? 1 : 0, 1920);
+  };
+  const spares = count("spare-devices") ?? 0;
+  const disks = count("raid-devices") ?? members - spares;
   const were = members === 1 ? "member was" : "members were";
-  if (disks > members) {
+  const and = spares === 0 ? "" : ` and spare-devices ${spares}`;
+  if (disks < 1 || disks + spares > members) {
     throw new MdError(
       "E_USAGE",
-      `raid-devices is ${disks} but ${members} ${were} given; add a member or the word 'missing'`,
+      `raid-devices is ${Math.max(disks, 1)}${and} but ${members} ${were} given; add a member or the word 'missing'`,
     );
   }
-  if (disks < members) {
-    throw new MdError("E_USAGE", `raid-devices is ${disks} and spare-devices 0 but ${members} ${were} given`, {
-      hint: `-n${members}`,
+  if (disks + spares < members) {
+    throw new MdError("E_USAGE", `raid-devices is ${disks} and spare-devices ${spares} but ${members} ${were} given`, {
+      hint: `-x${members - disks}`,
     });
   }
+  return disks;
 }

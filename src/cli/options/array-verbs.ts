@@ -172,6 +172,16 @@ export const arrayVerbs: readonly VerbSpec[] = [
     ],
   },
   {
+    name: "action",
+    summary: "how fast a resync or a recovery may copy on this node",
+    operands: "[ARRAY]",
+    options: [{ name: "limit", value: "RATE", help: "bytes a second, e.g. 20M; max for no limit" }],
+    examples: [
+      { command: "mdctl action md0 --limit=20M", text: "from now on, also what runs already" },
+      { command: "mdctl --action md0 --limit=max", text: "as fast as it can" },
+    ],
+  },
+  {
     name: "wait",
     summary: "until no resync or recovery runs or is due, on any node",
     operands: "[ARRAY...]",

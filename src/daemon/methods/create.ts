@@ -1,4 +1,4 @@
-import { createArray, planCreate } from "../../array/create-array.ts";
+import { type CreateRequest, createArray, planCreate } from "../../array/create-array.ts";
 import type { MdArray } from "../../array/md-array.ts";
 import type { MemberDevices } from "../../array/write-members.ts";
 import { MdError } from "../../base/md-error.ts";
@@ -31,6 +31,7 @@ export const create: Method<"create"> = {
     name: reader.textOrNull("name"),
     level: reader.count("level", 1, 1) as 1,
     members: reader.textsOrNulls("members"),
+    spares: reader.texts("spares"),
     nodes: reader.countOrNull("nodes", 0, 1024),
     homeCluster: reader.textOrNull("homeCluster"),
     homehost: reader.textOrNull("homehost"),
@@ -68,7 +69,8 @@ function checkRequest(params: CreateParams, daemon: Daemon): void {
       hint: "--force, if that is what you want",
     });
   }
-  if (real.some((path) => !path.startsWith("/"))) throw new MdError("E_VALUE", "members must be absolute paths");
+  if ([...real, ...params.spares].some((path) => !path.startsWith("/")))
+    throw new MdError("E_VALUE", "members must be absolute paths");
   const { nodes } = params;
   if (nodes !== null && nodes > MOST_NODES) {
     throw new MdError("E_VALUE", `${nodes} nodes are not possible: the maximum number of nodes is ${MOST_NODES}`);
@@ -93,10 +95,14 @@ async function prepare(daemon: Daemon, params: CreateParams): Promise<Prepared> 
   if (existing !== undefined) {
     throw new MdError("E_ARRAY_EXISTS", `${name} exists (uuid ${existing.uuid}, assembled on this node)`);
   }
-  const paths = params.members.filter((path) => path !== null);
+  const paths = [...params.members.filter((path) => path !== null), ...params.spares];
   const candidates = await lookAtCandidates(paths, params.fileMembers || config.fileMembers);
   for (const candidate of candidates) await refuseRunning(daemon, candidate);
   const byPath = new Map(candidates.map((candidate) => [candidate.path, candidate]));
+  const device = (path: string | null): CreateRequest["members"][number] => {
+    const candidate = path === null ? undefined : byPath.get(path);
+    return candidate === undefined ? null : { ...candidate, deviceUuid: env.random.bytes(16) };
+  };
   const { dataOffsetBytes, sizeBytes } = params;
   const plan = planCreate({
     name: `${params.homehost ?? "any"}:${name}`,
@@ -105,11 +111,8 @@ async function prepare(daemon: Daemon, params: CreateParams): Promise<Prepared> 
     created: mdTime(env.clock.wall()),
     clusterName: params.homeCluster ?? config.cluster,
     slots: params.nodes ?? DEFAULT_NODES,
-    members: params.members.map((path) => {
-      const candidate = path === null ? undefined : byPath.get(path);
-      return candidate === undefined ? null : { ...candidate, deviceUuid: env.random.bytes(16) };
-    }),
-    spares: [],
+    members: params.members.map(device),
+    spares: params.spares.flatMap((path) => device(path) ?? []),
     assumeClean: params.assumeClean,
     memberSize: sizeBytes === null ? null : sector(wholeSectors("size", sizeBytes)),
     dataOffset: dataOffsetBytes === null ? null : sector(wholeSectors("data-offset", dataOffsetBytes)),

@@ -1,4 +1,5 @@
 import type { ControlMethod } from "../control-api.ts";
+import { action } from "./action.ts";
 import { assemble } from "./assemble.ts";
 import { create } from "./create.ts";
 import { nodeEvict } from "./evict.ts";
@@ -33,6 +34,7 @@ export const methods: { readonly [M in ControlMethod]: Method<M> } = {
   assemble,
   stop,
   manage,
+  action,
   wait,
   map,
   unmap,
