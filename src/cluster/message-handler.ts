@@ -1,5 +1,6 @@
 import { AssertionError, unreachable } from "../base/assert.ts";
-import type { ClusterMessage } from "../messages/message.ts";
+import { MdError } from "../base/md-error.ts";
+import { type ClusterMessage, mayBeRefused } from "../messages/message.ts";
 import type { AfterAll } from "../messages/message-bus.ts";
 import { applyMetadata } from "./apply-metadata.ts";
 import { askPeer } from "./ask-peer.ts";
@@ -8,15 +9,15 @@ import type { NodeContext } from "./node-context.ts";
 import { receiveResyncing } from "./suspend-receiver.ts";
 
 /**
- * What each message does to this node. When it resolves the message is acknowledged: all of it has happened. A node that
- * cannot carry one out must not go on as if it had, nor let the sender believe so: it drops out without an answer, and
- * the sender goes on when it has been declared dead.
+ * What each message does to this node. When it resolves the message is acknowledged: all of it has happened. What cannot
+ * be carried out is refused where the sender can do without; else this node must not go on as if it had done it: it drops
+ * out without an answer, and the sender goes on when it has been declared dead.
  */
 export async function handleMessage(context: NodeContext, message: ClusterMessage): Promise<AfterAll | null> {
   try {
     return await carryOut(context, message);
   } catch (error) {
-    if (error instanceof AssertionError) throw error;
+    if (error instanceof AssertionError || mayBeRefused(message)) throw error;
     // A data plane that has come to its end does nothing wrong any more.
     if (!(await context.engine.hasStopped())) {
       context.fail(
@@ -53,9 +54,9 @@ async function carryOut(context: NodeContext, message: ClusterMessage): Promise<
     case "re_add":
     case "change_capacity":
     case "bitmap_resize":
+      throw new MdError("E_PROTOCOL_VERSION", `${message.type} is not supported`);
     case "unknown":
-      context.env.log.warn({ evt: "message-unsupported", ...message }, "acknowledged, without effect");
-      return null;
+      throw new MdError("E_PROTOCOL_VERSION", `message type ${message.raw} is unknown`);
     default:
       return unreachable(message);
   }

@@ -127,7 +127,10 @@ export interface MessagesData {
   readonly sent: Readonly<Record<string, number>>;
   readonly received: Readonly<Record<string, number>>;
   readonly skipped: Readonly<Record<string, number>>;
-  readonly handlerErrors: number;
+  /** Of this node's messages, those that some other node did not carry out; and others' that this node did not. */
+  readonly refused: Readonly<Record<string, number>>;
+  readonly failed: Readonly<Record<string, number>>;
+  readonly lastRefusal: string | null;
   readonly lastRoundTripMillis: number | null;
 }
 

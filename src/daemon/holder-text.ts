@@ -16,6 +16,7 @@ export function holderText(resource: string, node: string, mode: string, message
     case "resync":
       return `${node} resyncs`;
     default:
+      if (resource.startsWith("result") && mode === "PW") return `${node} has refused a message`;
       return resource.startsWith("bitmap") && mode === "PW" ? `${node} owns this slot` : `${node} holds ${mode}`;
   }
 }

@@ -1,5 +1,6 @@
 import type { ResourceDump } from "../dlm/lockspace.ts";
 import { decodeFrame } from "../messages/message-codec.ts";
+import { decodeRefusal } from "../messages/refusal-codec.ts";
 import { decodeResyncWindow } from "../messages/resync-window-codec.ts";
 import type { LockResource } from "./control-api.ts";
 
@@ -32,6 +33,10 @@ function slotNumberOf(name: string): number | null {
 
 function decoded(resource: ResourceDump, lvb: Uint8Array): string {
   if (resource.name === "message") return messageText(resource) ?? "unreadable";
+  if (resource.name.startsWith("result")) {
+    const refusal = decodeRefusal(lvb);
+    return refusal === null ? "unreadable" : `refused a message of slot ${refusal.from}: ${refusal.why}`;
+  }
   if (!resource.name.startsWith("bitmap")) return "";
   const value = decodeResyncWindow(lvb);
   if (value === null) return "unreadable";

@@ -1,39 +1,30 @@
 import { AssertionError, assert } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
-import type { Grant, Lock, Lockspace } from "../dlm/lockspace.ts";
+import type { Lockspace } from "../dlm/lockspace.ts";
 import type { Env } from "../env/env.ts";
 import { stepChannel } from "./channel.ts";
-import {
-  type ChannelEffect,
-  type ChannelEvent,
-  type ChannelLock,
-  type ChannelState,
-  type ConvertStep,
-  newChannel,
-  type StepResult,
-} from "./channel-state.ts";
-import type { ClusterMessage } from "./message.ts";
-import { decodeFrame, encodeFrame } from "./message-codec.ts";
+import { ChannelLocks } from "./channel-locks.ts";
+import { type ChannelEffect, type ChannelEvent, type ChannelState, newChannel } from "./channel-state.ts";
+import { type ClusterMessage, mayBeRefused } from "./message.ts";
 import { MessageCounters, type MessageStatistics } from "./message-statistics.ts";
+import { type MessageId, ResultBoard } from "./result-board.ts";
+import { TokenSection } from "./token-section.ts";
 
 /** What is left to do once *all* nodes have processed a message (or its sender died). Must not wait for anything. */
 export type AfterAll = () => void;
 
 /**
- * Carries a message out on this node. The sender waits for it on every node: it must not wait for the token, and what
- * it throws is logged, counted and acknowledged like success, unless it has broken the bus. Never runs while a section
- * of this node does.
+ * Carries a message out on this node. The sender waits for it on every node: it must not wait for the token. An MdError
+ * is a refusal: nothing of the message has happened here, it is acknowledged all the same, and its sender learns of it,
+ * if it is of a type that may be refused. Never runs while a section of this node does.
  */
 export type MessageHandler = (message: ClusterMessage) => Promise<AfterAll | null>;
 
-/** Says `message` to all other nodes; resolves when each of them has processed it. Valid inside its section only. */
+/**
+ * Says `message` to all other nodes; resolves when each of them has processed it, rejects with the first refusal when all
+ * have answered and somebody did not carry it out. Valid inside its section only.
+ */
 export type Send = (message: ClusterMessage) => Promise<void>;
-
-interface Section {
-  readonly run: () => Promise<void>;
-  readonly refuse: (error: unknown) => void;
-  readonly signal: AbortSignal | undefined;
-}
 
 interface Waiter {
   readonly resolve: () => void;
@@ -47,48 +38,38 @@ interface Waiter {
 export class MessageBus {
   readonly #env: Env;
   readonly #handler: MessageHandler;
-  readonly #lockspace: Lockspace;
-  readonly #locks: Readonly<Record<ChannelLock, Lock>>;
+  readonly #slot: Lockspace["slot"];
+  readonly #locks: ChannelLocks;
+  readonly #results: ResultBoard;
   readonly #counters = new MessageCounters();
-  readonly #sections: Section[] = [];
+  readonly #sections: TokenSection[] = [];
   #state: ChannelState;
-  #current: Section | null = null;
+  #current: TokenSection | null = null;
   /** Does `#current` have the token? */
   #running = false;
   /** The token is given back without a `release`, and is so already. */
   #releasing = false;
   #isReleased = false;
   #publishing: (Waiter & { readonly message: ClusterMessage; readonly since: number }) | null = null;
-  #tokenWait: { readonly signal: AbortSignal; readonly giveUp: () => void; readonly forget: () => void } | null = null;
-  readonly #givingBack = new Set<Promise<unknown>>();
   #broken: MdError | null = null;
   #afterAll: AfterAll | null = null;
 
   /** Opens the three locks, in NL. Nothing can be said or heard before `join`. */
   static async open(lockspace: Lockspace, env: Env, handler: MessageHandler): Promise<MessageBus> {
     let bus: MessageBus | null = null;
-    const token = await lockspace.open("token", { lvb: false });
-    const message = await lockspace.open("message", { lvb: true });
-    const ack = await lockspace.open("ack", {
-      lvb: false,
-      onBast: (wanted) => {
-        if (bus !== null) bus.#dispatch({ type: "bast", lock: "ack", wanted });
-      },
+    const locks = await ChannelLocks.open(lockspace, (wanted) => {
+      if (bus !== null) bus.#dispatch({ type: "bast", lock: "ack", wanted });
     });
-    bus = new MessageBus(lockspace, env, handler, { token, message, ack });
+    bus = new MessageBus(lockspace, env, handler, locks);
     return bus;
   }
 
-  private constructor(
-    lockspace: Lockspace,
-    env: Env,
-    handler: MessageHandler,
-    locks: Readonly<Record<ChannelLock, Lock>>,
-  ) {
+  private constructor(lockspace: Lockspace, env: Env, handler: MessageHandler, locks: ChannelLocks) {
     this.#env = env;
     this.#handler = handler;
-    this.#lockspace = lockspace;
+    this.#slot = lockspace.slot;
     this.#locks = locks;
+    this.#results = new ResultBoard(lockspace);
     this.#state = newChannel(lockspace.slot);
   }
 
@@ -111,14 +92,14 @@ export class MessageBus {
    * when `signal` ends the wait, with E_LOCK_SERVICE_LOST or the like when the bus is broken.
    */
   withToken<T>(section: (send: Send) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    return this.#enqueue(() => section((message) => this.#publish(message, false)), signal);
+    return this.#enqueue(() => section((message) => this.#say(message, false)), signal);
   }
 
-  /** Says what `build` returns once the token is held; null: it is not worth saying any more. */
+  /** Says what `build` returns once the token is held; null: it is not worth saying any more. Rejects as `Send` does. */
   send(build: () => ClusterMessage | null, signal?: AbortSignal): Promise<void> {
     return this.#enqueue(async () => {
       const message = build();
-      if (message !== null) await this.#publish(message, true);
+      if (message !== null) await this.#say(message, true);
     }, signal);
   }
 
@@ -145,10 +126,9 @@ export class MessageBus {
   /** Gives the locks up: other nodes no longer wait for us. */
   async close(): Promise<void> {
     this.break(new MdError("E_NOT_JOINED", "this node is leaving the array"));
-    this.#tokenWait?.giveUp();
-    // What is being given back in several steps is not torn apart.
-    await Promise.all(this.#givingBack);
-    await Promise.all(Object.values(this.#locks).map((lock) => lock.close()));
+    this.#current?.giveUp();
+    await this.#locks.close();
+    await this.#results.close();
   }
 
   #enqueue<T>(body: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
@@ -161,7 +141,7 @@ export class MessageBus {
           reject(error);
         }
       };
-      this.#sections.push({ run, refuse: reject, signal });
+      this.#sections.push(new TokenSection(run, reject, signal));
       this.#startSection();
     });
   }
@@ -170,18 +150,25 @@ export class MessageBus {
     if (this.#broken !== null || this.#current !== null || this.#state.sending !== "idle") return;
     const section = this.#sections.shift();
     if (section === undefined) return;
-    if (section.signal?.aborted) {
+    if (section.isCancelled) {
       section.refuse(cancelled());
       this.#startSection();
       return;
     }
-    const wait = new AbortController();
-    const abort = (): void => wait.abort();
-    section.signal?.addEventListener("abort", abort);
+    section.begin();
     this.#current = section;
-    const forget = (): void => section.signal?.removeEventListener("abort", abort);
-    this.#tokenWait = { signal: wait.signal, giveUp: abort, forget };
     this.#dispatch({ type: "acquire" });
+  }
+
+  /** `last`: nothing else is done under the token. Then it goes back with the message, unless answers are to be read. */
+  async #say(message: ClusterMessage, last: boolean): Promise<void> {
+    const asks = mayBeRefused(message);
+    await this.#publish(message, last && !asks);
+    if (!asks) return;
+    const refused = await this.#results.refusalOf(this.#idOfLast(this.#slot), message.type.toUpperCase());
+    if (refused === null) return;
+    this.#counters.countRefused(message.type, refused.message);
+    throw refused;
   }
 
   /** `last`: the token is given back with the end of the message. */
@@ -237,28 +224,12 @@ export class MessageBus {
   async #convert({ half, steps }: ChannelEffect & { readonly type: "convert" }): Promise<void> {
     // Only the wait for the token can be given up.
     const waits = half === "sending" && steps[0]?.lock === "token" && steps[0].mode === "EX";
-    const signal = waits ? this.#tokenWait?.signal : undefined;
+    const signal = waits ? this.#current?.waitSignal : undefined;
     try {
-      const conversions = steps.map(({ lock, frame, ...step }) => ({
-        ...step,
-        lock: this.#locks[lock],
-        ...(frame === undefined ? {} : { lvb: encodeFrame(frame) }),
-      }));
-      const converting = this.#lockspace.convertAll(conversions, signal);
-      if (steps.every(givesBack)) this.#remember(converting);
-      const grants = await converting;
-      this.#dispatch({ type: "converted", half, results: grants.map(resultOf) });
+      this.#dispatch({ type: "converted", half, results: await this.#locks.convert(steps, signal) });
     } catch (error) {
       this.#fail(error);
     }
-  }
-
-  #remember(converting: Promise<unknown>): void {
-    const done: Promise<unknown> = converting.then(
-      () => this.#givingBack.delete(done),
-      () => this.#givingBack.delete(done),
-    );
-    this.#givingBack.add(done);
   }
 
   async #deliver(message: ClusterMessage): Promise<void> {
@@ -268,13 +239,28 @@ export class MessageBus {
       this.#afterAll = await this.#handler(message);
     } catch (error) {
       if (error instanceof AssertionError) throw error;
-      this.#counters.countHandlerError();
-      this.#env.log.error(
-        { evt: "message-error", type: message.type, err: String(error) },
-        "a message could not be carried out",
-      );
+      const reason = error instanceof MdError ? error : new MdError("E_INTERNAL", String(error));
+      if (this.#broken === null) await this.#refuse(message, reason);
     }
     this.#dispatch({ type: "processed" });
+  }
+
+  async #refuse(message: ClusterMessage, error: MdError): Promise<void> {
+    this.#counters.countFailed(message.type);
+    const fields = { evt: "message-refused", type: message.type, from: message.from, code: error.code };
+    this.#env.log.error({ ...fields, err: error.message }, `${message.type} is not carried out here`);
+    try {
+      await this.#results.refuse(this.#idOfLast(message.from), error);
+    } catch (lost) {
+      this.#fail(lost);
+    }
+  }
+
+  /** Of the message that was sent or received last. */
+  #idOfLast(from: MessageId["from"]): MessageId {
+    const { last } = this.#state;
+    assert(last?.from === from, "another message was said meanwhile");
+    return { from, sequence: last.sequence };
   }
 
   async #runSection(): Promise<void> {
@@ -286,11 +272,10 @@ export class MessageBus {
   }
 
   #endSection(): void {
+    this.#current?.end();
     this.#current = null;
     this.#releasing = false;
     this.#isReleased = false;
-    this.#tokenWait?.forget();
-    this.#tokenWait = null;
     this.#startSection();
   }
 
@@ -312,13 +297,5 @@ export class MessageBus {
     );
   }
 }
-
-/** To what a node at rest holds: nobody has to be waited for. */
-const givesBack = ({ lock, mode }: ConvertStep): boolean => mode === (lock === "ack" ? "CR" : "NL");
-
-const resultOf = ({ mode, lvb, lvbValid }: Grant): StepResult => ({
-  mode,
-  value: lvb === null ? null : { valid: lvbValid, frame: decodeFrame(lvb) },
-});
 
 const cancelled = (): MdError => new MdError("E_CANCELLED", "the wait for the token was cancelled");

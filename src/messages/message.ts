@@ -18,8 +18,22 @@ export type ClusterMessage =
   | { readonly type: "bitmap_resize"; readonly from: SlotNumber; readonly size: Sector }
   /** The sender got the `resync` lock and will run: nobody need wait for its first window. */
   | { readonly type: "resyncing_start"; readonly from: SlotNumber }
-  /** From a newer version: acknowledged and counted, otherwise without effect. */
+  /** From a newer version: refused. */
   | { readonly type: "unknown"; readonly from: SlotNumber; readonly raw: number };
 
 export type ClusterMessageType = ClusterMessage["type"];
 export type MessageOf<T extends ClusterMessageType> = Extract<ClusterMessage, { type: T }>;
+
+/**
+ * May a node acknowledge it without carrying it out? Then the sender looks for refusals, which costs it a call. The others
+ * are such that a node which fails at one cannot be part of the array any more: it drops out instead.
+ */
+export const mayBeRefused = ({ type }: ClusterMessage): boolean => !mustSucceed.has(type);
+
+const mustSucceed: ReadonlySet<ClusterMessageType> = new Set<ClusterMessageType>([
+  "metadata_updated",
+  "resyncing",
+  "resyncing_start",
+  "bitmap_needs_sync",
+  "remove",
+]);

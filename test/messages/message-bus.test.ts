@@ -4,6 +4,7 @@ import { LVB_SIZE } from "../../src/dlm/lockspace.ts";
 import { MemoryLockMaster } from "../../src/dlm/memory-lock-master.ts";
 import type { ClusterMessage } from "../../src/messages/message.ts";
 import { type AfterAll, MessageBus } from "../../src/messages/message-bus.ts";
+import { decodeRefusal } from "../../src/messages/refusal-codec.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { envOf, joinRecorded } from "../support/lockspace-node.ts";
 
@@ -52,6 +53,12 @@ const remove = (from: Talker, number: number): ClusterMessage => ({
   number,
 });
 
+const readd = (from: Talker, number: number): ClusterMessage => ({
+  type: "re_add",
+  from: from.lockspace.slot,
+  number,
+});
+
 describe("message bus", () => {
   it("resolves a send when every other node has processed it, in one order", async () => {
     const talk = new Talk();
@@ -70,7 +77,7 @@ describe("message bus", () => {
     expect(a.heard).toEqual(said.filter(({ from }) => from !== a.lockspace.slot));
     expect(b.heard).toEqual(said.filter(({ from }) => from !== b.lockspace.slot));
     expect(c.heard).toEqual(said.filter(({ from }) => from !== c.lockspace.slot));
-    expect(c.bus.statistics).toMatchObject({ sent: { remove: 2 }, received: { remove: 2 }, handlerErrors: 0 });
+    expect(c.bus.statistics).toMatchObject({ sent: { remove: 2 }, received: { remove: 2 }, refused: {}, failed: {} });
   });
 
   it("asks again once the token is held whether the message is still worth sending", async () => {
@@ -123,22 +130,79 @@ describe("message bus", () => {
     expect(b.heard).toEqual([remove(a, 1)]);
   });
 
-  it("acknowledges when the handler throws, and counts it", async () => {
+  it("tells the sender who refused what and why, when all have answered, and goes on", async () => {
+    const talk = new Talk();
+    const [a, b, c] = [await talk.add("a"), await talk.add("b"), await talk.add("c")];
+    b.handle = () => Promise.reject(new MdError("E_NODE_CANNOT_SEE_DEVICE", "no device with this UUID is seen here"));
+    await expect(talk.wait(a.bus.send(() => readd(a, 1)))).rejects.toMatchObject({
+      code: "E_NODE_CANNOT_SEE_DEVICE",
+      message: "b refuses RE_ADD: no device with this UUID is seen",
+      details: { refusals: [{ node: "b" }] },
+    });
+    expect(c.heard).toEqual([readd(a, 1)]);
+    expect(a.bus.statistics).toMatchObject({ refused: { re_add: 1 }, failed: {} });
+    expect(b.bus.statistics).toMatchObject({ refused: {}, failed: { re_add: 1 } });
+    expect(a.bus.statistics.lastRefusal).toContain("b refuses RE_ADD");
+    // An old refusal says nothing of the next message, of this sender or of another.
+    b.handle = async () => null;
+    await talk.wait(a.bus.send(() => readd(a, 2)));
+    await talk.wait(c.bus.send(() => readd(c, 3)));
+    expect(b.heard).toHaveLength(3);
+  });
+
+  it("keeps the token over a refusal in a section, which may undo what it has begun", async () => {
+    const talk = new Talk();
+    const [a, b, c] = [await talk.add("a"), await talk.add("b"), await talk.add("c")];
+    b.handle = async (message) => {
+      if (message.type === "re_add" && message.number === 1) throw new MdError("E_IO", "no");
+      return null;
+    };
+    const other = c.bus.send(() => readd(c, 9));
+    await talk.wait(
+      a.bus.withToken(async (send) => {
+        await expect(send(readd(a, 1))).rejects.toMatchObject({ code: "E_IO" });
+        await send(readd(a, 2));
+      }),
+    );
+    await talk.wait(other);
+    expect(b.heard.map((message) => ("number" in message ? message.number : null)).filter((n) => n !== 9)).toEqual([
+      1, 2,
+    ]);
+  });
+
+  it("asks nobody for a refusal of what cannot be refused: no call more", async () => {
     const talk = new Talk();
     const [a, b] = [await talk.add("a"), await talk.add("b")];
     b.handle = () => Promise.reject(new MdError("E_IO", "no"));
-    await talk.wait(a.bus.send(() => remove(a, 1)));
-    expect(b.bus.statistics.handlerErrors).toBe(1);
+    await talk.wait(a.bus.send(() => ({ type: "resyncing_start", from: a.lockspace.slot })));
+    const { resources } = await talk.wait(a.lockspace.dump());
+    expect(b.bus.statistics.failed).toEqual({ resyncing_start: 1 });
+    const ofA = resources.filter(({ granted }) => granted.some(({ slot }) => slot === a.lockspace.slot));
+    expect(ofA.map(({ name }) => name).sort()).toEqual(["ack", "message", "token"]);
   });
 
-  it("acknowledges a type that it does not know", async () => {
+  it("does not take the refusal of a life that is over for one of the next in its slot", async () => {
+    const talk = new Talk();
+    const [a, b] = [await talk.add("a"), await talk.add("b")];
+    b.handle = () => Promise.reject(new MdError("E_IO", "no"));
+    await expect(talk.wait(a.bus.send(() => readd(a, 1)))).rejects.toMatchObject({ code: "E_IO" });
+    b.lockspace.abandon();
+    b.bus.break(new MdError("E_NOT_JOINED", "dead"));
+    await talk.wait(a.bus.send(() => readd(a, 2)));
+    const again = await talk.add("b");
+    await talk.wait(a.bus.send(() => readd(a, 3)));
+    expect(again.heard).toEqual([readd(a, 3)]);
+  });
+
+  it("acknowledges a type that it does not know, with a refusal that its sender can read", async () => {
     const talk = new Talk();
     const a = await talk.add("a");
-    const [token, message, ack] = await Promise.all([
-      openIn(talk, "b", "token"),
-      openIn(talk, "b2", "message"),
-      openIn(talk, "b3", "ack"),
-    ]);
+    a.handle = () => Promise.reject(new MdError("E_PROTOCOL_VERSION", "message type 99 is unknown"));
+    // A sender of a newer version, made of its locks.
+    const { lockspace } = await talk.wait(joinRecorded(talk.master, envOf(talk.clock, 7), "newer"));
+    const open = (resource: string, lvb: boolean) => talk.wait(lockspace.open(resource, { lvb }));
+    const [token, message] = [await open("token", false), await open("message", true)];
+    const [ack, result] = [await open("ack", false), await open("result0000", true)];
     await talk.wait(token.convert("EX"));
     await talk.wait(message.convert("EX"));
     const lvb = new Uint8Array(LVB_SIZE);
@@ -147,7 +211,11 @@ describe("message bus", () => {
     await talk.wait(message.convert("CW", { lvb }));
     await talk.wait(ack.convert("EX"));
     expect(a.heard).toEqual([{ type: "unknown", from: 3, raw: 99 }]);
-    expect(a.bus.statistics.received).toEqual({ unknown: 1 });
+    expect(a.bus.statistics).toMatchObject({ received: { unknown: 1 }, failed: { unknown: 1 } });
+    const { lvb: answer } = await talk.wait(result.convert("CR"));
+    expect(decodeRefusal(answer ?? new Uint8Array(LVB_SIZE))).toEqual({
+      ...{ from: 3, sequence: 0, code: "E_PROTOCOL_VERSION", why: "message type 99 is unknown" },
+    });
   });
 
   it("lets a wait for the token be cancelled, and hears messages meanwhile", async () => {
@@ -200,8 +268,3 @@ describe("message bus", () => {
     await expect(b.bus.send(() => remove(b, 3))).rejects.toMatchObject({ code: "E_NOT_JOINED" });
   });
 });
-
-async function openIn(talk: Talk, node: string, resource: string) {
-  const { lockspace } = await talk.wait(joinRecorded(talk.master, envOf(talk.clock, resource.length * 1000), node));
-  return talk.wait(lockspace.open(resource, { lvb: resource === "message" }));
-}

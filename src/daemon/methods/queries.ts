@@ -79,8 +79,8 @@ export const messages: Method<"messages"> = {
   read: (reader) => ({ array: reader.textOrNull("array") }),
   run: async ({ array }, { daemon, warn }) => {
     const session = findArray(daemon, array, warn);
-    const { sent, received, skipped, handlerErrors, lastRoundTripMs } = session.status().messages;
-    return { array: session.name, sent, received, skipped, handlerErrors, lastRoundTripMillis: lastRoundTripMs };
+    const { lastRoundTripMs: lastRoundTripMillis, ...counts } = session.status().messages;
+    return { array: session.name, ...counts, lastRoundTripMillis };
   },
 };
 

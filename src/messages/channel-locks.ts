@@ -1,0 +1,57 @@
+import type { Grant, Lock, Lockspace } from "../dlm/lockspace.ts";
+import type { ChannelLock, ConvertStep, StepResult } from "./channel-state.ts";
+import { decodeFrame, encodeFrame } from "./message-codec.ts";
+
+/** The three locks of a channel at the lock server: carries out what the pure machine wants converted. */
+export class ChannelLocks {
+  readonly #lockspace: Lockspace;
+  readonly #locks: Readonly<Record<ChannelLock, Lock>>;
+  readonly #givingBack = new Set<Promise<unknown>>();
+
+  /** Opens them, in NL. `onAsked`: somebody waits for `ack`. */
+  static async open(lockspace: Lockspace, onAsked: (wanted: Lock["mode"]) => void): Promise<ChannelLocks> {
+    const token = await lockspace.open("token", { lvb: false });
+    const message = await lockspace.open("message", { lvb: true });
+    const ack = await lockspace.open("ack", { lvb: false, onBast: onAsked });
+    return new ChannelLocks(lockspace, { token, message, ack });
+  }
+
+  private constructor(lockspace: Lockspace, locks: Readonly<Record<ChannelLock, Lock>>) {
+    this.#lockspace = lockspace;
+    this.#locks = locks;
+  }
+
+  /** Results in the order of the steps; one that was not granted is the last. `signal` ends a wait. */
+  async convert(steps: readonly ConvertStep[], signal: AbortSignal | undefined): Promise<readonly StepResult[]> {
+    const conversions = steps.map(({ lock, frame, ...step }) => ({
+      ...step,
+      lock: this.#locks[lock],
+      ...(frame === undefined ? {} : { lvb: encodeFrame(frame) }),
+    }));
+    const converting = this.#lockspace.convertAll(conversions, signal);
+    if (steps.every(givesBack)) this.#remember(converting);
+    return (await converting).map(resultOf);
+  }
+
+  /** Gives them up. What is being given back in several steps is not torn apart. */
+  async close(): Promise<void> {
+    await Promise.all(this.#givingBack);
+    await Promise.all(Object.values(this.#locks).map((lock) => lock.close()));
+  }
+
+  #remember(converting: Promise<unknown>): void {
+    const done: Promise<unknown> = converting.then(
+      () => this.#givingBack.delete(done),
+      () => this.#givingBack.delete(done),
+    );
+    this.#givingBack.add(done);
+  }
+}
+
+/** To what a node at rest holds: nobody has to be waited for. */
+const givesBack = ({ lock, mode }: ConvertStep): boolean => mode === (lock === "ack" ? "CR" : "NL");
+
+const resultOf = ({ mode, lvb, lvbValid }: Grant): StepResult => ({
+  mode,
+  value: lvb === null ? null : { valid: lvbValid, frame: decodeFrame(lvb) },
+});
