@@ -1,16 +1,15 @@
 import { type Sector, sector } from "../base/units.ts";
+import { decodeRaid10Layout } from "../superblock/raid10-layout.ts";
+import type { ArrayShape } from "./personality.ts";
 
 /**
- * Sectors of an array whose members use `memberSize` each; that is also what its bitmap covers. Source: on-disk format,
- * 6.3 and 16.1.
+ * Sectors of an array whose members use `memberSize` each; that is also what its bitmap covers. RAID10 uses whole chunks.
+ * Source: on-disk format, 6.3 and 16.1.
  */
-export function arraySize(shape: {
-  readonly level: number;
-  readonly layout: number;
-  readonly raidDisks: number;
-  readonly memberSize: number;
-}): Sector {
-  if (shape.level !== 10) return sector(shape.memberSize);
-  const copies = (shape.layout & 0xff) * ((shape.layout >> 8) & 0xff);
-  return sector(Math.floor((shape.memberSize * shape.raidDisks) / copies));
+export function arraySize(shape: Omit<ArrayShape, "size">): Sector {
+  const { level, layout, chunkSectors, raidDisks, memberSize } = shape;
+  if (level !== 10) return sector(memberSize);
+  const { near, far } = decodeRaid10Layout(layout);
+  const rows = Math.floor(Math.floor(memberSize / chunkSectors) / far);
+  return sector(Math.floor((rows * raidDisks) / near) * chunkSectors);
 }

@@ -1,5 +1,6 @@
 import { BITMAP_PAGE_BYTES, BITMAP_SUPER_BYTES } from "../bitmap/bitmap-layout.ts";
 import { superblockChecksum } from "../superblock/checksum.ts";
+import { copiesOf, decodeRaid10Layout, raid10LayoutText } from "../superblock/raid10-layout.ts";
 import {
   Feature,
   hasFeature,
@@ -90,7 +91,7 @@ function dataDisks({ level, raidDisks, layout }: Superblock): readonly [number, 
   if (level === 1) return [1, 1];
   if (level === 4 || level === 5) return [raidDisks - 1, 1];
   if (level === 6) return [raidDisks - 2, 1];
-  if (level === 10) return [raidDisks, (layout & 0xff) * ((layout >> 8) & 0xff)];
+  if (level === 10) return [raidDisks, copiesOf(decodeRaid10Layout(layout))];
   return [0, 1];
 }
 
@@ -156,15 +157,6 @@ function layoutLines(superblock: Superblock): string[] {
   if (level === 10) lines.push(`         Layout : ${raid10LayoutText(layout)}`);
   if ([0, 4, 5, 6, 10].includes(level)) lines.push(`     Chunk Size : ${chunkSectors / 2}K`);
   return lines;
-}
-
-function raid10LayoutText(layout: number): string {
-  const near = layout & 0xff;
-  const far = (layout >> 8) & 0xff;
-  const parts: string[] = [];
-  if (near !== 1 || far === 1) parts.push(`near=${near}`);
-  if (far > 1) parts.push(`${(layout & 0x10000) !== 0 ? "offset" : "far"}=${far}`);
-  return parts.join(", ");
 }
 
 function roleText(superblock: Superblock): string {

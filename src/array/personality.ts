@@ -1,18 +1,40 @@
 import type { Sector } from "../base/units.ts";
 
+/** What a personality is made of. */
+export interface ArrayShape {
+  readonly level: number;
+  /** RAID10's layout word; otherwise 0. */
+  readonly layout: number;
+  /** Sectors of a stripe's chunk; 0 for RAID1. */
+  readonly chunkSectors: number;
+  readonly raidDisks: number;
+  /** Sectors used on each member. */
+  readonly memberSize: Sector;
+  /** Sectors of the array. */
+  readonly size: Sector;
+}
+
 /**
- * What RAID1 and RAID10 are to the engine: pure arithmetic from array sectors to member sectors. It knows nothing of
+ * What RAID levels are to the engine: pure arithmetic from array sectors to member sectors. It knows nothing of
  * clusters, bitmaps or resync. Allocation free: `map` fills the caller's arrays.
  */
 export interface Personality {
   readonly raidDisks: number;
   /** Copies of each sector. */
   readonly copies: number;
+  readonly size: Sector;
   /** The longest range from `at` that maps to one contiguous range on each of its members. */
   contiguous(at: Sector, hi: Sector): number;
   /** Fills `raidDisk[i]`, `sectorOnMember[i]` (relative to the data offset) for i < copies; `at`..+`contiguous` only. */
   map(at: Sector, raidDisk: Int32Array, sectorOnMember: Float64Array): void;
+  /** The array sector of which a member has a copy there; -1: none. */
+  arraySectorAt(raidDisk: number, sectorOnMember: number): number;
   /** Does every sector still have a copy if only the raid_disks with `alive[i] !== 0` are left? */
   survives(alive: Uint8Array): boolean;
-  readonly size: Sector;
+  /** Has some sector no copy on those alive but the one on `raidDisk`? */
+  isLastCopy(raidDisk: number, alive: Uint8Array): boolean;
+  /** All array sectors below `at` are on a member: then it is filled below this sector. */
+  memberFilledTo(at: Sector): Sector;
+  /** A member is filled below `memberAt`: then it has its copies of all array sectors below this one. */
+  arrayFilledTo(memberAt: Sector): Sector;
 }

@@ -1,3 +1,4 @@
+import { CopyGroups } from "../array/copy-groups.ts";
 import type { Personality } from "../array/personality.ts";
 import { assert } from "../base/assert.ts";
 import type { Sector } from "../base/units.ts";
@@ -7,6 +8,7 @@ export class Raid1 implements Personality {
   readonly raidDisks: number;
   readonly copies: number;
   readonly size: Sector;
+  readonly #groups: CopyGroups;
 
   /** `size`: sectors of the array, which are also those used on each member. */
   constructor(raidDisks: number, size: Sector) {
@@ -14,6 +16,7 @@ export class Raid1 implements Personality {
     this.raidDisks = raidDisks;
     this.copies = raidDisks;
     this.size = size;
+    this.#groups = new CopyGroups({ level: 1, layout: 0, raidDisks });
   }
 
   contiguous(at: Sector, hi: Sector): number {
@@ -27,10 +30,23 @@ export class Raid1 implements Personality {
     }
   }
 
+  arraySectorAt(_raidDisk: number, sectorOnMember: number): number {
+    return sectorOnMember < this.size ? sectorOnMember : -1;
+  }
+
   survives(alive: Uint8Array): boolean {
-    for (let disk = 0; disk < this.raidDisks; disk++) {
-      if (alive[disk] !== 0) return true;
-    }
-    return false;
+    return this.#groups.survives(alive);
+  }
+
+  isLastCopy(raidDisk: number, alive: Uint8Array): boolean {
+    return this.#groups.isLastCopy(raidDisk, alive);
+  }
+
+  memberFilledTo(at: Sector): Sector {
+    return at;
+  }
+
+  arrayFilledTo(memberAt: Sector): Sector {
+    return memberAt;
   }
 }

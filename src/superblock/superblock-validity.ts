@@ -1,5 +1,6 @@
 import { MdError } from "../base/md-error.ts";
 import type { Sector } from "../base/units.ts";
+import { copiesOf, decodeRaid10Layout } from "./raid10-layout.ts";
 import {
   Feature,
   hasFeature,
@@ -74,10 +75,9 @@ function checkShape(superblock: Superblock, bad: Refuse): void {
   if (chunkSectors !== 0 && !isPowerOfTwo) bad("chunksize", chunkSectors, "not a power of two");
   if (level !== 10) return;
   if (chunkSectors < 8) bad("chunksize", chunkSectors, "less than 8 sectors");
-  const near = layout & 0xff;
-  const far = (layout >> 8) & 0xff;
+  const copies = copiesOf(decodeRaid10Layout(layout));
   if (layout >>> 19 !== 0) bad("layout", layout, "bits above 18 are set");
-  if (near * far < 1 || near * far > raidDisks) bad("layout", layout, `${near * far} copies on ${raidDisks} disks`);
+  if (copies < 1 || copies > raidDisks) bad("layout", layout, `${copies} copies on ${raidDisks} disks`);
 }
 
 function checkRoles(superblock: Superblock, bad: Refuse): void {

@@ -66,6 +66,8 @@ export const goldenCases: readonly string[] = existsSync(root)
   : [];
 
 interface Info {
+  readonly content: { readonly array_sha256_read_by_node?: Readonly<Record<string, string>> };
+  readonly peer_repair?: { readonly array_sha256: string };
   readonly images: readonly {
     readonly file: string;
     readonly bytes?: number;
@@ -85,6 +87,16 @@ function unpackChunks(packed: PackedChunks): readonly number[] {
   const { count, first, last } = packed;
   if (count !== last - first + 1) throw new Error("the sidecar does not tell which chunks are dirty");
   return Array.from({ length: count }, (_, i) => first + i);
+}
+
+/**
+ * SHA-256 of the whole array, as each node of the peer read it, or as it was after the peer had made the copies equal
+ * (from the first ones); null where the sidecar says neither.
+ */
+export function goldenContentHash(name: string): string | null {
+  const info = JSON.parse(readFileSync(join(root, name, "info.json"), "utf8")) as Info;
+  const [read] = Object.values(info.content.array_sha256_read_by_node ?? {});
+  return read ?? info.peer_repair?.array_sha256 ?? null;
 }
 
 export const goldenImages = (name: string): readonly GoldenImage[] => {

@@ -1,0 +1,122 @@
+import { arraySize } from "../array/array-size.ts";
+import { CopyGroups } from "../array/copy-groups.ts";
+import type { ArrayShape, Personality } from "../array/personality.ts";
+import { MdError } from "../base/md-error.ts";
+import { type Sector, sector } from "../base/units.ts";
+import { copiesOf, copyPlaces, decodeRaid10Layout, raid10LayoutName } from "../superblock/raid10-layout.ts";
+
+/**
+ * Chunks go round the raid_disks, each as often as there are copies: near copies side by side, far ones in another
+ * section of the members, or, with offset, in the next row. Where a chunk's copies are depends on the raid_disk of the
+ * first one only, so that the map is a table by it. Source: on-disk format, section 16.
+ */
+export class Raid10 implements Personality {
+  readonly raidDisks: number;
+  readonly copies: number;
+  readonly size: Sector;
+  readonly #chunk: number;
+  readonly #near: number;
+  readonly #far: number;
+  readonly #offset: boolean;
+  /** Sectors between a copy and its next far one. */
+  readonly #stride: number;
+  /** Sectors of a member that have copies on them. */
+  readonly #used: number;
+  /** One copy on every member, each at the same sector: nothing is cut. */
+  readonly #isMirror: boolean;
+  /** By the first copy's raid_disk, `copies` entries each: raid_disk, and sectors from the first copy's row on. */
+  readonly #disk: Int32Array;
+  readonly #ahead: Float64Array;
+  /** By far copy and raid_disk: the raid_disk of the near copy that it is one of. */
+  readonly #nearDisk: Int32Array;
+  readonly #groups: CopyGroups;
+
+  /** E_LAYOUT_UNSUPPORTED for a layout by which two copies would fall on one place. */
+  constructor(shape: Omit<ArrayShape, "size" | "level">) {
+    const { raidDisks, chunkSectors } = shape;
+    const layout = decodeRaid10Layout(shape.layout);
+    this.raidDisks = raidDisks;
+    this.copies = copiesOf(layout);
+    this.size = arraySize({ ...shape, level: 10 });
+    this.#chunk = chunkSectors;
+    this.#near = layout.near;
+    this.#far = layout.far;
+    this.#offset = layout.offset;
+    const usedChunks = Math.ceil(((this.size / chunkSectors) * this.copies) / raidDisks);
+    this.#used = usedChunks * chunkSectors;
+    this.#stride = layout.offset ? chunkSectors : Math.floor(usedChunks / layout.far) * chunkSectors;
+    this.#isMirror = layout.far === 1 && layout.near === raidDisks;
+    this.#disk = new Int32Array(raidDisks * this.copies);
+    this.#ahead = new Float64Array(raidDisks * this.copies);
+    this.#nearDisk = new Int32Array(layout.far * raidDisks).fill(-1);
+    for (let first = 0; first < raidDisks; first++) {
+      for (const [copy, { raidDisk, wrapped, far }] of copyPlaces(layout, raidDisks, first).entries()) {
+        this.#disk[first * this.copies + copy] = raidDisk;
+        this.#ahead[first * this.copies + copy] = (wrapped ? chunkSectors : 0) + far * this.#stride;
+        if (copy < layout.far) this.#nearDisk[far * raidDisks + raidDisk] = first;
+      }
+    }
+    this.#groups = new CopyGroups({ ...shape, level: 10 });
+    // With offset, the row after a pair's first one belongs to far copies.
+    const wrapsIntoFar = layout.offset && layout.near > 1 && raidDisks % layout.near !== 0;
+    const isTwice = this.#groups.groups.some((group) => new Set(group).size < this.copies);
+    if (wrapsIntoFar || isTwice || this.#nearDisk.includes(-1)) {
+      const name = raid10LayoutName(shape.layout);
+      throw new MdError("E_LAYOUT_UNSUPPORTED", `layout ${name} puts two copies in one place on ${raidDisks} members`);
+    }
+  }
+
+  contiguous(at: Sector, hi: Sector): number {
+    if (this.#isMirror) return hi - at;
+    return Math.min(hi - at, this.#chunk - (at % this.#chunk));
+  }
+
+  map(at: Sector, raidDisk: Int32Array, sectorOnMember: Float64Array): void {
+    const within = at % this.#chunk;
+    // Places of copies, counted along the rows.
+    const place = ((at - within) / this.#chunk) * this.#near;
+    const first = place % this.raidDisks;
+    const row = (place - first) / this.raidDisks;
+    const from = (this.#offset ? row * this.#far : row) * this.#chunk + within;
+    const entry = first * this.copies;
+    for (let copy = 0; copy < this.copies; copy++) {
+      raidDisk[copy] = this.#disk[entry + copy] ?? 0;
+      sectorOnMember[copy] = from + (this.#ahead[entry + copy] ?? 0);
+    }
+  }
+
+  arraySectorAt(raidDisk: number, sectorOnMember: number): number {
+    const within = sectorOnMember % this.#chunk;
+    const memberRow = (sectorOnMember - within) / this.#chunk;
+    const section = this.#stride / this.#chunk;
+    const far = this.#offset ? memberRow % this.#far : this.#far === 1 ? 0 : Math.floor(memberRow / section);
+    if (far >= this.#far) return -1;
+    const row = this.#offset ? (memberRow - far) / this.#far : memberRow - far * section;
+    const place = row * this.raidDisks + (this.#nearDisk[far * this.raidDisks + raidDisk] ?? 0);
+    const at = Math.floor(place / this.#near) * this.#chunk + within;
+    return at < this.size ? at : -1;
+  }
+
+  survives(alive: Uint8Array): boolean {
+    return this.#groups.survives(alive);
+  }
+
+  isLastCopy(raidDisk: number, alive: Uint8Array): boolean {
+    return this.#groups.isLastCopy(raidDisk, alive);
+  }
+
+  memberFilledTo(at: Sector): Sector {
+    if (at >= this.size) return sector(this.#used);
+    // Far copies of what comes first lie behind much that comes last.
+    if (this.#far > 1) return sector(0);
+    const places = Math.floor(at / this.#chunk) * this.#near;
+    return sector(Math.floor(places / this.raidDisks) * this.#chunk);
+  }
+
+  arrayFilledTo(memberAt: Sector): Sector {
+    if (memberAt >= this.#used) return this.size;
+    if (this.#far > 1) return sector(0);
+    const places = Math.floor(memberAt / this.#chunk) * this.raidDisks;
+    return sector(Math.floor(places / this.#near) * this.#chunk);
+  }
+}
