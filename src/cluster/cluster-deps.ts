@@ -5,6 +5,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { EngineConfig } from "../engine/engine-protocol.ts";
 import type { SharedBlock } from "../engine/shared-block.ts";
 import type { Env } from "../env/env.ts";
+import { ownProtocol, type ProtocolRange } from "../messages/protocol-version.ts";
 
 /** An array's members, for methods of fencing that work on them. */
 export interface ArrayAccess {
@@ -52,6 +53,8 @@ export interface ClusterNodeOptions {
   readonly confirmMs: number;
   /** Milliseconds between two looks at the own pill on the members while they are used: a tenth of a lease. */
   readonly pillEveryMs: number;
+  /** What this node speaks. */
+  readonly protocol: ProtocolRange;
   /** Look at it also while they are not used, for a guard that relies on it. */
   readonly watchPill: boolean;
 }
@@ -66,6 +69,7 @@ export const defaultClusterNodeOptions: ClusterNodeOptions = {
   syncSpeedMax: 0,
   confirmMs: 5000,
   pillEveryMs: 1000,
+  protocol: ownProtocol,
   watchPill: false,
 };
 

@@ -12,6 +12,7 @@ import type { Env } from "../env/env.ts";
 import type { PillReader } from "../fencing/pill-check.ts";
 import { hasTakeoverRoom } from "../fencing/takeover-store.ts";
 import { MessageBus, type MessageHandler } from "../messages/message-bus.ts";
+import { agreeOnProtocol, type ProtocolRange, type Speech } from "../messages/protocol-version.ts";
 import { uuidText } from "../superblock/uuid.ts";
 import type { ArrayAccess, ClusterNodeDeps } from "./cluster-deps.ts";
 import { engineMember } from "./engine-members.ts";
@@ -118,6 +119,8 @@ async function join(
   const noNewDev = await GuardedLock.open(lockspace, "no-new-dev", false);
   const resyncLock = await GuardedLock.open(lockspace, "resync", false);
   const { array, devices } = await bus.join(async () => {
+    // Whoever joins next does so after us, under the token: it sees what we have agreed to.
+    await agree(lockspace, slotLocks, options.protocol);
     await noNewDev.convert("CR");
     return readMembers(opened, lockspace, options);
   });
@@ -147,6 +150,16 @@ async function join(
     shared,
     writeLease,
   };
+}
+
+/** E_PROTOCOL_VERSION if the others speak what we do not. */
+async function agree(lockspace: Lockspace, slotLocks: SlotLocks, range: ProtocolRange): Promise<void> {
+  const others: { readonly node: string; readonly speech: Speech }[] = [];
+  for (const { node, slot } of lockspace.members) {
+    const speech = slot === lockspace.slot ? null : await slotLocks.readSpeech(slot);
+    if (speech !== null) others.push({ node, speech });
+  }
+  await slotLocks.speak({ range, spoken: agreeOnProtocol(range, others) });
 }
 
 async function readMembers(

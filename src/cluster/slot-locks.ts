@@ -1,7 +1,13 @@
 import { assert } from "../base/assert.ts";
 import type { SlotNumber } from "../base/units.ts";
 import type { Lock, Lockspace } from "../dlm/lockspace.ts";
-import { decodeResyncWindow, encodeResyncWindow, type ResyncWindow } from "../messages/resync-window-codec.ts";
+import type { Speech } from "../messages/protocol-version.ts";
+import {
+  decodeResyncWindow,
+  decodeSpeech,
+  encodeResyncWindow,
+  type ResyncWindow,
+} from "../messages/resync-window-codec.ts";
 import { GuardedLock } from "./guarded-lock.ts";
 
 /** What must be assumed of a slot that nobody vouches for: no owner yet, or one that died while it wrote. */
@@ -16,6 +22,7 @@ export class SlotLocks {
   readonly #locks = new Map<SlotNumber, Promise<GuardedLock>>();
   readonly #waits = new Map<SlotNumber, Set<AbortController>>();
   #closed = false;
+  #speech: Speech | null = null;
 
   constructor(lockspace: Lockspace) {
     this.#lockspace = lockspace;
@@ -26,11 +33,17 @@ export class SlotLocks {
     return this.take(this.#lockspace.slot);
   }
 
+  /** Of our own slot: what we speak, from now on beside each window. Nothing is known of our bitmap yet. */
+  async speak(speech: Speech): Promise<void> {
+    this.#speech = speech;
+    await this.publish(unknownWindow);
+  }
+
   /** Of our own slot: replaces what the others read, without giving the lock up. */
   async publish(window: ResyncWindow): Promise<void> {
     await this.#use(this.#lockspace.slot, async (convert, lock) => {
       assert(lock.mode === "PW", "only the owner of a slot speaks for it");
-      await convert("PW", { lvb: encodeResyncWindow(window) });
+      await convert("PW", { lvb: encodeResyncWindow(window, this.#speech) });
     });
   }
 
@@ -74,6 +87,15 @@ export class SlotLocks {
       await convert("NL");
       if (status !== "granted" || lvb === null || !lvbValid) return unknownWindow;
       return decodeResyncWindow(lvb) ?? unknownWindow;
+    });
+  }
+
+  /** What the owner of the slot speaks; null if there is none, or it has not said so yet. */
+  readSpeech(slot: SlotNumber): Promise<Speech | null> {
+    return this.#use(slot, async (convert) => {
+      const { lvb, lvbValid, status } = await convert("CR");
+      await convert("NL");
+      return status !== "granted" || lvb === null || !lvbValid ? null : decodeSpeech(lvb);
     });
   }
 

@@ -1,8 +1,9 @@
 import { bytes, struct, u16le } from "../base/struct.ts";
 import { LVB_SIZE } from "../dlm/lockspace.ts";
+import { ownProtocol } from "../messages/protocol-version.ts";
 
 /** What nodes of a cluster must have in common: lock calls, message frames, value blocks. */
-export const CLUSTER_PROTOCOL = 1;
+export const CLUSTER_PROTOCOL = ownProtocol.newest;
 
 /** What a node tells the others of itself, in the value block of a lock that it holds as long as it lives. */
 export interface NodeCard {

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { sector, sectorRange, slotNumber } from "../../src/base/units.ts";
 import type { ClusterMessage } from "../../src/messages/message.ts";
 import { decodeFrame, encodeFrame } from "../../src/messages/message-codec.ts";
-import { decodeResyncWindow, encodeResyncWindow } from "../../src/messages/resync-window-codec.ts";
+import { decodeResyncWindow, decodeSpeech, encodeResyncWindow } from "../../src/messages/resync-window-codec.ts";
 
 const from = slotNumber(3);
 const uuid = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
@@ -76,8 +76,11 @@ describe("resync window codec", () => {
     { range: null, needsResync: true },
     { range: null, needsResync: false },
   ])("keeps %j", (window) => {
-    const lvb = encodeResyncWindow(window);
+    const speech = { range: { oldest: 2, newest: 4, features: 7 }, spoken: { version: 3, features: 5 } };
+    const lvb = encodeResyncWindow(window, speech);
     expect(lvb.byteLength).toBe(64);
+    expect(decodeSpeech(lvb)).toEqual(speech);
+    expect(decodeSpeech(encodeResyncWindow(window))).toBe(null);
     expect(decodeResyncWindow(lvb)).toEqual(window);
     const view = new DataView(lvb.buffer);
     expect([view.getBigUint64(0, true), view.getBigUint64(8, true)]).toEqual([
