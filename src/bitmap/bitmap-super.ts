@@ -56,6 +56,13 @@ export function encodeBitmapSuper(value: BitmapSuper): Uint8Array {
   });
 }
 
+/** Writes what a bitmap of another shape says of itself into its 256 bytes. */
+export function reshapeBitmapSuper(encoded: Uint8Array, shape: Pick<BitmapSuper, "syncSize" | "chunkBytes">): void {
+  const view = new DataView(encoded.buffer, encoded.byteOffset, encoded.byteLength);
+  view.setBigUint64(40, BigInt(shape.syncSize), true);
+  view.setUint32(52, shape.chunkBytes, true);
+}
+
 /** What a bitmap superblock must agree with; `space`: sectors from slot 0 to the data (or the end). */
 export interface BitmapExpectation {
   /** For the text of errors: path and slot. */

@@ -85,6 +85,16 @@ export class ChunkCounters {
     return fresh;
   }
 
+  /** The bit was found set, and the copies agree: it is cleared in time, as after a write. True: the bit was not set. */
+  mark(chunk: number): boolean {
+    const value = this.value(chunk);
+    if ((value & COUNT) !== 0) return false;
+    this.#dirty++;
+    this.#values[chunk] = value | 2;
+    this.#pending[chunk >> REGION_SHIFT] = 1;
+    return true;
+  }
+
   /** True: the chunk is to be copied. What is called NEEDED again from here on stays so after `endSync`. */
   startSync(chunk: number): boolean {
     const value = this.value(chunk);

@@ -21,6 +21,8 @@ export interface WriteIntentOptions {
   readonly superblock: Uint8Array;
   /** Bits found on disk: each chunk needs a resync. */
   readonly bits: Uint8Array;
+  /** Bits of chunks that need no resync: they are cleared in time. */
+  readonly idle?: Uint8Array;
   /** Of the array. */
   readonly events: number;
   /** Whole pages: what is being written, one image a page. The caller writes from here and leaves it alone. */
@@ -59,7 +61,7 @@ export class WriteIntent {
   #superblockAhead = false;
   #toWrite = 0;
 
-  constructor({ chunks, superblock, bits, events, staging }: WriteIntentOptions) {
+  constructor({ chunks, superblock, bits, idle, events, staging }: WriteIntentOptions) {
     assert(superblock.length === BITMAP_SUPER_BYTES, "a bitmap superblock has 256 bytes");
     assert(bits.length === Math.ceil(chunks / 8), `${chunks} chunks take ${Math.ceil(chunks / 8)} bytes of bits`);
     this.pages = WriteIntent.pagesOf(chunks);
@@ -81,6 +83,9 @@ export class WriteIntent {
     this.#superblock.setBigUint64(EVENTS_AT, BigInt(events), true);
     for (let chunk = 0; chunk < chunks; chunk++) {
       if (((bits[chunk >> 3] ?? 0) & (1 << (chunk & 7))) !== 0) this.need(chunk);
+      else if (idle !== undefined && ((idle[chunk >> 3] ?? 0) & (1 << (chunk & 7))) !== 0) {
+        if (this.counters.mark(chunk)) this.#setBit(chunk);
+      }
     }
   }
 
@@ -221,7 +226,12 @@ export class WriteIntent {
 
   /** Does any page wait to be written, or is it being written? */
   get isWriting(): boolean {
-    return this.#toWrite > 0 || this.#writing.includes(1);
+    return this.#toWrite > 0 || this.isAtWork;
+  }
+
+  /** Is any page being written? */
+  get isAtWork(): boolean {
+    return this.#writing.includes(1);
   }
 
   /**
@@ -245,6 +255,20 @@ export class WriteIntent {
   /** Bits in memory, LSB first: a copy. */
   bits(): Uint8Array {
     return this.#memory.slice(BITMAP_SUPER_BYTES, BITMAP_SUPER_BYTES + Math.ceil(this.counters.chunks / 8));
+  }
+
+  /** Bits of the chunks that need a resync, LSB first. */
+  neededBits(): Uint8Array {
+    const bits = new Uint8Array(Math.ceil(this.counters.chunks / 8));
+    for (let chunk = this.counters.nextNeeded(0); chunk !== -1; chunk = this.counters.nextNeeded(chunk + 1)) {
+      bits[chunk >> 3] = (bits[chunk >> 3] ?? 0) | (1 << (chunk & 7));
+    }
+    return bits;
+  }
+
+  /** The 256 bytes before the bits, as memory has them: a copy. */
+  superblock(): Uint8Array {
+    return this.#memory.slice(0, BITMAP_SUPER_BYTES);
   }
 
   #stampIsDurable(): boolean {

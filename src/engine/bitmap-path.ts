@@ -1,5 +1,8 @@
-import { SECTOR_SIZE } from "../base/units.ts";
+import { SECTOR_SIZE, type Sector } from "../base/units.ts";
 import { BITMAP_PAGE_BYTES } from "../bitmap/bitmap-layout.ts";
+import { mergeBits } from "../bitmap/bitmap-merge.ts";
+import { reshapeBitmapSuper } from "../bitmap/bitmap-super.ts";
+import { convertBits } from "../bitmap/resize-bits.ts";
 import { type PageOutcome, WriteIntent } from "../bitmap/write-intent.ts";
 import { WRITE_DURABLE } from "../blockdev/io-ring.ts";
 import { counterIndex } from "./counter-index.ts";
@@ -20,12 +23,14 @@ const ROUNDS_TO_CLEAR = 3;
  * and once a period, after all members were flushed, the clearing of what has been idle.
  */
 export class BitmapPath {
-  readonly intent: WriteIntent;
+  intent: WriteIntent;
+  /** Sectors per bit. */
+  chunkSectors: number;
   readonly #core: EngineCore;
   readonly #failures: FailurePath;
   readonly #pill: PillWatch;
   readonly #stagingAt: number;
-  readonly #chunkSectors: number;
+  #syncSize: Sector;
   readonly #legState: Uint8Array;
   readonly #legErrno: Int32Array;
   readonly #attempts: Uint16Array;
@@ -45,21 +50,23 @@ export class BitmapPath {
 
   /** `stagingAt`: arena offset of as many bytes as `stagingBytes` says. */
   constructor(core: EngineCore, failures: FailurePath, pill: PillWatch, stagingAt: number) {
-    const { bitmap, raidDisks, readOnly } = core.config;
+    const { bitmap, readOnly } = core.config;
+    const { width } = core.members;
     this.#core = core;
     this.#failures = failures;
     this.#pill = pill;
     this.#stagingAt = stagingAt;
-    this.#chunkSectors = bitmap.chunkSectors;
+    this.chunkSectors = bitmap.chunkSectors;
+    this.#syncSize = core.personality.size;
     this.intent = new WriteIntent({
       ...bitmap,
       staging: core.ring.arena.subarray(stagingAt, stagingAt + BitmapPath.stagingBytes(bitmap.chunks)),
     });
-    const legs = this.intent.pages * raidDisks;
+    const legs = this.intent.pages * width;
     this.#legState = new Uint8Array(legs);
     this.#legErrno = new Int32Array(legs);
     this.#attempts = new Uint16Array(legs);
-    this.#flushAttempts = new Uint16Array(raidDisks);
+    this.#flushAttempts = new Uint16Array(width);
     this.#legsPending = new Int32Array(this.intent.pages);
     // What one member has on disk need not be on the others.
     if (!readOnly) this.intent.requireAll();
@@ -137,8 +144,7 @@ export class BitmapPath {
 
   pageCompletion(index: number, result: number): void {
     const { members } = this.#core;
-    const { raidDisks } = members;
-    members.ended(index % raidDisks);
+    members.ended(index % members.width);
     if (result === BITMAP_PAGE_BYTES) {
       this.#legEnded(index, LegState.ok);
       return;
@@ -221,6 +227,36 @@ export class BitmapPath {
       this.intent.age();
   }
 
+  /** No page is being written, nor to be written again: the bitmap may take another form. */
+  get isStill(): boolean {
+    return this.#again === 0 && this.#flushesPending === 0 && !this.intent.isAtWork;
+  }
+
+  /**
+   * Bits for `syncSize` sectors, `chunkSectors` each; no write holds a chunk. Chunks keep their bits, those of `need`
+   * (LSB first) need a resync besides. Every page is to be written then.
+   */
+  reshape(syncSize: Sector, chunkSectors: number, need: Uint8Array): void {
+    const { intent } = this;
+    const from = { syncSize: this.#syncSize, chunkSectors: this.chunkSectors, chunks: intent.counters.chunks };
+    const to = { syncSize, chunkSectors, chunks: Math.ceil(syncSize / chunkSectors) };
+    const bits = convertBits(intent.neededBits(), from, to);
+    mergeBits(bits, need);
+    const superblock = intent.superblock();
+    reshapeBitmapSuper(superblock, { syncSize, chunkBytes: chunkSectors * SECTOR_SIZE });
+    this.intent = new WriteIntent({
+      chunks: to.chunks,
+      superblock,
+      bits,
+      idle: convertBits(intent.bits(), from, to),
+      events: intent.events,
+      staging: intent.staging,
+    });
+    this.#syncSize = syncSize;
+    this.chunkSectors = chunkSectors;
+    this.changed = true;
+  }
+
   /** While a member is missing or failing its chunks are remembered. */
   get #mayClear(): boolean {
     const { members, config } = this.#core;
@@ -244,7 +280,7 @@ export class BitmapPath {
     this.intent.beginPage(page);
     shared.add(counterIndex.bitmapWrites, 1);
     for (let disk = 0; disk < members.raidDisks; disk++) {
-      const leg = page * members.raidDisks + disk;
+      const leg = page * members.width + disk;
       this.#legState[leg] = LegState.skipped;
       if (!members.takesWrites(disk)) continue;
       this.#attempts[leg] = 0;
@@ -256,11 +292,11 @@ export class BitmapPath {
 
   #issueLeg(leg: number): void {
     const { members } = this.#core;
-    const page = Math.floor(leg / members.raidDisks);
+    const page = Math.floor(leg / members.width);
     const buffer = this.#stagingAt + page * BITMAP_PAGE_BYTES;
     this.#legState[leg] = LegState.inFlight;
     const tag = tagOf(TagKind.bitmapPage, leg);
-    members.writeBitmap(leg % members.raidDisks, page * PAGE_SECTORS, PAGE_SECTORS, buffer, WRITE_DURABLE, tag);
+    members.writeBitmap(leg % members.width, page * PAGE_SECTORS, PAGE_SECTORS, buffer, WRITE_DURABLE, tag);
   }
 
   #issueAgain(): void {
@@ -269,13 +305,13 @@ export class BitmapPath {
       if (this.#legState[leg] !== LegState.again) continue;
       this.#again--;
       // Its member may have failed meanwhile, and even be gone.
-      if (members.takesWrites(leg % members.raidDisks)) this.#issueLeg(leg);
+      if (members.takesWrites(leg % members.width)) this.#issueLeg(leg);
       else this.#legEnded(leg, LegState.skipped);
     }
   }
 
   #legEnded(leg: number, state: number): void {
-    const page = Math.floor(leg / this.#core.members.raidDisks);
+    const page = Math.floor(leg / this.#core.members.width);
     this.#legState[leg] = state;
     this.#legsPending[page] = (this.#legsPending[page] ?? 0) - 1;
     if (this.#legsPending[page] === 0) this.#pageDone(page);
@@ -288,7 +324,7 @@ export class BitmapPath {
 
   #outcome(page: number): PageOutcome {
     const { members } = this.#core;
-    const first = page * members.raidDisks;
+    const first = page * members.width;
     let lastCopyFailed = false;
     for (let disk = 0; disk < members.raidDisks; disk++) {
       if (this.#legState[first + disk] !== LegState.failed) continue;
@@ -309,11 +345,11 @@ export class BitmapPath {
   }
 
   #chunkOf(at: number): number {
-    return Math.floor(at / this.#chunkSectors);
+    return Math.floor(at / this.chunkSectors);
   }
 
   /** Of the range that ends before `hi`. */
   #lastChunk(hi: number): number {
-    return Math.floor((hi - 1) / this.#chunkSectors);
+    return Math.floor((hi - 1) / this.chunkSectors);
   }
 }

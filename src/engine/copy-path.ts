@@ -40,7 +40,7 @@ export class CopyPath {
   readonly #failures: FailurePath;
   readonly #pieces: CopyPieces;
   readonly #lock: RangeLock;
-  readonly #progress: ChunkProgress;
+  #progress: ChunkProgress;
   readonly #queue: Copy[] = [];
   readonly #firstHolder: number;
   readonly #flushAttempts: Uint16Array;
@@ -58,7 +58,7 @@ export class CopyPath {
     this.#core = core;
     this.#bitmap = bitmap;
     this.#failures = failures;
-    this.#flushAttempts = new Uint16Array(core.config.raidDisks);
+    this.#flushAttempts = new Uint16Array(core.members.width);
     this.#pieces = new CopyPieces(core, failures, units, {
       kind: () => this.#current?.kind ?? null,
       onCopied: (sectors) => {
@@ -69,7 +69,12 @@ export class CopyPath {
     this.#lock = lock;
     this.units = units;
     this.#firstHolder = core.table.capacity;
-    this.#progress = new ChunkProgress(bitmap.intent.counters, core.config.bitmap.chunkSectors, core.config.size);
+    this.#progress = this.#newProgress();
+  }
+
+  /** The bitmap has another form, or the array another size; no copy is under way. */
+  reshaped(): void {
+    this.#progress = this.#newProgress();
   }
 
   /** One after the other; `onDone` is told the sectors that were copied. */
@@ -143,6 +148,11 @@ export class CopyPath {
     if (result >= 0) return;
     this.#failed = true;
     this.#failures.fail(disk, "flush", errnoOf(result), 0);
+  }
+
+  #newProgress(): ChunkProgress {
+    const { intent, chunkSectors } = this.#bitmap;
+    return new ChunkProgress(intent.counters, chunkSectors, this.#core.personality.size);
   }
 
   #begin(): void {
@@ -233,9 +243,9 @@ export class CopyPath {
   }
 
   #scanNeeded(from: number): SectorRange | null {
-    const { size, bitmap } = this.#core.config;
+    const { size } = this.#core.personality;
+    const { chunkSectors } = this.#bitmap;
     const { counters } = this.#bitmap.intent;
-    const { chunkSectors } = bitmap;
     let chunk = counters.nextNeeded(Math.floor(from / chunkSectors));
     if (chunk !== -1 && chunk * chunkSectors < from && !this.#progress.continuesAt(from)) {
       chunk = counters.nextNeeded(chunk + 1);
@@ -247,12 +257,13 @@ export class CopyPath {
   }
 
   #scanRebuilding(from: number): SectorRange | null {
-    const { members, config } = this.#core;
-    let lo: number = config.size;
+    const { members, personality } = this.#core;
+    const { size } = personality;
+    let lo: number = size;
     for (let disk = 0; disk < members.raidDisks; disk++) {
       if (members.state[disk] === MemberState.rebuilding) lo = Math.min(lo, members.recoveredTo[disk] ?? 0);
     }
     lo = Math.max(lo, from);
-    return lo < config.size ? sectorRange(lo, config.size) : null;
+    return lo < size ? sectorRange(lo, size) : null;
   }
 }

@@ -37,7 +37,7 @@ export class CopyPieces {
     this.#failures = failures;
     this.units = units;
     this.#hooks = hooks;
-    this.#width = core.personality.copies;
+    this.#width = core.table.width;
     this.#disk = new Int32Array(this.#width);
     this.#sector = new Float64Array(this.#width);
   }
@@ -50,7 +50,7 @@ export class CopyPieces {
     this.units.piece[unit] = personality.contiguous(sector(at), sector(hi));
     personality.map(sector(at), this.#disk, this.#sector);
     let source = -1;
-    for (let copy = 0; copy < this.#width; copy++) {
+    for (let copy = 0; copy < personality.copies; copy++) {
       const leg = unit * this.#width + copy;
       const disk = this.#disk[copy] ?? 0;
       this.units.legDisk[leg] = disk;
@@ -88,7 +88,7 @@ export class CopyPieces {
     this.units.state[unit] = UnitState.writing;
     this.units.pieceFailed[unit] = 0;
     let legs = 0;
-    for (let leg = unit * this.#width; leg < (unit + 1) * this.#width; leg++) {
+    for (let leg = unit * this.#width; leg < this.#endOfLegs(unit); leg++) {
       // The source's own leg is ok.
       if (this.units.legState[leg] === LegState.ok || !this.#isTarget(this.units.legDisk[leg] ?? 0)) continue;
       this.units.legDone[leg] = 0;
@@ -103,7 +103,7 @@ export class CopyPieces {
   /** Writes again what was short, to members that still take it. The lease holds. */
   writeAgain(unit: number): void {
     let dropped = 0;
-    for (let leg = unit * this.#width; leg < (unit + 1) * this.#width; leg++) {
+    for (let leg = unit * this.#width; leg < this.#endOfLegs(unit); leg++) {
       if (this.units.legState[leg] !== LegState.again) continue;
       if (this.#isTarget(this.units.legDisk[leg] ?? 0)) {
         this.#writeTarget(unit, leg);
@@ -118,7 +118,7 @@ export class CopyPieces {
   /** Gives up writes that are to be issued again. True: nothing of the unit is in flight now. */
   dropAgain(unit: number): boolean {
     let dropped = 0;
-    for (let leg = unit * this.#width; leg < (unit + 1) * this.#width; leg++) {
+    for (let leg = unit * this.#width; leg < this.#endOfLegs(unit); leg++) {
       if (this.units.legState[leg] !== LegState.again) continue;
       this.units.legState[leg] = LegState.skipped;
       dropped++;
@@ -202,6 +202,10 @@ export class CopyPieces {
     this.units.state[unit] = UnitState.locked;
     if ((this.units.at[unit] ?? 0) >= (this.units.hi[unit] ?? 0))
       this.#hooks.onUnitEnd(unit, this.units.failed[unit] === 1);
+  }
+
+  #endOfLegs(unit: number): number {
+    return unit * this.#width + this.#core.personality.copies;
   }
 
   #isTarget(disk: number): boolean {

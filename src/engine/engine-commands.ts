@@ -7,6 +7,7 @@ import type { EngineCore } from "./engine-core.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import type { EngineAnswer, EngineCommand, EngineToWorker } from "./engine-protocol.ts";
 import { MemberCommands } from "./member-commands.ts";
+import { ShapeCommands } from "./shape-commands.ts";
 import { Shutdown } from "./shutdown.ts";
 
 interface Pending {
@@ -23,6 +24,7 @@ export class EngineCommands {
   readonly #core: EngineCore;
   readonly #waits: CommandWaits;
   readonly #members: MemberCommands;
+  readonly #shapes: ShapeCommands;
   readonly #inbox: EngineToWorker[] = [];
   #pending: Pending[] = [];
   #draining = 0;
@@ -32,6 +34,7 @@ export class EngineCommands {
     this.#core = options.core;
     this.#waits = new CommandWaits(options);
     this.#members = new MemberCommands(options, this.#waits);
+    this.#shapes = new ShapeCommands(options, this.#waits);
   }
 
   /** Front ends are being drained, which has time limits of its own. */
@@ -112,6 +115,11 @@ export class EngineCommands {
         return atOnce({ type: "scanned", range: copies.scan(command.kind, command.from) });
       case "copy":
         return this.#copy(command);
+      case "reshape":
+        this.#mustBeWritable();
+        return this.#shapes.reshape(command.shape);
+      case "setCapacity":
+        return this.#shapes.setCapacity(command.capacity);
       case "quiesce":
         this.#waits.quiesce(true);
         return () => (this.#waits.isStill ? none : null);
@@ -155,7 +163,8 @@ export class EngineCommands {
   }
 
   #copy({ kind, range }: Extract<EngineCommand, { type: "copy" }>): Progress {
-    const { size, name } = this.#core.config;
+    const { name } = this.#core.config;
+    const { size } = this.#core.personality;
     if (range.lo < 0 || range.lo >= range.hi || range.hi > size) {
       throw new MdError("E_VALUE", `[${range.lo}, ${range.hi}) is not a range of ${name}`);
     }
@@ -164,7 +173,7 @@ export class EngineCommands {
     const onDone = (sectors: number, failed: boolean): void => {
       answer = { type: "copied", sectors, failed };
     };
-    if (this.#core.stopping) onDone(0, true);
+    if (this.#core.stopping || this.#shapes.isReshaping) onDone(0, true);
     else this.#options.copies.copy({ kind, lo: range.lo, hi: range.hi, onDone });
     return () => answer;
   }

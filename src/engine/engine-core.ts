@@ -1,4 +1,5 @@
 import type { Personality } from "../array/personality.ts";
+import type { Sector } from "../base/units.ts";
 import type { IoRing } from "../blockdev/io-ring.ts";
 import type { SuspendList } from "../resync/suspend-list.ts";
 import type { EngineConfig, EngineNotice, ReadBalance } from "./engine-protocol.ts";
@@ -11,7 +12,9 @@ export interface EngineCore {
   readonly config: EngineConfig;
   readonly ring: IoRing;
   readonly shared: SharedBlock;
-  readonly personality: Personality;
+  personality: Personality;
+  /** Sectors that may be asked for. */
+  capacity: Sector;
   readonly table: RequestTable;
   readonly members: MemberTable;
   /** Ranges that other nodes resync. */

@@ -255,9 +255,12 @@ export class EngineLoop {
   }
 
   #makeSink(): RequestSink {
-    const { table, config, members } = this.#core;
+    const core = this.#core;
+    const { table, config, members } = core;
     return {
-      size: config.size,
+      get size() {
+        return core.capacity;
+      },
       readOnly: config.readOnly,
       blockSize: members.blockSize,
       submit: (frontEnd, op, at, sectors, buffer, flags, cookie) => {
@@ -327,6 +330,10 @@ export class EngineLoop {
     switch (table.op[request]) {
       case RequestOp.read:
         this.shared.add(counterIndex.readOps, 1);
+        if (table.end(request) > this.#core.capacity) {
+          this.#finish(request, Errno.EINVAL);
+          return;
+        }
         this.#paths.reads.start(request);
         return;
       case RequestOp.flush:
@@ -340,7 +347,7 @@ export class EngineLoop {
           this.#finish(request, EROFS);
           return;
         }
-        if (table.end(request) > config.size || (table.sectors[request] ?? 0) <= 0) {
+        if (table.end(request) > this.#core.capacity || (table.sectors[request] ?? 0) <= 0) {
           this.#finish(request, Errno.EINVAL);
           return;
         }

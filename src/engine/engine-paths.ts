@@ -22,6 +22,8 @@ import { WritePath } from "./write-path.ts";
 
 /** Counters of writes a chunk end below 2^14, tags of legs below 2^24. */
 const MAX_QUEUE_DEPTH = 8192;
+/** A running array may grow to as many raid_disks without another start. */
+const RESERVED_DISKS = 16;
 
 /** The paths that a request can take, over one core. */
 export interface EnginePaths {
@@ -43,15 +45,17 @@ export function wirePaths(
   shared: SharedBlock,
   hooks: Pick<EngineCore, "notify" | "startLater" | "finish">,
 ): EnginePaths {
-  checkConfig(config);
-  const arena = planArena(ring.arena.length, WriteIntent.pagesOf(config.bitmap.chunks), config.raidDisks);
-  const members = openMembers(ring, config);
-  const table = new RequestTable(config.queueDepth, config.raidDisks);
+  const width = Math.max(config.raidDisks, RESERVED_DISKS);
+  checkConfig(config, width);
+  const arena = planArena(ring.arena.length, WriteIntent.pagesOf(config.bitmap.chunks), width);
+  const members = openMembers(ring, config, width);
+  const table = new RequestTable(config.queueDepth, width);
   const core: EngineCore = {
     config,
     ring,
     shared,
     personality: new Raid1(config.raidDisks, config.size),
+    capacity: config.size,
     table,
     members,
     suspended: new SuspendList(),
@@ -72,25 +76,25 @@ export function wirePaths(
   const writes = new WritePath(core, bitmap, failures, lock, arena.zeros);
   const reads = new ReadPath(core, bitmap);
   const flushes = new FlushPath(core, failures);
-  const units = new CopyUnits(arena.units, core.personality.copies, arena.copies.at, arena.unitBytes);
+  const units = new CopyUnits(arena.units, width, arena.copies.at, arena.unitBytes);
   const copies = new CopyPath(core, bitmap, failures, lock, units);
   return { core, arena, failures, pill, bitmap, writes, reads, flushes, copies };
 }
 
-function checkConfig({ name, queueDepth, raidDisks, members }: EngineConfig): void {
+function checkConfig({ name, queueDepth, raidDisks, members }: EngineConfig, width: number): void {
   if (!Number.isInteger(queueDepth) || queueDepth < 1 || queueDepth > MAX_QUEUE_DEPTH) {
     throw new MdError("E_VALUE", `queue depth ${queueDepth} is not 1..${MAX_QUEUE_DEPTH}`);
   }
-  if (queueDepth * raidDisks > TAG_MASK) {
-    throw new MdError("E_VALUE", `queue depth ${queueDepth} is too much for ${raidDisks} members`);
+  if (queueDepth * width > TAG_MASK) {
+    throw new MdError("E_VALUE", `queue depth ${queueDepth} is too much for ${width} members`);
   }
   if (members.some(({ raidDisk }) => raidDisk < 0 || raidDisk >= raidDisks)) {
     throw new MdError("E_VALUE", `${name}: a member's raid_disk is not below ${raidDisks}`);
   }
 }
 
-function openMembers(ring: IoRing, config: EngineConfig): MemberTable {
-  const members = new MemberTable(ring, config.raidDisks, config.readOnly);
+function openMembers(ring: IoRing, config: EngineConfig, width: number): MemberTable {
+  const members = new MemberTable(ring, config.raidDisks, width, config.readOnly);
   try {
     for (const member of config.members) {
       if (member.state !== "faulty") members.open(member, false);

@@ -59,6 +59,19 @@ export interface EngineConfig {
   readonly arenaBytes: number;
 }
 
+/**
+ * The array as it is to be from now on. Chunks keep their bits; `need` names those (LSB first, of the new chunks) that
+ * need a resync besides: sectors that are new to the array.
+ */
+export interface EngineShape {
+  /** Sectors that the bitmap covers, and that copies may reach. How many may be asked for, `setCapacity` says. */
+  readonly syncSize: Sector;
+  readonly raidDisks: number;
+  /** Sectors per bit. The bits must fit the pages that the bitmap has. */
+  readonly chunkSectors: number;
+  readonly need: Uint8Array;
+}
+
 export interface NbdExport {
   readonly type: "nbd";
   readonly address: ListenAddress;
@@ -93,6 +106,14 @@ export type EngineCommand =
   | { readonly type: "scan"; readonly kind: CopyKind; readonly from: Sector }
   /** Copies what needs it in `range`. Answer carries what was copied; bits are cleared lazily after the members flushed. */
   | { readonly type: "copy"; readonly kind: CopyKind; readonly range: SectorRange }
+  /**
+   * Another size, number of raid_disks or bits for more or fewer sectors. Requests wait while it changes, and a copy
+   * under way ends as failed. Answered when our whole bitmap is durable in its new form. E_VALUE, E_MEMBER_ACTIVE: then
+   * nothing has changed.
+   */
+  | { readonly type: "reshape"; readonly shape: EngineShape }
+  /** Sectors that may be asked for. Answered when nothing beyond is in flight. */
+  | { readonly type: "setCapacity"; readonly capacity: Sector }
   /** Everything in flight has ended and nothing is admitted until `unquiesce`. */
   | { readonly type: "quiesce" }
   | { readonly type: "unquiesce" }

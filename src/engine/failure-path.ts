@@ -31,7 +31,7 @@ export class FailurePath {
     this.#core = core;
     this.#differs = differs;
     this.#held = new RequestQueue(core.table);
-    this.#alive = new Uint8Array(core.config.raidDisks);
+    this.#alive = new Uint8Array(core.members.width);
   }
 
   get held(): number {

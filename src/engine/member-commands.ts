@@ -21,8 +21,8 @@ export class MemberCommands {
   set(member: EngineMember): Progress {
     const { members, config } = this.#core;
     const { raidDisk } = member;
-    if (raidDisk < 0 || raidDisk >= config.raidDisks) {
-      throw new MdError("E_VALUE", `raid_disk ${raidDisk} is not below ${config.raidDisks}`);
+    if (raidDisk < 0 || raidDisk >= members.raidDisks) {
+      throw new MdError("E_VALUE", `raid_disk ${raidDisk} is not below ${members.raidDisks}`);
     }
     // Until its failure is settled nothing else decides about it.
     if (members.state[raidDisk] === MemberState.blocked) return atOnce(none);

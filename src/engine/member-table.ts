@@ -15,7 +15,8 @@ const stateOf = {
 
 /** The members by raid_disk: their state, where things are on them, and what is in flight. The only one to call the ring for them. */
 export class MemberTable {
-  readonly raidDisks: number;
+  /** The most raid_disks that there is room for: all arrays here are so long. */
+  readonly width: number;
   readonly state: Uint8Array;
   /** Rebuilding: sectors from the start of data that are good. */
   readonly recoveredTo: Float64Array;
@@ -35,6 +36,7 @@ export class MemberTable {
   readonly #bitmapAt: Float64Array;
   /** -1: it has none. */
   readonly #pillAt: Float64Array;
+  #raidDisks: number;
   #inSync = 0;
   #blocked = 0;
   #operations = 0;
@@ -43,20 +45,35 @@ export class MemberTable {
   /** Bytes: what the members' transfers must be aligned to. Fixed once requests are served. */
   blockSize = 512;
 
-  constructor(ring: IoRing, raidDisks: number, readOnly: boolean) {
+  constructor(ring: IoRing, raidDisks: number, width: number, readOnly: boolean) {
+    assert(raidDisks <= width, "there is room for every raid_disk");
     this.#ring = ring;
     this.#readOnly = readOnly;
-    this.raidDisks = raidDisks;
-    this.state = new Uint8Array(raidDisks);
-    this.recoveredTo = new Float64Array(raidDisks);
-    this.blockedFrom = new Uint8Array(raidDisks);
-    this.inFlight = new Int32Array(raidDisks);
-    this.head = new Float64Array(raidDisks);
-    this.#path = new Array<string | null>(raidDisks).fill(null);
-    this.#device = new Int32Array(raidDisks).fill(-1);
-    this.#dataOffset = new Float64Array(raidDisks);
-    this.#bitmapAt = new Float64Array(raidDisks);
-    this.#pillAt = new Float64Array(raidDisks).fill(-1);
+    this.width = width;
+    this.#raidDisks = raidDisks;
+    this.state = new Uint8Array(width);
+    this.recoveredTo = new Float64Array(width);
+    this.blockedFrom = new Uint8Array(width);
+    this.inFlight = new Int32Array(width);
+    this.head = new Float64Array(width);
+    this.#path = new Array<string | null>(width).fill(null);
+    this.#device = new Int32Array(width).fill(-1);
+    this.#dataOffset = new Float64Array(width);
+    this.#bitmapAt = new Float64Array(width);
+    this.#pillAt = new Float64Array(width).fill(-1);
+  }
+
+  get raidDisks(): number {
+    return this.#raidDisks;
+  }
+
+  /** More raid_disks, empty ones; or fewer, of which those that go are empty. */
+  setRaidDisks(raidDisks: number): void {
+    assert(raidDisks <= this.width, "there is room for every raid_disk");
+    for (let disk = raidDisks; disk < this.#raidDisks; disk++)
+      assert(!this.isOpen(disk), `raid_disk ${disk} is in use`);
+    this.#raidDisks = raidDisks;
+    this.generation++;
   }
 
   get inSync(): number {
@@ -74,7 +91,7 @@ export class MemberTable {
 
   /** Some raid_disk has no in-sync member. */
   get isDegraded(): boolean {
-    return this.#inSync < this.raidDisks;
+    return this.#inSync < this.#raidDisks;
   }
 
   /** On all members together. */

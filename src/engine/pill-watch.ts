@@ -33,10 +33,10 @@ export class PillWatch {
 
   /** `bufferAt`: arena offset of one block a raid_disk. */
   constructor(core: EngineCore, bufferAt: number) {
-    const { pill, pillEveryMs, raidDisks } = core.config;
+    const { pill, pillEveryMs } = core.config;
     this.#core = core;
     this.#everyMs = pillEveryMs;
-    this.#attempts = new Uint16Array(raidDisks);
+    this.#attempts = new Uint16Array(core.members.width);
     this.#check = pill === null ? null : new PillCheck(pill);
     this.#bufferAt = bufferAt;
   }

@@ -30,14 +30,14 @@ export class ReadPath {
   readonly #held: RequestQueue;
 
   constructor(core: EngineCore, bitmap: BitmapPath) {
-    const { copies } = core.personality;
+    const { width } = core.table;
     this.#core = core;
     this.#bitmap = bitmap;
-    this.#disk = new Int32Array(copies);
-    this.#sector = new Float64Array(copies);
-    this.#usable = new Uint8Array(copies);
-    this.#inFlight = new Int32Array(copies);
-    this.#head = new Float64Array(copies);
+    this.#disk = new Int32Array(width);
+    this.#sector = new Float64Array(width);
+    this.#usable = new Uint8Array(width);
+    this.#inFlight = new Int32Array(width);
+    this.#head = new Float64Array(width);
     this.#held = new RequestQueue(core.table);
   }
 

@@ -47,8 +47,8 @@ export class WritePath {
     this.#ready = new RequestQueue(core.table);
     this.#again = new RequestQueue(core.table);
     this.#queuedAgain = new Uint8Array(core.table.capacity);
-    this.#disk = new Int32Array(core.personality.copies);
-    this.#sector = new Float64Array(core.personality.copies);
+    this.#disk = new Int32Array(core.table.width);
+    this.#sector = new Float64Array(core.table.width);
   }
 
   get waitingOnSuspend(): number {
@@ -107,6 +107,11 @@ export class WritePath {
   takeBack(all: boolean): void {
     // What is taken back gives its range to one that waited for it, which comes to these queues then.
     while (this.#takeBackFrom(this.#ready, all) + this.#takeBackFrom(this.#unrecorded, all) > 0);
+  }
+
+  /** Everything that holds a range and has nothing in flight starts anew: its bits may get another form meanwhile. */
+  startAllAnew(): void {
+    while (this.#startAnew(this.#ready) + this.#startAnew(this.#unrecorded) > 0);
   }
 
   /** What would have to be issued again never will be: of cancelled requests; or `all`, the engine stops without a lease. */
@@ -173,6 +178,25 @@ export class WritePath {
       taken++;
     }
     return taken;
+  }
+
+  #startAnew(queue: RequestQueue): number {
+    const { table, startLater } = this.#core;
+    const waiting = queue.length;
+    for (let left = waiting; left > 0; left--) {
+      const request = queue.shift();
+      const lo = table.at[request] ?? 0;
+      const hi = table.end(request);
+      this.#bitmap.endWrite(lo, hi, false);
+      // A part is on the members, and the whole may yet be refused.
+      if ((table.done[request] ?? 0) > 0) this.#bitmap.differs(lo, hi);
+      this.#lock.unlock(request);
+      table.done[request] = 0;
+      table.lostIn[request] = 0;
+      table.issued[request] = 0;
+      startLater(request);
+    }
+    return waiting;
   }
 
   /** Takes back a request that holds its range if it may not be issued now. */

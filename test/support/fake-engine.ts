@@ -1,7 +1,9 @@
 import { MdError } from "../../src/base/md-error.ts";
 import { bytesOf, type Sector, type SectorRange, sector, sectorRange } from "../../src/base/units.ts";
 import { byteOfBit, maskOfBit } from "../../src/bitmap/bitmap-layout.ts";
-import { bitIsSet } from "../../src/bitmap/bitmap-merge.ts";
+import { bitIsSet, mergeBits, setBits } from "../../src/bitmap/bitmap-merge.ts";
+import { reshapeBitmapSuper } from "../../src/bitmap/bitmap-super.ts";
+import { convertBits } from "../../src/bitmap/resize-bits.ts";
 import type { AnswerOf, Engine } from "../../src/engine/engine.ts";
 import type {
   EngineAnswer,
@@ -9,6 +11,7 @@ import type {
   EngineConfig,
   EngineMember,
   EngineNotice,
+  EngineShape,
 } from "../../src/engine/engine-protocol.ts";
 import type { SharedBlock } from "../../src/engine/shared-block.ts";
 import { SuspendList } from "../../src/resync/suspend-list.ts";
@@ -47,7 +50,9 @@ export class FakeEngine implements Engine {
   onCommand: (command: EngineCommand) => void = () => {};
   readonly #host: string;
   readonly #disks: SharedDisks;
-  readonly #config: EngineConfig;
+  #config: EngineConfig;
+  /** Sectors that may be asked for. */
+  capacity: Sector;
   readonly #now: () => number;
   readonly #held: HeldWrite[] = [];
   #listener: (notice: EngineNotice) => void = () => {};
@@ -58,6 +63,7 @@ export class FakeEngine implements Engine {
     this.#host = host;
     this.#disks = disks;
     this.#config = config;
+    this.capacity = config.size;
     this.#now = now;
     this.shared = shared;
     this.events = config.bitmap.events;
@@ -96,6 +102,7 @@ export class FakeEngine implements Engine {
       await new Promise<void>((resolve) => this.#wake.push(resolve));
     }
     if (!this.shared.leaseHolds(this.#now())) throw new Error("no lease");
+    if (at + sectors > this.capacity) throw new Error("EINVAL");
     this.#setBits(at, at + sectors, this.dirty);
     const lost = new Set<number>();
     let copies = 0;
@@ -219,6 +226,13 @@ export class FakeEngine implements Engine {
         this.quiesced = false;
         this.#wakeWriters();
         return { type: "none" };
+      case "reshape":
+        this.#reshape(command.shape);
+        return { type: "none" };
+      case "setCapacity":
+        if (command.capacity > this.#config.size) throw new MdError("E_VALUE", "beyond the array");
+        this.capacity = command.capacity;
+        return { type: "none" };
       case "attach":
         this.attached = true;
         return { type: "attached", port: 0 };
@@ -230,11 +244,45 @@ export class FakeEngine implements Engine {
         this.#writeBitmap();
         return { type: "none" };
       case "queryBitmap":
-        return { type: "bitmap", dirty: this.dirty.size, needed: this.needed.size, bits: new Uint8Array(0) };
+        return { type: "bitmap", dirty: this.dirty.size, needed: this.needed.size, bits: this.#bits(this.dirty) };
       case "stop":
         this.stopped = true;
         return { type: "none" };
     }
+  }
+
+  #bits(chunks: ReadonlySet<number>): Uint8Array {
+    const bits = new Uint8Array(Math.ceil(this.#config.bitmap.chunks / 8));
+    for (const chunk of chunks) bits[chunk >> 3] = (bits[chunk >> 3] ?? 0) | (1 << (chunk & 7));
+    return bits;
+  }
+
+  #reshape({ syncSize, raidDisks, chunkSectors, need }: EngineShape): void {
+    const { bitmap, size } = this.#config;
+    const chunks = Math.ceil(syncSize / chunkSectors);
+    for (const raidDisk of this.members.keys()) {
+      if (raidDisk >= raidDisks) throw new MdError("E_MEMBER_ACTIVE", `raid_disk ${raidDisk} has a member`);
+    }
+    const from = { syncSize: size, chunkSectors: bitmap.chunkSectors, chunks: bitmap.chunks };
+    const to = { syncSize, chunkSectors, chunks };
+    const dirty = convertBits(this.#bits(this.dirty), from, to);
+    const needed = convertBits(this.#bits(this.needed), from, to);
+    mergeBits(needed, need);
+    mergeBits(dirty, needed);
+    const superblock = bitmap.superblock.slice();
+    reshapeBitmapSuper(superblock, { syncSize, chunkBytes: chunkSectors * 512 });
+    this.#config = {
+      ...this.#config,
+      raidDisks,
+      size: syncSize,
+      bitmap: { ...bitmap, chunkSectors, chunks, superblock },
+    };
+    this.capacity = sector(Math.min(this.capacity, syncSize));
+    this.dirty.clear();
+    this.needed.clear();
+    for (const chunk of setBits(dirty, chunks)) this.dirty.add(chunk);
+    for (const chunk of setBits(needed, chunks)) this.needed.add(chunk);
+    this.#writeBitmap();
   }
 
   #setMember(member: EngineMember): void {

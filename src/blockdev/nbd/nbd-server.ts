@@ -66,10 +66,19 @@ export class NbdServer implements FrontEnd {
     this.#clock = clock;
     this.#requests = new NbdRequests(MAX_REQUESTS, connections, pool, maximumPayload);
     this.#waiting = new NbdRequestQueue(this.#requests);
+    let describedSize = sink.size;
+    let exported = describeExport(options, sink, maximumPayload);
     this.#core = {
       ring,
       view: new DataView(ring.arena.buffer, ring.arena.byteOffset, ring.arena.byteLength),
-      exported: describeExport(options, sink, maximumPayload),
+      get exported() {
+        // The array may have grown or shrunk: who connects now is told so, and nobody gets beyond its end.
+        if (describedSize !== sink.size) {
+          describedSize = sink.size;
+          exported = describeExport(options, sink, maximumPayload);
+        }
+        return exported;
+      },
       requests: this.#requests,
       draining: false,
       offer: (request) => this.#offer(request),
