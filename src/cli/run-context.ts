@@ -15,7 +15,7 @@ const PIPED_ANSWER_MS = 2000;
 /** Redrawn at most this often. */
 const REDRAW_MS = 250;
 
-const endless: ReadonlySet<ControlMethod> = new Set<ControlMethod>(["wait", "watch", "events", "nodeEvict"]);
+const endless: ReadonlySet<ControlMethod> = new Set<ControlMethod>(["wait", "watch", "events", "trace", "nodeEvict"]);
 
 /** What a command sees of the world, and what it leaves behind for the envelope. */
 export class RunContext implements CommandContext {

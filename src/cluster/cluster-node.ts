@@ -123,6 +123,11 @@ export class ClusterNode {
     return this.#shell.context.lockspace.evict(member);
   }
 
+  /** Tells the trace where the machines of the protocol stand: a recording begins here. */
+  traceState(): void {
+    this.#shell.traceState();
+  }
+
   /** Every lock of every node. */
   locks(): Promise<LockspaceDump> {
     return this.#shell.context.lockspace.dump();

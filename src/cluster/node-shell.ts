@@ -1,6 +1,7 @@
 import { unreachable } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
 import type { EngineNotice } from "../engine/engine-protocol.ts";
+import { StepTrace } from "../env/step-trace.ts";
 import { askPeer } from "./ask-peer.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
 import { EngineMembers } from "./engine-members.ts";
@@ -8,7 +9,7 @@ import type { History } from "./history.ts";
 import type { JoinedNode } from "./join.ts";
 import { settleFailure } from "./member-failure.ts";
 import { countError, memberText, type NodeContext } from "./node-context.ts";
-import { type NodeEffect, type NodeEvent, newNode, stepNode } from "./node-machine.ts";
+import { type NodeEffect, type NodeEvent, type NodeState, newNode, stepNode } from "./node-machine.ts";
 import { OwnWindow } from "./own-window.ts";
 import { PillPoll } from "./pill-poll.ts";
 import { remasteringRecorder } from "./remastering-history.ts";
@@ -22,6 +23,8 @@ export interface NodeShell {
   /** Where the data plane runs, as it says. */
   readonly ring: { kind: string; about: string };
   isServerReachable(): boolean;
+  /** A recording of the protocol begins here. */
+  traceState(): void;
   /** The node's life in the array is over. */
   stopPolling(): void;
   /** From now on the lockspace's and the data plane's news are acted on; what came before is made up for. */
@@ -38,6 +41,7 @@ export function startShell(
   const { env } = deps;
   const { feed, members, pill, ...parts } = joined;
   const { lockspace, engine, slotLocks, devices, array } = joined;
+  const trace = new StepTrace<NodeState, NodeEvent, NodeEffect>(env, "node");
   const context: NodeContext = {
     ...parts,
     deps,
@@ -56,18 +60,24 @@ export function startShell(
       record(context, event);
       const [node, effects] = stepNode(context.node, event);
       context.node = node;
+      trace.took(event, effects);
       for (const effect of effects) perform(context, effect, onEnd);
     },
     lookForWork: () => runner.kick(),
     fail: (reason) => onEnd("failed", reason),
   };
   members.now = () => context;
+  trace.began(context.node);
   const runner = new ResyncRunner(context);
   const ring = { kind: "unknown", about: "" };
   const isWatched = pill !== null && deps.options.watchPill;
   const pillPoll = isWatched ? new PillPoll(context, pill, (path) => condemned(context, path)) : null;
   return {
     context,
+    traceState() {
+      trace.began(context.node);
+      context.bus.traceState();
+    },
     stopPolling: () => pillPoll?.stop(),
     runner,
     ring,

@@ -253,6 +253,18 @@ export interface ArrayParams {
 }
 
 /** Method name -> what it takes, what it answers, what it may tell before the answer. */
+/** One line of a trace, as `mdctl trace` keeps it; the fields are told in env/step-trace.ts and dlm/hold-trace.ts. */
+export interface TraceRecord {
+  readonly n: number;
+  readonly node: string;
+  readonly evt: string;
+  /** Milliseconds of CLOCK_MONOTONIC. */
+  readonly at: number;
+  /** Milliseconds since 1970. */
+  readonly time: number;
+  readonly [field: string]: unknown;
+}
+
 export interface ControlMethods {
   ping: { params: Record<string, never>; data: PingData; event: never };
   status: { params: Record<string, never>; data: StatusData; event: never };
@@ -320,6 +332,11 @@ export interface ControlMethods {
     data: { readonly events: readonly HistoryEvent[] };
     event: HistoryEvent;
   };
+  /**
+   * Every step of the protocol's machines and every change of a lock, from now on, until the client goes; first where each
+   * machine stands. Numbered: a client that reads too slowly misses some, and sees that it did.
+   */
+  trace: { params: ArrayParams; data: null; event: TraceRecord };
   /** Prometheus' text format. */
   metrics: { params: Record<string, never>; data: { readonly text: string }; event: never };
   opList: { params: Record<string, never>; data: { readonly operations: readonly Operation[] }; event: never };

@@ -26,6 +26,7 @@ import { LockServiceState } from "./lock-service-state.ts";
 import { Operations } from "./operations.ts";
 import { redact } from "./redact.ts";
 import { timeText } from "./time-text.ts";
+import type { TraceTap } from "./trace-tap.ts";
 import { programVersion } from "./version.ts";
 
 export interface StartArrayRequest {
@@ -65,12 +66,18 @@ export class Daemon {
   readonly #onFatal: (reason: string) => void;
   readonly lockService: LockServiceState;
   readonly version = programVersion();
+  readonly traceTap: TraceTap;
 
   /**
    * Connects to the lock service first: without one there is nothing that a node could do. E_LOCK_SERVICE_LOST;
    * E_VALUE for a fencing method that cannot work.
    */
-  static async start(config: DaemonConfig, env: Env, onFatal: (reason: string) => void): Promise<Daemon> {
+  static async start(
+    config: DaemonConfig,
+    env: Env,
+    tap: TraceTap,
+    onFatal: (reason: string) => void,
+  ): Promise<Daemon> {
     const { cluster, lease } = config;
     const { leaseMs } = lease;
     const fencing = await FenceMethods.create({ config: config.fence, cluster, leaseMs, env });
@@ -80,19 +87,20 @@ export class Daemon {
     const master = await connectLockService(config.lockServer, config.node, env);
     const usesPill = pill && watchdog !== null;
     const guard = await Guard.start({ env, leaseMs, watchdog, usesPill, onDeath: onFatal });
-    return new Daemon(config, env, master, { fencing, guard }, onFatal);
+    return new Daemon(config, env, master, { fencing, guard, tap }, onFatal);
   }
 
   private constructor(
     config: DaemonConfig,
     env: Env,
     master: LockMaster,
-    { fencing, guard }: { readonly fencing: FenceMethods; readonly guard: Guard },
+    { fencing, guard, tap }: { readonly fencing: FenceMethods; readonly guard: Guard; readonly tap: TraceTap },
     onFatal: (reason: string) => void,
   ) {
     this.config = config;
     this.fencing = fencing;
     this.#guard = guard;
+    this.traceTap = tap;
     this.env = env;
     this.master = master;
     this.#onFatal = onFatal;

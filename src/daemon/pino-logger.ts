@@ -5,16 +5,19 @@ import type { LogFields, Logger } from "../env/logger.ts";
 import type { LogFormat, LogLevel } from "./config.ts";
 import { redact } from "./redact.ts";
 import { timeText } from "./time-text.ts";
+import type { TraceTap } from "./trace-tap.ts";
 
 interface LoggerOptions {
   readonly level: LogLevel;
   readonly format: LogFormat;
   readonly node: string;
   readonly clock: Clock;
+  /** Hears trace records, whatever `level` is. */
+  readonly tap?: TraceTap;
 }
 
 /** One JSON object a line on standard error; on a terminal (or when asked for) the same as readable lines. */
-export function createLogger({ level, format, node, clock }: LoggerOptions): Logger {
+export function createLogger({ level, format, node, clock, tap }: LoggerOptions): Logger {
   const pretty = format === "pretty" || (format === "auto" && process.stderr.isTTY === true);
   const stderr = pino.destination({ fd: 2, sync: true });
   const target = pretty ? { write: (line: string) => void stderr.write(prettyLine(line)) } : stderr;
@@ -23,7 +26,7 @@ export function createLogger({ level, format, node, clock }: LoggerOptions): Log
     base: { node, pid: process.pid },
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  return new PinoLogger(pino(options, target), new RepeatLimit(clock));
+  return new PinoLogger(pino(options, target), new RepeatLimit(clock), tap ?? null, { node });
 }
 
 /** 10:03:20.114 INFO md0 resync 37.5% */
@@ -37,13 +40,23 @@ function prettyLine(line: string): string {
 class PinoLogger implements Logger {
   readonly #pino: pino.Logger;
   readonly #limit: RepeatLimit;
+  readonly #tap: TraceTap | null;
+  /** What every record of this logger has. */
+  readonly #base: LogFields;
 
-  constructor(logger: pino.Logger, limit: RepeatLimit) {
+  constructor(logger: pino.Logger, limit: RepeatLimit, tap: TraceTap | null, base: LogFields) {
     this.#pino = logger;
     this.#limit = limit;
+    this.#tap = tap;
+    this.#base = base;
+  }
+
+  get tracing(): boolean {
+    return this.#tap?.isOpen === true || this.#pino.isLevelEnabled("trace");
   }
 
   trace(fields: LogFields, message: string): void {
+    if (this.#tap?.isOpen) this.#tap.tell({ ...this.#base, ...cleaned(fields) });
     if (this.#pino.isLevelEnabled("trace")) this.#pino.trace(cleaned(fields), redact(message));
   }
 
@@ -64,7 +77,8 @@ class PinoLogger implements Logger {
   }
 
   child(fields: LogFields): Logger {
-    return new PinoLogger(this.#pino.child(cleaned(fields)), this.#limit);
+    const clean = cleaned(fields);
+    return new PinoLogger(this.#pino.child(clean), this.#limit, this.#tap, { ...this.#base, ...clean });
   }
 
   #limited(level: "info" | "warn" | "error", fields: LogFields, message: string): void {

@@ -7,6 +7,7 @@ import { Daemon } from "./daemon.ts";
 import type { DaemonSettings } from "./daemon-options.ts";
 import { createLogger } from "./pino-logger.ts";
 import { refuseSecondDaemon } from "./socket-file.ts";
+import { TraceTap } from "./trace-tap.ts";
 
 const EXIT_BUG = 70;
 
@@ -17,7 +18,9 @@ const EXIT_BUG = 70;
  */
 export async function runDaemon(settings: DaemonSettings, environment: NodeJS.ProcessEnv): Promise<void> {
   const config = readConfig(settings, environment);
-  const log = createLogger({ level: config.logLevel, format: config.logFormat, node: config.node, clock: realClock });
+  const { node, logLevel: level, logFormat: format } = config;
+  const tap = new TraceTap();
+  const log = createLogger({ level, format, node, clock: realClock, tap });
   const env = realEnv(log);
   const die = (reason: string): never => {
     log.error({ evt: "died" }, reason);
@@ -30,7 +33,7 @@ export async function runDaemon(settings: DaemonSettings, environment: NodeJS.Pr
 
   // Before anything is joined: a second daemon on this socket must not take the first one's place in the cluster.
   await refuseSecondDaemon(config.socketPath);
-  const daemon = await Daemon.start(config, env, die);
+  const daemon = await Daemon.start(config, env, tap, die);
   const server = await serve(daemon, config);
   daemon.tell(
     "info",

@@ -2,6 +2,7 @@ import { AssertionError, assert } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
 import type { Lockspace } from "../dlm/lockspace.ts";
 import type { Env } from "../env/env.ts";
+import { StepTrace } from "../env/step-trace.ts";
 import { stepChannel } from "./channel.ts";
 import { ChannelLocks } from "./channel-locks.ts";
 import { type ChannelEffect, type ChannelEvent, type ChannelState, newChannel } from "./channel-state.ts";
@@ -42,6 +43,7 @@ export class MessageBus {
   readonly #locks: ChannelLocks;
   readonly #results: ResultBoard;
   readonly #counters = new MessageCounters();
+  readonly #trace: StepTrace<ChannelState, ChannelEvent, ChannelEffect>;
   readonly #sections: TokenSection[] = [];
   #state: ChannelState;
   #current: TokenSection | null = null;
@@ -71,6 +73,8 @@ export class MessageBus {
     this.#locks = locks;
     this.#results = new ResultBoard(lockspace);
     this.#state = newChannel(lockspace.slot);
+    this.#trace = new StepTrace(env, "channel");
+    this.traceState();
   }
 
   /**
@@ -110,6 +114,11 @@ export class MessageBus {
   /** For people: what the two halves of the channel are doing. */
   get phase(): { readonly sending: string; readonly receiving: string } {
     return { sending: this.#state.sending, receiving: this.#state.receiving };
+  }
+
+  /** A recording begins here. */
+  traceState(): void {
+    this.#trace.began(this.#state);
   }
 
   /** Ends every wait with `error`; nothing is said or heard any more. */
@@ -186,6 +195,7 @@ export class MessageBus {
     if (this.#broken !== null) return;
     const [state, effects] = stepChannel(this.#state, event);
     this.#state = state;
+    this.#trace.took(event, effects);
     for (const effect of effects) this.#perform(effect);
   }
 

@@ -8,6 +8,7 @@ export function simLogger(world: World, life: string): Logger {
     (_fields, text) =>
       world.emit({ type: "log", life, level, text });
   const logger: Logger = {
+    tracing: false,
     trace: at("trace"),
     debug: at("debug"),
     info: at("info"),

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { conflictsAmong, holdsOf, type LifeLog } from "../support/hold-history.ts";
+import { conflictsAmong, holdsOf } from "../../src/sim/replay/holds.ts";
+import { type LifeLog, lifeTrace } from "../support/life-log.ts";
 
 const held = (lock: string, mode: string, at: number, lkid = 1): string =>
   JSON.stringify({ evt: "lock.held", lockspace: "s", lock, lkid, mode, at });
@@ -10,7 +11,9 @@ const life = (name: string, lines: readonly string[], killedAt: number | null = 
   killedAt,
 });
 const conflicts = (...logs: readonly LifeLog[]): readonly string[] =>
-  conflictsAmong(holdsOf(logs)).map(([a, b]) => `${a.life} ${a.mode} - ${b.life} ${b.mode} on ${a.lock}`);
+  conflictsAmong(holdsOf(logs.map(lifeTrace))).map(
+    ([a, b]) => `${a.life} ${a.mode} - ${b.life} ${b.mode} on ${a.lock}`,
+  );
 
 describe("the history of who could act under which lock", () => {
   it("shows two holders that exclude each other at the same time", () => {

@@ -30,7 +30,15 @@ describe("the lock server in the network", () => {
     ca = new TestCa(directory.path);
     log = [];
     const note = (_: unknown, text: string): void => void log.push(text);
-    const logger: Logger = { trace: note, debug: note, info: note, warn: note, error: note, child: () => logger };
+    const logger: Logger = {
+      tracing: false,
+      trace: note,
+      debug: note,
+      info: note,
+      warn: note,
+      error: note,
+      child: () => logger,
+    };
     env = realEnv(logger);
   });
   afterEach(async () => {

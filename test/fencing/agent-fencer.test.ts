@@ -23,7 +23,15 @@ describe("a fence agent", () => {
   const keep = (fields: LogFields, text: string): void => {
     logged.push({ fields, text });
   };
-  const log: Logger = { trace: keep, debug: keep, info: keep, warn: keep, error: keep, child: () => log };
+  const log: Logger = {
+    tracing: false,
+    trace: keep,
+    debug: keep,
+    info: keep,
+    warn: keep,
+    error: keep,
+    child: () => log,
+  };
   const env = { clock: realClock, random: realRandom, log };
 
   function fencer(command: string, change: Partial<AgentOptions> = {}): AgentFencer {

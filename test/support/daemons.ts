@@ -10,7 +10,7 @@ import type { World } from "../../src/cli/world.ts";
 import type { HistoryEvent } from "../../src/daemon/control-api.ts";
 import { ControlClient } from "../../src/daemon/control-client.ts";
 import { realClock } from "../../src/env/real-env.ts";
-import type { LifeLog } from "./hold-history.ts";
+import type { LifeLog } from "./life-log.ts";
 import { tempDir } from "./temp-dir.ts";
 
 const program = fileURLToPath(new URL("../../bin/mdctl.mjs", import.meta.url));
@@ -127,6 +127,12 @@ export class Host {
   /** Runs `mdctl` against a node's daemon, as a process. */
   run(node: string, ...args: readonly string[]): Promise<CommandOutcome> {
     return runProgram(process.execPath, [program, `--socket=${this.socketOf(node)}`, ...args]);
+  }
+
+  /** Begins `mdctl`; the function ends it with SIGINT and tells its exit status. */
+  begin(node: string, ...args: readonly string[]): () => Promise<number | null> {
+    const child = spawn(process.execPath, [program, `--socket=${this.socketOf(node)}`, ...args], { stdio: "ignore" });
+    return () => endOf(child, "SIGINT");
   }
 
   /** Runs `mdctl`, sends it SIGINT when it has said its first word, and tells its exit status. */

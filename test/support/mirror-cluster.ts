@@ -6,8 +6,10 @@ import { BLOCK_BYTES } from "../../src/cli/demo/pattern.ts";
 import { VerifyingWriter } from "../../src/cli/demo/verifying-writer.ts";
 import type { ArrayInfo, HistoryEvent, Mapping, MessagesData, StatusData } from "../../src/daemon/control-api.ts";
 import { realRandom } from "../../src/env/real-env.ts";
+import { conflictsAmong, holdsOf } from "../../src/sim/replay/holds.ts";
+import { replayTrace } from "../../src/sim/replay/replay.ts";
 import { Host, type HostOptions, runProgram } from "./daemons.ts";
-import { conflictsAmong, holdsOf } from "./hold-history.ts";
+import { lifeTrace, machineRecords } from "./life-log.ts";
 
 const MIB = 1024 * 1024;
 const MEMBER_BYTES = 24 * MIB;
@@ -205,9 +207,13 @@ export class MirrorCluster {
     const array = await this.array(this.nodes[0] ?? "");
     const areas = this.members.map((path) => ({ path, dataOffsetBytes: array.dataOffsetBytes }));
     expect(await firstDifference(areas, array.sizeBytes), "first byte at which the mirrors differ").toBeNull();
-    const holds = holdsOf(host.lives());
+    const holds = holdsOf(host.lives().map(lifeTrace));
     expect(conflictsAmong(holds), "two holders at once").toEqual([]);
     expect(holds.length, "the trace tells of locks").toBeGreaterThan(0);
+    const { machines, messages } = replayTrace(host.lives().flatMap(machineRecords));
+    expect(machines.length, "the trace tells of machines").toBeGreaterThan(0);
+    expect(machines.filter(({ broken }) => broken !== null)).toEqual([]);
+    expect(messages.wrong).toEqual([]);
     // What is said of a lease that came late, on a busy machine, is true for a moment only.
     const isFine = ({ verdict, advice, arrays }: StatusData): boolean =>
       verdict === "ok" && advice.length === 0 && arrays[0]?.health === "optimal";

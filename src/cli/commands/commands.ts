@@ -21,6 +21,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   node: async () => (await import("./node.ts")).node,
   cluster: async () => (await import("./cluster.ts")).cluster,
   locks: async () => (await import("./locks.ts")).locks,
+  trace: async () => (await import("./trace.ts")).trace,
   messages: async () => (await import("./messages.ts")).messages,
   status: async () => (await import("./status.ts")).status,
   mdstat: async () => (await import("./mdstat.ts")).mdstat,

@@ -80,4 +80,22 @@ export const clusterVerbs: readonly VerbSpec[] = [
       { command: "mdctl messages md0 --json", text: "for scripts" },
     ],
   },
+  {
+    name: "trace",
+    summary: "record the protocol of a running array; step through it; replay it in the simulator",
+    operands: "record|show|replay FILE...",
+    options: [
+      { name: "array", value: "ARRAY", help: "record: which one (the only one)" },
+      { name: "for", value: "TIME", help: "record: stop after this long (when interrupted)" },
+      { name: "force", short: "f", help: "record: overwrite FILE" },
+      { name: "of", value: "NODE", help: "show: only this node's steps" },
+      { name: "step", value: "N", help: "show: step N alone, with the states before and after it" },
+    ],
+    examples: [
+      { command: "mdctl trace record n1.trace --for=30s", text: "half a minute of this node" },
+      { command: "mdctl trace show n1.trace n2.trace", text: "what two nodes did, in the order of their clocks" },
+      { command: "mdctl trace show n1.trace --step=17", text: "one step, whole" },
+      { command: "mdctl trace replay n1.trace n2.trace", text: "exit 1 if a machine would have done something else" },
+    ],
+  },
 ];

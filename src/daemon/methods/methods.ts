@@ -21,6 +21,7 @@ import {
   status,
 } from "./queries.ts";
 import { stop } from "./stop.ts";
+import { trace } from "./trace.ts";
 import { wait } from "./wait.ts";
 import { watch } from "./watch.ts";
 
@@ -45,6 +46,7 @@ export const methods: { readonly [M in ControlMethod]: Method<M> } = {
   locks,
   messages,
   metrics,
+  trace,
   events,
   opList,
   opShow,

@@ -1,9 +1,9 @@
-import { type LockMode, modesCompatible } from "../../src/dlm/lock-mode.ts";
+import { type LockMode, modesCompatible } from "../../dlm/lock-mode.ts";
 
-/** What one daemon process has logged, and when it was killed (CLOCK_MONOTONIC, ms), if it was. */
-export interface LifeLog {
+/** What one daemon process has told of its locks, and when it was killed (CLOCK_MONOTONIC, ms), if it was. */
+export interface LifeTrace {
   readonly life: string;
-  readonly lines: readonly string[];
+  readonly records: readonly HoldRecord[];
   readonly killedAt: number | null;
 }
 
@@ -23,8 +23,9 @@ interface Span {
   readonly to: number;
 }
 
-interface TraceLine {
-  readonly evt?: string;
+/** `lock.held` or `lease.until`, of dlm/hold-trace.ts. */
+export interface HoldRecord {
+  readonly evt: string;
   readonly lockspace: string;
   readonly lock: string;
   readonly lkid: number;
@@ -34,17 +35,14 @@ interface TraceLine {
 }
 
 /**
- * Every hold of every life, out of the daemons' trace logs. The lock server is not asked: it is what may be wrong. A node
+ * Every hold of every life, out of the daemons' traces. The lock server is not asked: it is what may be wrong. A node
  * that was stopped or cut off goes on believing in its locks; what counts is until when it would have acted.
  */
-export function holdsOf(logs: readonly LifeLog[]): readonly Hold[] {
-  return logs.flatMap(({ life, lines, killedAt }) => {
+export function holdsOf(lives: readonly LifeTrace[]): readonly Hold[] {
+  return lives.flatMap(({ life, records, killedAt }) => {
     const end = killedAt ?? Number.POSITIVE_INFINITY;
-    const trace = lines
-      .filter((line) => line.includes('"evt":"lock.held"') || line.includes('"evt":"lease.until"'))
-      .map((line) => JSON.parse(line) as TraceLine);
-    return beliefs(life, trace).flatMap(({ lockspace, ...hold }) =>
-      leases(trace, lockspace).flatMap((lease) => {
+    return beliefs(life, records).flatMap(({ lockspace, ...hold }) =>
+      leases(records, lockspace).flatMap((lease) => {
         const from = Math.max(hold.from, lease.from);
         const to = Math.min(hold.to, lease.to, end);
         return from < to ? [{ ...hold, from, to }] : [];
@@ -54,7 +52,7 @@ export function holdsOf(logs: readonly LifeLog[]): readonly Hold[] {
 }
 
 /** What the node believed, whether its lease lasted or not. The end of a membership (a lease until 0) ends its holds. */
-function beliefs(life: string, trace: readonly TraceLine[]): readonly (Hold & { readonly lockspace: string })[] {
+function beliefs(life: string, trace: readonly HoldRecord[]): readonly (Hold & { readonly lockspace: string })[] {
   const open = new Map<string, Hold & { readonly lockspace: string }>();
   const closed: (Hold & { readonly lockspace: string })[] = [];
   const close = (key: string, to: number): void => {
@@ -84,7 +82,7 @@ function beliefs(life: string, trace: readonly TraceLine[]): readonly (Hold & { 
 }
 
 /** When the node had a lease of this lockspace: one span as long as renewals came in time. */
-function leases(trace: readonly TraceLine[], lockspace: string): readonly Span[] {
+function leases(trace: readonly HoldRecord[], lockspace: string): readonly Span[] {
   const spans: { readonly from: number; to: number }[] = [];
   for (const { evt, lockspace: of, at, until } of trace) {
     if (evt !== "lease.until" || of !== lockspace) continue;
