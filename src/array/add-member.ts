@@ -30,6 +30,7 @@ export function planMember(array: MdArray, device: BlockDevice, deviceUuid: Uint
     raidDisk: null,
     state: "spare",
     recoveredTo: sector(0),
+    byBitmap: false,
     deviceUuid,
     superOffset: model.superOffset,
     dataOffset: model.dataOffset,
@@ -38,6 +39,9 @@ export function planMember(array: MdArray, device: BlockDevice, deviceUuid: Uint
     correctedReads: 0,
   };
 }
+
+/** Of a superblock that only offers a device: if nothing comes of it no assembly takes the device for a member. */
+export const EVENTS_PREPARED = 0;
 
 /**
  * Makes the device ready to be found by all nodes: every slot's bitmap as an in-sync member has it, then, when that is
@@ -49,24 +53,34 @@ export async function prepareMember(
   spare: Member,
   device: BlockDevice,
 ): Promise<void> {
+  const offered = { ...addSpare(array, spare).array, events: EVENTS_PREPARED };
+  try {
+    await wipeSuperblocks(device);
+    await copyBitmaps(array, devices, spare, device);
+    await writePadded(device, { at: spare.superOffset, bytes: encodeSuperblock(superblockOf(offered, spare)) });
+    await device.flush();
+  } catch (error) {
+    await wipeSuperblocks(device).catch(() => []);
+    throw error;
+  }
+}
+
+/** Every slot's bitmap as the first in-sync member has it, durably. The device's or the member's error is thrown. */
+export async function copyBitmaps(
+  array: MdArray,
+  devices: MemberDevices,
+  to: Member,
+  device: BlockDevice,
+): Promise<void> {
   const [source] = inSyncMembers(array);
   const from = source === undefined ? undefined : devices.get(source.number);
   if (source === undefined || from === undefined) {
     throw new MdError("E_NO_DEVICE", `"${array.name}" has no in-sync member`);
   }
-  const withSpare = addSpare(array, spare).array;
-  const alone: MdArray = { ...withSpare, members: [spare] };
-  try {
-    await wipeSuperblocks(device);
-    for (let slot = 0; slot < array.bitmap.slots; slot++) {
-      const content = await readSlot(array, source, from, slotNumber(slot));
-      const [failure] = await writeSlot(alone, new Map([[spare.number, device]]), slotNumber(slot), content);
-      if (failure !== undefined) throw failure.error;
-    }
-    await writePadded(device, { at: spare.superOffset, bytes: encodeSuperblock(superblockOf(withSpare, spare)) });
-    await device.flush();
-  } catch (error) {
-    await wipeSuperblocks(device).catch(() => []);
-    throw error;
+  const alone: MdArray = { ...array, members: [to] };
+  for (let slot = 0; slot < array.bitmap.slots; slot++) {
+    const content = await readSlot(array, source, from, slotNumber(slot));
+    const [failure] = await writeSlot(alone, new Map([[to.number, device]]), slotNumber(slot), content);
+    if (failure !== undefined) throw failure.error;
   }
 }

@@ -1,7 +1,7 @@
 import { MdError } from "../base/md-error.ts";
 import { type Sector, sector } from "../base/units.ts";
 import { Feature, hasFeature, isActiveRole, ROLE_FAULTY, roleOf, type Superblock } from "../superblock/superblock.ts";
-import { inSyncMembers, type MdArray, memberByNumber, memberByRaidDisk } from "./md-array.ts";
+import { inSyncMembers, type MdArray, memberByNumber, memberByRaidDisk, replaceMember } from "./md-array.ts";
 import type { Member } from "./member.ts";
 import { memberOf } from "./superblock-of.ts";
 
@@ -12,7 +12,13 @@ export type ArrayChange =
   | { readonly type: "removed"; readonly number: number }
   | { readonly type: "added"; readonly number: number }
   /** A spare has taken a raid_disk, or a peer has got further with filling it. */
-  | { readonly type: "rebuilding"; readonly number: number; readonly raidDisk: number; readonly recoveredTo: Sector }
+  | {
+      readonly type: "rebuilding";
+      readonly number: number;
+      readonly raidDisk: number;
+      readonly recoveredTo: Sector;
+      readonly byBitmap: boolean;
+    }
   | { readonly type: "rebuilt"; readonly number: number; readonly raidDisk: number };
 
 export interface Transition {
@@ -24,10 +30,8 @@ export interface Transition {
 
 const unchanged = (array: MdArray): Transition => ({ array, changes: [] });
 
-function replaceMember(array: MdArray, member: Member): MdArray {
-  const members = array.members.filter(({ number }) => number !== member.number);
-  return { ...array, members: [...members, member].sort((a, b) => a.number - b.number) };
-}
+const noPlace = { raidDisk: null, recoveredTo: sector(0), byBitmap: false } as const;
+const whole = { recoveredTo: sector(0), byBitmap: false } as const;
 
 function existing(array: MdArray, number: number): Member {
   const member = memberByNumber(array, number);
@@ -49,7 +53,7 @@ export function failMember(array: MdArray, number: number): Transition {
     throw new MdError("E_LAST_COPY", `failing member ${number} of "${array.name}" would lose the last good copy`);
   }
   return {
-    array: replaceMember(array, { ...member, state: "faulty", raidDisk: null, recoveredTo: sector(0) }),
+    array: replaceMember(array, { ...member, ...noPlace, state: "faulty" }),
     changes: [{ type: "failed", number, raidDisk: member.raidDisk }],
   };
 }
@@ -71,7 +75,7 @@ export function addSpare(array: MdArray, spare: Member): Transition {
   if (memberByNumber(array, spare.number) !== null) {
     throw new MdError("E_DEVICE_IN_ARRAY", `"${array.name}" has a member number ${spare.number} already`);
   }
-  const member: Member = { ...spare, state: "spare", raidDisk: null, recoveredTo: sector(0) };
+  const member: Member = { ...spare, ...noPlace, state: "spare" };
   const maxDev = Math.max(array.maxDev, spare.number + 1);
   return {
     array: { ...replaceMember(array, member), maxDev },
@@ -88,9 +92,8 @@ export function activateSpares(array: MdArray): Transition {
     if (memberByRaidDisk(array, raidDisk) !== null) continue;
     const spare = spares.shift();
     if (spare === undefined) break;
-    const recoveredTo = sector(0);
-    next = replaceMember(next, { ...spare, state: "rebuilding", raidDisk, recoveredTo });
-    changes.push({ type: "rebuilding", number: spare.number, raidDisk, recoveredTo });
+    next = replaceMember(next, { ...spare, ...whole, state: "rebuilding", raidDisk });
+    changes.push({ type: "rebuilding", number: spare.number, raidDisk, ...whole });
   }
   return { array: next, changes };
 }
@@ -103,7 +106,7 @@ export function memberRecovered(array: MdArray, number: number, recoveredTo: Sec
   }
   return {
     array: replaceMember(array, { ...member, recoveredTo }),
-    changes: [{ type: "rebuilding", number, raidDisk: member.raidDisk, recoveredTo }],
+    changes: [{ type: "rebuilding", number, raidDisk: member.raidDisk, recoveredTo, byBitmap: member.byBitmap }],
   };
 }
 
@@ -112,7 +115,7 @@ export function memberRebuilt(array: MdArray, number: number): Transition {
   const member = existing(array, number);
   if (member.state !== "rebuilding" || member.raidDisk === null) return unchanged(array);
   return {
-    array: replaceMember(array, { ...member, state: "in_sync", recoveredTo: sector(0) }),
+    array: replaceMember(array, { ...member, ...whole, state: "in_sync" }),
     changes: [{ type: "rebuilt", number, raidDisk: member.raidDisk }],
   };
 }
@@ -164,14 +167,16 @@ function peerChange(member: Member, role: number, own: Superblock | null): Array
   const filling = own === null ? state !== "in_sync" : hasFeature(own, Feature.recoveryOffset);
   if (!filling) return state === "in_sync" && raidDisk === role ? null : { type: "rebuilt", number, raidDisk: role };
   const recoveredTo = sector(own === null ? member.recoveredTo : Number(own.recoveryOffset));
-  if (state === "rebuilding" && raidDisk === role && recoveredTo === member.recoveredTo) return null;
-  return { type: "rebuilding", number, raidDisk: role, recoveredTo };
+  const byBitmap = own === null ? member.byBitmap : hasFeature(own, Feature.recoveryBitmap);
+  const isKnown = state === "rebuilding" && raidDisk === role && byBitmap === member.byBitmap;
+  if (isKnown && recoveredTo === member.recoveredTo) return null;
+  return { type: "rebuilding", number, raidDisk: role, recoveredTo, byBitmap };
 }
 
 function applyChange(array: MdArray, member: Member, change: ArrayChange): MdArray {
   switch (change.type) {
     case "failed":
-      return replaceMember(array, { ...member, state: "faulty", raidDisk: null, recoveredTo: sector(0) });
+      return replaceMember(array, { ...member, ...noPlace, state: "faulty" });
     case "removed":
       return { ...array, members: array.members.filter(({ number }) => number !== change.number) };
     case "rebuilding":
@@ -180,14 +185,10 @@ function applyChange(array: MdArray, member: Member, change: ArrayChange): MdArr
         state: "rebuilding",
         raidDisk: change.raidDisk,
         recoveredTo: change.recoveredTo,
+        byBitmap: change.byBitmap,
       });
     case "rebuilt":
-      return replaceMember(array, {
-        ...member,
-        state: "in_sync",
-        raidDisk: change.raidDisk,
-        recoveredTo: sector(0),
-      });
+      return replaceMember(array, { ...member, ...whole, state: "in_sync", raidDisk: change.raidDisk });
     case "added":
       return array;
   }
@@ -196,5 +197,5 @@ function applyChange(array: MdArray, member: Member, change: ArrayChange): MdArr
 /** The spare that the superblock of a device new to us describes; null if it is no device of this array's. */
 export function spareOf(array: MdArray, superblock: Superblock): Member | null {
   if (!superblock.setUuid.every((byte, i) => byte === array.uuid[i])) return null;
-  return memberOf(superblock, { raidDisk: null, state: "spare", recoveredTo: sector(0) });
+  return memberOf(superblock, { ...noPlace, state: "spare" });
 }

@@ -64,6 +64,7 @@ export async function assembleArray(given: readonly BlockDevice[], options: Asse
         raidDisk: role.type === "spare" ? null : role.raidDisk,
         state: role.type,
         recoveredTo: role.type === "rebuilding" ? role.recoveredTo : sector(0),
+        byBitmap: role.type === "rebuilding" && role.byBitmap,
       }),
   );
   return {

@@ -78,6 +78,7 @@ export function planCreate(request: CreateRequest): MdArray {
       raidDisk: active ? number : null,
       state: active ? "in_sync" : "spare",
       recoveredTo: sector(0),
+      byBitmap: false,
       deviceUuid: device.deviceUuid,
       superOffset: SUPER_OFFSET,
       dataOffset,

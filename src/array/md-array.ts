@@ -58,6 +58,12 @@ export const inSyncMembers = (array: MdArray): readonly Member[] =>
 /** Some raid_disk has no in-sync member: bits of the bitmap must not be cleared. */
 export const isDegraded = (array: MdArray): boolean => inSyncMembers(array).length < array.raidDisks;
 
+/** `member` comes in, or takes the place of the one with its number. */
+export function replaceMember(array: MdArray, member: Member): MdArray {
+  const members = array.members.filter(({ number }) => number !== member.number);
+  return { ...array, members: [...members, member].sort((a, b) => a.number - b.number) };
+}
+
 /** Superblocks and bitmaps are written to these. */
 export const writableMembers = (array: MdArray): readonly Member[] =>
   array.members.filter((member) => member.state !== "faulty");

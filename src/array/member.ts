@@ -15,6 +15,8 @@ export interface Member {
   readonly state: MemberState;
   /** Rebuilding: sectors from the start of data that are good. Else 0. */
   readonly recoveredTo: Sector;
+  /** Rebuilding: above `recoveredTo` it lacks only what the bitmaps of all slots say (it was a full copy before). */
+  readonly byBitmap: boolean;
   readonly deviceUuid: Uint8Array;
   /** Sectors of the device. */
   readonly superOffset: Sector;

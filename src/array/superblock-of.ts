@@ -9,9 +9,10 @@ import type { Member } from "./member.ts";
  */
 export function superblockOf(array: MdArray, member: Member): Superblock {
   const rebuilding = member.state === "rebuilding";
+  const filling = rebuilding ? Feature.recoveryOffset | (member.byBitmap ? Feature.recoveryBitmap : 0) : 0;
   return {
     minor: array.minor,
-    featureMap: Feature.bitmapOffset | Feature.clustered | (rebuilding ? Feature.recoveryOffset : 0),
+    featureMap: Feature.bitmapOffset | Feature.clustered | filling,
     setUuid: array.uuid,
     setName: array.name,
     ctime: array.created,
@@ -65,11 +66,15 @@ export const nextUpdate = (array: MdArray, now: MdTime): MdArray => ({
 });
 
 /** The member that a superblock describes, in the role that was chosen for it. */
-export const memberOf = (superblock: Superblock, role: Pick<Member, "raidDisk" | "state" | "recoveredTo">): Member => ({
+export const memberOf = (
+  superblock: Superblock,
+  role: Pick<Member, "raidDisk" | "state" | "recoveredTo" | "byBitmap">,
+): Member => ({
   number: superblock.devNumber,
   raidDisk: role.raidDisk,
   state: role.state,
   recoveredTo: sector(role.recoveredTo),
+  byBitmap: role.byBitmap,
   deviceUuid: superblock.deviceUuid,
   superOffset: superblock.superOffset,
   dataOffset: superblock.dataOffset,

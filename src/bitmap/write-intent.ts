@@ -105,10 +105,7 @@ export class WriteIntent {
    * then may the stamp move that tells a member that comes back how much the bitmap remembers.
    */
   endWrite(chunk: number, everywhere: boolean): void {
-    if (everywhere && this.#eventsCleared < this.#events) {
-      this.#eventsCleared = this.#events;
-      this.#superblockAhead = true;
-    }
+    if (everywhere) this.#advanceStamp();
     this.counters.lower(chunk);
   }
 
@@ -239,6 +236,8 @@ export class WriteIntent {
    * durable on all. The stamp comes first: no bit is cleared before events_cleared, which vouches for it, is durable.
    */
   age(): void {
+    // Nor before the stamp is this late: who was no member at this moment may have missed what is cleared now.
+    if (this.counters.hasIdle) this.#advanceStamp();
     if (this.#superblockAhead) {
       this.#superblock.setBigUint64(EVENTS_CLEARED_AT, BigInt(this.#eventsCleared), true);
       this.#superblockAhead = false;
@@ -269,6 +268,12 @@ export class WriteIntent {
   /** The 256 bytes before the bits, as memory has them: a copy. */
   superblock(): Uint8Array {
     return this.#memory.slice(0, BITMAP_SUPER_BYTES);
+  }
+
+  #advanceStamp(): void {
+    if (this.#eventsCleared >= this.#events) return;
+    this.#eventsCleared = this.#events;
+    this.#superblockAhead = true;
   }
 
   #stampIsDurable(): boolean {

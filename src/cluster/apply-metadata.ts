@@ -1,9 +1,10 @@
 import { MdError } from "../base/md-error.ts";
+import type { SlotNumber } from "../base/units.ts";
 import type { MessageOf } from "../messages/message.ts";
 import type { AfterAll } from "../messages/message-bus.ts";
 import { closeRemoved } from "./metadata-update.ts";
 import { type NodeContext, recordChanges } from "./node-context.ts";
-import { decideCandidates, readPeerUpdate } from "./peer-update.ts";
+import { decideCandidates, type FoundUpdate, readPeerUpdate } from "./peer-update.ts";
 
 /**
  * A peer has written superblocks (METADATA_UPDATED; md-cluster, 16): read them, make our state the same. When the sender
@@ -16,12 +17,7 @@ export async function applyMetadata(
   // Whatever goes wrong: going on with old knowledge would write to the wrong set of members (`handleMessage`).
   const found = await readPeerUpdate(context, number);
   await decideCandidates(context, found.accepted);
-  await context.members.begin(found.array, found.changes);
-  context.array = found.array;
-  await closeRemoved(context, found.changes);
-  const sender = context.node.members.find(({ slot }) => slot === from)?.node ?? `slot ${from}`;
-  recordChanges(context, found.changes, sender);
-  context.lookForWork();
+  await follow(context, found, from);
   return () => {
     // If the sender died instead, some node may have missed the message: whoever takes over announces it once more.
     const died = context.node.recovering.some((target) => target.slot === from && target.why === "died");
@@ -31,4 +27,21 @@ export async function applyMetadata(
       if (!(error instanceof MdError)) throw error;
     });
   };
+}
+
+/** What the superblocks say by now, as a message of `from` shows that we have missed some of it. */
+export async function applyNewest(context: NodeContext, from: SlotNumber): Promise<void> {
+  const found = await readPeerUpdate(context, null);
+  await decideCandidates(context, found.accepted);
+  await follow(context, found, from);
+}
+
+async function follow(context: NodeContext, found: FoundUpdate, from: SlotNumber): Promise<void> {
+  context.members.learnEvents(found.array.events);
+  await context.members.begin(found.array, found.changes);
+  context.array = found.array;
+  await closeRemoved(context, found.changes);
+  const sender = context.node.members.find(({ slot }) => slot === from)?.node ?? `slot ${from}`;
+  recordChanges(context, found.changes, sender);
+  context.lookForWork();
 }

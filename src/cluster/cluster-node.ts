@@ -10,7 +10,8 @@ import type { ArrayEvent, ArrayStatus } from "./array-status.ts";
 import { askPeer } from "./ask-peer.ts";
 import { buildStatus } from "./build-status.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
-import { type AddedMember, addByCommand, failByCommand, removeByCommand } from "./device-change.ts";
+import { type AddedMember, type AddHow, addByCommand } from "./device-add.ts";
+import { failByCommand, removeByCommand } from "./device-change.ts";
 import { History } from "./history.ts";
 import { joinArray } from "./join.ts";
 import { leaveArray } from "./leave.ts";
@@ -156,8 +157,13 @@ export class ClusterNode {
   }
 
   /** Adds a device (new, or back after a failure) on all nodes: it becomes a spare or is filled at once. */
-  addMember(path: string): Promise<AddedMember> {
-    return addByCommand(this.#shell.context, path);
+  addMember(path: string, how: AddHow = "add"): Promise<AddedMember> {
+    return addByCommand(this.#shell.context, path, how);
+  }
+
+  /** Answers for this node that the device that is being added is `path`, or missing (null). E_VALUE if nobody asks. */
+  confirmDevice(number: number, path: string | null): void {
+    this.#shell.context.asked.confirm(number, path);
   }
 
   /** KiB per second that a resync or a recovery of this node may copy from now on, also the one under way; 0: no limit. */

@@ -2,6 +2,7 @@ import type { ArrayChange } from "../array/array-state.ts";
 import { bitmapStart, type MdArray, memberByNumber } from "../array/md-array.ts";
 import type { Member } from "../array/member.ts";
 import { assert } from "../base/assert.ts";
+import { MdError } from "../base/md-error.ts";
 import { type Sector, type SlotNumber, sector } from "../base/units.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -40,6 +41,8 @@ export class EngineMembers {
   readonly #blocked = new Set<number>();
   /** Failed for us, perhaps not for all. */
   readonly #unsettled = new Set<number>();
+  /** By member number: how often it has ended being a member. */
+  readonly #lives = new Map<number, number>();
 
   constructor(engine: Engine, slot: SlotNumber, devices: ReadonlyMap<number, BlockDevice>, array: MdArray) {
     this.#engine = engine;
@@ -63,6 +66,11 @@ export class EngineMembers {
     return placed !== undefined && placed.number === number && sameUuid(placed.deviceUuid, member.deviceUuid);
   }
 
+  /** Another one after each end of its membership: what was copied to it before says nothing of what it has now. */
+  lifeOf(number: number): number {
+    return this.#lives.get(number) ?? 0;
+  }
+
   block(raidDisk: number): void {
     this.#blocked.add(raidDisk);
   }
@@ -74,6 +82,17 @@ export class EngineMembers {
   /** A member failed and somebody may not know it yet: the superblocks must be announced once more. */
   get hasUnsettled(): boolean {
     return this.#unsettled.size > 0;
+  }
+
+  /**
+   * The array's events, by another node's update: bits that are cleared from now on were cleared at this event. Before
+   * `begin`, which may be what allows to clear them.
+   */
+  learnEvents(events: number): void {
+    this.#engine.send({ type: "setEvents", events }).catch((error: unknown) => {
+      // Whether the page with it can be written shows by itself.
+      if (!(error instanceof MdError)) throw error;
+    });
   }
 
   /** `array` is the state after `changes`. Resolves when the data plane has carried them out. */
@@ -101,9 +120,9 @@ export class EngineMembers {
   }
 
   /** Our own copying has got so far: reads below may use the member. */
-  async recoveredTo(array: MdArray, { number, deviceUuid }: FillTarget, to: Sector): Promise<void> {
+  async recoveredTo(array: MdArray, { number, deviceUuid, life }: FillTarget, to: Sector): Promise<void> {
     const member = memberByNumber(array, number);
-    if (member?.state !== "rebuilding" || member.raidDisk === null) return;
+    if (member?.state !== "rebuilding" || member.raidDisk === null || this.lifeOf(number) !== life) return;
     if (!sameUuid(member.deviceUuid, deviceUuid) || !this.holds(array, number)) return;
     // It has failed meanwhile: no read may go there any more.
     if (this.#blocked.has(member.raidDisk) || this.#unsettled.has(member.raidDisk)) return;
@@ -111,6 +130,9 @@ export class EngineMembers {
   }
 
   async #begin(array: MdArray, change: ArrayChange): Promise<void> {
+    if (change.type === "failed" || change.type === "removed") {
+      this.#lives.set(change.number, this.lifeOf(change.number) + 1);
+    }
     switch (change.type) {
       case "failed":
         if (change.raidDisk !== null) await this.#stopReading(array, change.number, change.raidDisk);

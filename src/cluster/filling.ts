@@ -1,13 +1,20 @@
 import type { MdArray } from "../array/md-array.ts";
 import { memberByNumber } from "../array/md-array.ts";
-import { type Sector, sector } from "../base/units.ts";
+import { type Sector, type SectorRange, sector, sectorRange } from "../base/units.ts";
+import { countBits } from "../bitmap/bitmap-merge.ts";
 import { sameUuid } from "../superblock/uuid.ts";
+import { gatherDirtyChunks, nextDirtyRange } from "./dirty-chunks.ts";
+import { adoptUnannounced, announce } from "./metadata-update.ts";
 import type { NodeContext } from "./node-context.ts";
 
-/** A device that is being filled. Numbers are used again: what was copied to one device says nothing of the next. */
+/**
+ * A device that is being filled. Numbers are used again, and a device may come back: what was copied to one device, or
+ * in one life of it, says nothing of the next.
+ */
 export interface FillTarget {
   readonly number: number;
   readonly deviceUuid: Uint8Array;
+  readonly life: number;
 }
 
 /** One pass over the members that are being filled. */
@@ -16,18 +23,46 @@ export interface Filling {
   readonly targets: readonly FillTarget[];
   /** The lowest position that any of them has reached. */
   readonly from: Sector;
+  /** Chunks that any of them may lack; null: everything. */
+  readonly bits: Uint8Array | null;
 }
 
-/** All members that are being filled now; null if there is none. */
-export function fillingOf(array: MdArray): Filling | null {
-  const targets = array.members.filter(({ state }) => state === "rebuilding");
-  if (targets.length === 0) return null;
-  return { type: "recover", targets, from: sector(Math.min(...targets.map(({ recoveredTo }) => recoveredTo))) };
+/**
+ * All members that are being filled now, and what they lack; null if there are none. Before anything is read for them
+ * every node must write to them: one that a dead node told of to some only is announced (once more) to all.
+ */
+export function beginFilling(context: NodeContext, signal: AbortSignal): Promise<Filling | null> {
+  return context.bus.withToken(async (send) => {
+    await adoptUnannounced(context, send);
+    const { array, members } = context;
+    const filled = array.members.filter(({ state }) => state === "rebuilding");
+    if (filled.length === 0) return null;
+    await announce(context, send);
+    const byBitmap = filled.every((member) => member.byBitmap);
+    return {
+      type: "recover",
+      targets: filled.map(({ number, deviceUuid }) => ({ number, deviceUuid, life: members.lifeOf(number) })),
+      from: sector(Math.min(...filled.map(({ recoveredTo }) => recoveredTo))),
+      bits: byBitmap ? (await gatherDirtyChunks(context)).bits : null,
+    };
+  }, signal);
+}
+
+/** What is to be copied next, from `from` on; null for nothing. */
+export function nextToFill({ bits }: Filling, array: MdArray, from: Sector): SectorRange | null {
+  if (bits !== null) return nextDirtyRange(bits, array.bitmap.layout, array.size, from);
+  return from < array.size ? sectorRange(from, array.size) : null;
+}
+
+/** Sectors to copy in all. */
+export function sectorsToFill({ bits, from }: Filling, { size, bitmap }: MdArray): number {
+  if (bits === null) return size - from;
+  return Math.min(countBits(bits, bitmap.layout.chunks) * bitmap.layout.chunkSectors, size);
 }
 
 /** Is this very device still being filled, in the array and in our data plane? */
-export function isFilling({ members }: NodeContext, array: MdArray, { number, deviceUuid }: FillTarget): boolean {
+export function isFilling({ members }: NodeContext, array: MdArray, { number, deviceUuid, life }: FillTarget): boolean {
   const member = memberByNumber(array, number);
-  if (member?.state !== "rebuilding" || member.raidDisk === null) return false;
+  if (member?.state !== "rebuilding" || member.raidDisk === null || members.lifeOf(number) !== life) return false;
   return sameUuid(member.deviceUuid, deviceUuid) && members.holds(array, number) && !members.isBlocked(member.raidDisk);
 }

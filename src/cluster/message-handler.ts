@@ -4,7 +4,7 @@ import { type ClusterMessage, mayBeRefused } from "../messages/message.ts";
 import type { AfterAll } from "../messages/message-bus.ts";
 import { applyMetadata } from "./apply-metadata.ts";
 import { askPeer } from "./ask-peer.ts";
-import { receiveRemove, voteOnDevice } from "./device-vote.ts";
+import { receiveRemove, voteOnDevice, voteOnReturn } from "./device-vote.ts";
 import type { NodeContext } from "./node-context.ts";
 import { receiveResyncing } from "./suspend-receiver.ts";
 
@@ -52,6 +52,8 @@ async function carryOut(context: NodeContext, message: ClusterMessage): Promise<
       await receiveRemove(context, message);
       return null;
     case "re_add":
+      await voteOnReturn(context, message);
+      return null;
     case "change_capacity":
     case "bitmap_resize":
       throw new MdError("E_PROTOCOL_VERSION", `${message.type} is not supported`);

@@ -1,5 +1,5 @@
 import { type ArrayChange, failMember, removeMember, type Transition } from "../array/array-state.ts";
-import { inSyncMembers, type MdArray, writableMembers } from "../array/md-array.ts";
+import { inSyncMembers, type MdArray, memberByNumber, writableMembers } from "../array/md-array.ts";
 import { nextUpdate } from "../array/superblock-of.ts";
 import { writeSuperblocks } from "../array/superblock-store.ts";
 import type { MemberDevices, MemberFailure } from "../array/write-members.ts";
@@ -40,7 +40,7 @@ export function rewriteMetadata(context: NodeContext): Promise<void> {
  */
 export async function adoptUnannounced(context: NodeContext, send: Send): Promise<boolean> {
   const found = await readPeerUpdate(context, null);
-  await decideCandidates(context, found.accepted);
+  await decideCandidates(context, found.accepted, { wipe: true });
   const isNews = found.changes.length > 0 || found.torn || found.array.events > context.array.events;
   if (!isNews && !context.members.hasUnsettled) return false;
   // First what was begun, with its own number: a member two events behind is no longer believed, and the next crash may
@@ -51,14 +51,20 @@ export async function adoptUnannounced(context: NodeContext, send: Send): Promis
 }
 
 export async function writeAndAnnounce(context: NodeContext, send: Send, transition: Transition): Promise<void> {
-  const { array, changes } = await writeAndBegin(context, transition);
-  const source = inSyncMembers(array)[0];
-  if (source === undefined) throw new MdError("E_IO", `"${array.name}" has no in-sync member left`);
-  await send({ type: "metadata_updated", from: context.lockspace.slot, number: source.number });
-  await context.members.settle(array);
+  const { changes } = await writeAndBegin(context, transition);
+  await announce(context, send);
   await closeRemoved(context, changes);
   recordChanges(context, changes, context.deps.nodeName);
   context.lookForWork();
+}
+
+/** Resolves when every node has the array as it is on disk; whoever has it already is not disturbed. */
+export async function announce(context: NodeContext, send: Send): Promise<void> {
+  const { array, lockspace, members } = context;
+  const [source] = inSyncMembers(array);
+  if (source === undefined) throw new MdError("E_IO", `"${array.name}" has no in-sync member left`);
+  await send({ type: "metadata_updated", from: lockspace.slot, number: source.number });
+  await members.settle(context.array);
 }
 
 /**
@@ -152,7 +158,8 @@ function failOrThrow(context: NodeContext, array: MdArray, number: number, cause
 /** The data plane has let go of them. */
 export async function closeRemoved(context: NodeContext, changes: readonly ArrayChange[]): Promise<void> {
   for (const change of changes) {
-    if (change.type !== "removed") continue;
+    // One that has come back with the same step is open anew.
+    if (change.type !== "removed" || memberByNumber(context.array, change.number) !== null) continue;
     const device = context.devices.get(change.number);
     context.devices.delete(change.number);
     await device?.close();

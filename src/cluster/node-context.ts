@@ -8,6 +8,7 @@ import type { SharedBlock } from "../engine/shared-block.ts";
 import type { Env } from "../env/env.ts";
 import type { MessageBus } from "../messages/message-bus.ts";
 import type { MdTime } from "../superblock/superblock.ts";
+import type { AskedDevice } from "./asked-device.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
 import type { EngineMembers } from "./engine-members.ts";
 import type { GuardedEngine } from "./guarded-engine.ts";
@@ -54,6 +55,7 @@ export interface NodeContext {
   /** Open members by number. */
   readonly devices: Map<number, BlockDevice>;
   readonly candidates: Map<number, CandidateDevice>;
+  readonly asked: AskedDevice;
   /** By slot. */
   readonly remoteSyncs: Map<SlotNumber, RemoteSync>;
   /** How often each slot was asked for its state: an answer to anything but the last question is old. */
@@ -91,6 +93,9 @@ export function checkBlockSize({ array, devices }: NodeContext, device: BlockDev
   const blocks = `blocks of ${device.logicalBlockSize} bytes, "${array.name}" has blocks of ${largest}`;
   throw new MdError("E_VALUE", `${device.path} cannot be a member: it has ${blocks}`);
 }
+
+/** The array's name without its host, for texts. */
+export const shortName = ({ array }: NodeContext): string => array.name.slice(array.name.indexOf(":") + 1);
 
 /** `name[number]` as in mdstat, for texts. */
 export function memberText(context: NodeContext, number: number): string {

@@ -3,6 +3,7 @@ import { MdError } from "../base/md-error.ts";
 import type { EngineNotice } from "../engine/engine-protocol.ts";
 import { StepTrace } from "../env/step-trace.ts";
 import { askPeer } from "./ask-peer.ts";
+import { AskedDevice } from "./asked-device.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
 import { EngineMembers } from "./engine-members.ts";
 import type { History } from "./history.ts";
@@ -51,6 +52,7 @@ export function startShell(
     members: new EngineMembers(engine, lockspace.slot, devices, array),
     usedEvents: array.events,
     candidates: new Map(),
+    asked: new AskedDevice(),
     remoteSyncs: new Map(),
     speedLimit: new SpeedLimit(env.clock, deps.options.syncSpeedMax),
     questions: new Map(),

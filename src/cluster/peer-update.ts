@@ -1,7 +1,8 @@
-import { addSpare, applyPeerUpdate, spareOf, type Transition } from "../array/array-state.ts";
+import { EVENTS_PREPARED } from "../array/add-member.ts";
+import { addSpare, applyPeerUpdate, removeMember, spareOf, type Transition } from "../array/array-state.ts";
 import type { MdArray } from "../array/md-array.ts";
 import { memberByNumber } from "../array/md-array.ts";
-import { readSuperblock } from "../array/superblock-store.ts";
+import { readSuperblock, wipeSuperblocks } from "../array/superblock-store.ts";
 import { MdError } from "../base/md-error.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
 import { isActiveRole, roleOf, type Superblock } from "../superblock/superblock.ts";
@@ -22,22 +23,19 @@ export interface FoundUpdate extends Transition {
  */
 export async function readPeerUpdate(context: NodeContext, announced: number | null): Promise<FoundUpdate> {
   const superblocks = await readAll(context);
-  const newest = chooseNewest(context.array, superblocks, announced);
+  const offered = await readCandidates(context);
+  // Whoever began an update that brings a candidate in may have died when only that one had it.
+  const believed = announced === null ? new Map([...superblocks, ...offered]) : superblocks;
+  const newest = chooseNewest(context.array, believed, announced);
   const accepted = new Map<number, CandidateDevice>();
   let base: Transition = { array: context.array, changes: [] };
   for (const [number, candidate] of context.candidates) {
-    const superblock = await readIfAny(context, candidate.device);
+    const superblock = offered.get(number);
     // Its superblock went through the newest update like all others, or it is not part of the array.
-    const isMember =
-      superblock !== null &&
-      newest.events > context.array.events &&
-      superblock.events === newest.events &&
-      superblock.devNumber === number &&
-      sameUuid(superblock.deviceUuid, candidate.deviceUuid);
-    const spare = isMember ? spareOf(context.array, superblock) : null;
-    if (superblock === null || spare === null || memberByNumber(context.array, number) !== null) continue;
-    const added = addSpare(base.array, spare);
-    base = { array: added.array, changes: [...base.changes, ...added.changes] };
+    if (superblock === undefined || superblock.events !== newest.events) continue;
+    const entered = enter(base.array, superblock);
+    if (entered === null) continue;
+    base = { array: entered.array, changes: [...base.changes, ...entered.changes] };
     accepted.set(number, candidate);
     superblocks.set(number, superblock);
   }
@@ -50,17 +48,65 @@ export async function readPeerUpdate(context: NodeContext, announced: number | n
   return { array: found.array, changes: [...base.changes, ...found.changes], accepted, torn };
 }
 
+/** A confirmed device becomes a member; one that was a faulty member until now begins anew. Null: it does not. */
+function enter(array: MdArray, superblock: Superblock): Transition | null {
+  const spare = spareOf(array, superblock);
+  const known = memberByNumber(array, superblock.devNumber);
+  if (spare === null) return null;
+  if (known === null) return addSpare(array, spare);
+  if (known.state !== "faulty" || !sameUuid(known.deviceUuid, spare.deviceUuid)) return null;
+  const gone = removeMember(array, known.number);
+  const added = addSpare(gone.array, spare);
+  return { array: added.array, changes: [...gone.changes, ...added.changes] };
+}
+
 /**
  * Takes the accepted ones among our devices and lets go of the others: the update that they waited for has come, or its
- * initiator is gone. From now on another vote may be held.
+ * initiator is gone. From now on another vote may be held. `wipe`, for who finishes what a dead initiator began: nothing
+ * may take a device that was only prepared for a member.
  */
-export async function decideCandidates(context: NodeContext, accepted: FoundUpdate["accepted"]): Promise<void> {
+export async function decideCandidates(
+  context: NodeContext,
+  accepted: FoundUpdate["accepted"],
+  { wipe }: { readonly wipe: boolean } = { wipe: false },
+): Promise<void> {
   if (context.noNewDev.mode === "NL") await context.noNewDev.convert("CR");
-  for (const [number, { device }] of context.candidates) {
-    if (accepted.has(number)) context.devices.set(number, device);
-    else await device.close();
+  for (const [number, candidate] of context.candidates) {
+    const { device } = candidate;
+    if (accepted.has(number)) {
+      await context.devices.get(number)?.close();
+      context.devices.set(number, device);
+      continue;
+    }
+    if (wipe) await wipePrepared(context, candidate);
+    await device.close();
   }
   context.candidates.clear();
+}
+
+/** One that comes back keeps what it has: it may try again. */
+async function wipePrepared(context: NodeContext, { device, deviceUuid }: CandidateDevice): Promise<void> {
+  const superblock = await readIfAny(context, device);
+  if (superblock === null || superblock.events !== EVENTS_PREPARED) return;
+  if (!sameUuid(superblock.deviceUuid, deviceUuid)) return;
+  try {
+    await wipeSuperblocks(device);
+  } catch (error) {
+    if (!(error instanceof MdError)) throw error;
+    context.env.log.warn({ evt: "not-wiped", path: device.path, err: error.message }, "a prepared superblock remains");
+  }
+}
+
+/** The superblocks of confirmed devices that may have come through an update that we do not know yet. */
+async function readCandidates(context: NodeContext): Promise<ReadonlyMap<number, Superblock>> {
+  const offered = new Map<number, Superblock>();
+  for (const [number, { device, deviceUuid }] of context.candidates) {
+    const superblock = await readIfAny(context, device);
+    if (superblock === null || superblock.events <= context.array.events) continue;
+    const isIt = superblock.devNumber === number && sameUuid(superblock.deviceUuid, deviceUuid);
+    if (isIt && sameUuid(superblock.setUuid, context.array.uuid)) offered.set(number, superblock);
+  }
+  return offered;
 }
 
 async function readAll(context: NodeContext): Promise<Map<number, Superblock>> {
@@ -94,7 +140,7 @@ function chooseNewest(
   const named = announced === null ? undefined : superblocks.get(announced);
   if (named !== undefined && named.events >= array.events) return named;
   const [newest] = [...superblocks.values()]
-    .filter((superblock) => isActiveRole(roleOf(superblock, superblock.devNumber)))
+    .filter((superblock) => superblock.events > array.events || isActiveRole(roleOf(superblock, superblock.devNumber)))
     .sort((a, b) => b.events - a.events);
   if (newest === undefined) throw new MdError("E_IO", `no superblock of "${array.name}" can be read`);
   return newest;

@@ -1,7 +1,7 @@
 import { isDegraded } from "../array/md-array.ts";
 import { unreachable } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
-import { type SectorRange, sector, sectorRange } from "../base/units.ts";
+import { type SectorRange, sector } from "../base/units.ts";
 import type { CopyKind } from "../engine/engine-protocol.ts";
 import { sleep } from "../env/clock.ts";
 import { planRecovery, type RecoveryPlan } from "../resync/recovery-plan.ts";
@@ -15,7 +15,7 @@ import {
 } from "../resync/resync-machine.ts";
 import { addProgress, type ResyncProgress, startProgress } from "../resync/resync-progress.ts";
 import { activateByPlan } from "./device-change.ts";
-import { type Filling, fillingOf, isFilling } from "./filling.ts";
+import { beginFilling, type Filling, isFilling, nextToFill, sectorsToFill } from "./filling.ts";
 import type { NodeContext } from "./node-context.ts";
 import { checkpointRecovery, finishRecovery } from "./recovery-metadata.ts";
 import { ResyncAnnouncer } from "./resync-announcer.ts";
@@ -133,7 +133,7 @@ export class ResyncRunner {
         continue;
       }
       // The members may have changed since; from here on the pass is about these very devices.
-      const copying = plan.type === "recover" ? fillingOf(this.#context.array) : plan;
+      const copying = plan.type === "recover" ? await beginFilling(this.#context, this.#stop.signal) : plan;
       if (copying === null) continue;
       const outcome = await this.#guardedPass(copying);
       if (outcome === "failed") await sleep(this.#context.env.clock, RETRY_MS, this.#stop.signal);
@@ -235,10 +235,8 @@ export class ResyncRunner {
     const kind: CopyKind = plan.type;
     switch (effect.type) {
       case "scan": {
-        // To fill a member means everything from where the pass began to the end: no gap, and no answer instead of it.
-        if (plan.type === "recover") {
-          return { type: "scanned", range: effect.from < array.size ? sectorRange(effect.from, array.size) : null };
-        }
+        // What a member lacks is known from where the pass began to the end: no gap, and no answer instead of it.
+        if (plan.type === "recover") return { type: "scanned", range: nextToFill(plan, array, effect.from) };
         const { range } = await engine.send({ type: "scan", kind, from: effect.from });
         return { type: "scanned", range };
       }
@@ -294,7 +292,7 @@ export class ResyncRunner {
 
   async #total(plan: Copying): Promise<number> {
     const { engine, array } = this.#context;
-    if (plan.type === "recover") return array.size - plan.from;
+    if (plan.type === "recover") return sectorsToFill(plan, array);
     const { needed } = await engine.send({ type: "queryBitmap" });
     return Math.min(needed * array.bitmap.layout.chunkSectors, array.size);
   }

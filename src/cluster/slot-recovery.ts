@@ -1,4 +1,6 @@
-import { clearSlot } from "../array/bitmap-store.ts";
+import { clearSlot, type SlotContent } from "../array/bitmap-store.ts";
+import { isDegraded } from "../array/md-array.ts";
+import type { MemberFailure } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
 import type { SlotNumber } from "../base/units.ts";
 import { countBits } from "../bitmap/bitmap-merge.ts";
@@ -71,6 +73,16 @@ async function warnOwner(context: NodeContext, slot: SlotNumber): Promise<void> 
 }
 
 /**
+ * While a member is missing somebody may be reading what it lacks from all slots, one after the other: bits must not
+ * move from one that is still to be read to one that was read before. Who reads holds the token.
+ */
+function clear(context: NodeContext, slot: SlotNumber, found: SlotContent): Promise<readonly MemberFailure[]> {
+  const { array, devices, bus } = context;
+  if (!isDegraded(array)) return clearSlot(array, devices, slot, found);
+  return bus.withToken(() => clearSlot(context.array, devices, slot, found));
+}
+
+/**
  * For the holder of the slot's lock: folds its bits into ours, durably, and only then clears them on disk. Returns the
  * number of chunks. On an error they are still there.
  */
@@ -83,7 +95,7 @@ export async function takeOverBits(context: NodeContext, slot: SlotNumber): Prom
   await context.engine.send({ type: "mergeBits", bits: found.bits });
   // Before the lock is free: the others ask us next, and must hear that we have work.
   await context.ownWindow.needs(true);
-  const failures = await clearSlot(array, devices, slot, found);
+  const failures = await clear(context, slot, found);
   for (const { number, error } of failures) {
     // Bits that stay are resynced once more, by whoever takes the slot; the member's failure shows by itself.
     env.log.warn({ evt: "slot-not-cleared", slot, member: number, err: error.message }, "a stale bitmap remains");

@@ -134,7 +134,11 @@ function onSent(state: ChannelState, results: Results): ChannelStep {
   assert(reached !== undefined, "a conversion without a result");
   switch (state.sending) {
     case "trying": {
-      if (results.length === 2) return [{ ...arm(state, reached), sending: "held" }, [{ type: "token_held" }]];
+      if (results.length === 2) {
+        // The wait may be given up when the token is ours already: `message` is asked for again when it is needed.
+        const armed = reached.mode === "EX" ? arm(state, reached) : state;
+        return [{ ...armed, sending: "held" }, [{ type: "token_held" }]];
+      }
       assert(reached.mode === "NL", "the token was granted, and `message` not asked for");
       const [waiting, effects] = awaitToken(state);
       const [next, answers] = answerAsked(waiting);

@@ -10,8 +10,13 @@ export interface Candidate {
 
 type PickedRole =
   | { readonly type: "in_sync"; readonly raidDisk: number }
-  /** Good below `recoveredTo` sectors of data. */
-  | { readonly type: "rebuilding"; readonly raidDisk: number; readonly recoveredTo: Sector }
+  /** Good below `recoveredTo` sectors of data; `byBitmap`: above it lacks only what the bitmaps say. */
+  | {
+      readonly type: "rebuilding";
+      readonly raidDisk: number;
+      readonly recoveredTo: Sector;
+      readonly byBitmap: boolean;
+    }
   | { readonly type: "spare" };
 
 interface Picked<C extends Candidate> {
@@ -156,6 +161,8 @@ function checkSameShape(candidate: Candidate, freshest: Candidate): void {
   }
 }
 
+const nothing = { recoveredTo: sector(0), byBitmap: false } as const;
+
 /** The role, or why there is none. `mine === theirs` for the freshest itself. */
 function judge(mine: Superblock, theirs: Superblock): PickedRole | string {
   const behind = theirs.events - mine.events;
@@ -166,12 +173,13 @@ function judge(mine: Superblock, theirs: Superblock): PickedRole | string {
   if (!isActiveRole(own)) {
     if (!isActiveRole(known)) return { type: "spare" };
     // Activated by an update that did not reach it: nothing on it counts.
-    return { type: "rebuilding", raidDisk: known, recoveredTo: sector(0) };
+    return { type: "rebuilding", raidDisk: known, ...nothing };
   }
   if (!isActiveRole(known)) return "it is no longer a member";
-  if (known !== own) return { type: "rebuilding", raidDisk: known, recoveredTo: sector(0) };
+  if (known !== own) return { type: "rebuilding", raidDisk: known, ...nothing };
   if (!isRebuilding(mine)) return { type: "in_sync", raidDisk: known };
-  return { type: "rebuilding", raidDisk: known, recoveredTo: sector(Number(mine.recoveryOffset)) };
+  const byBitmap = hasFeature(mine, Feature.recoveryBitmap);
+  return { type: "rebuilding", raidDisk: known, recoveredTo: sector(Number(mine.recoveryOffset)), byBitmap };
 }
 
 function checkPlaces(used: readonly Picked<Candidate>[]): void {

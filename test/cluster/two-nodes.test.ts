@@ -185,7 +185,7 @@ describe("members", () => {
     expect(b.node.status().members.map(({ number }) => number)).toEqual([0, -1]);
     world.disks.add("/dev/new", 8192);
     const added = await world.wait(b.node.addMember("/dev/new"));
-    expect(added).toEqual({ number: 2, raidDisk: 1 });
+    expect(added).toEqual({ number: 2, raidDisk: 1, as: "spare" });
     await world.idle(a, b);
     expect(a.node.status().health).toBe("UU");
     expect(b.node.status().health).toBe("UU");

@@ -217,6 +217,12 @@ describe("one step of the channel", () => {
     ]);
   });
 
+  it("holds the token although the wait was given up while it asked for `message`, and asks for that again", () => {
+    const held = feed(listening, { type: "acquire" }, sent("EX", "NL"));
+    expect(held).toMatchObject({ sending: "held", armed: false });
+    expect(stepChannel(held, publish(true))[1]).toEqual([converts("sending", { lock: "message", mode: "EX" })]);
+  });
+
   it("keeps the token for a section that may say more, and gives `message` back after each message", () => {
     const held = feed(listening, { type: "acquire" }, sent("EX", "EX"));
     const spoken = feed(held, publish(false), sent("CW", "EX"), sent("CR", "NL"));

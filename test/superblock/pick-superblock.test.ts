@@ -46,7 +46,7 @@ describe("members that agree", () => {
 
   it("keep how far a member under rebuild has got", () => {
     const { used } = pickSuperblock([member(0, 7, [0, S, 1]), member(2, 7, [0, S, 1], rebuilding)]);
-    expect(used[1]?.role).toEqual({ type: "rebuilding", raidDisk: 1, recoveredTo: sector(512) });
+    expect(used[1]?.role).toEqual({ type: "rebuilding", raidDisk: 1, recoveredTo: sector(512), byBitmap: false });
   });
 
   it("may include spares, but none that the array has gone on without", () => {
@@ -84,13 +84,13 @@ describe("members left behind (F13)", () => {
 
   it("do not count as copies when an activation did not reach them", () => {
     const { used } = pickSuperblock([member(0, 8, [0, S, 1]), member(2, 7, [0, S, S])]);
-    expect(used[1]?.role).toEqual({ type: "rebuilding", raidDisk: 1, recoveredTo: sector(0) });
+    expect(used[1]?.role).toEqual({ type: "rebuilding", raidDisk: 1, recoveredTo: sector(0), byBitmap: false });
   });
 
   it("do not count as copies of a raid disk that is not theirs", () => {
     const [newer, older] = [member(0, 8, [0, 1, 2], { raidDisks: 3 }), member(1, 7, [0, 2, 1], { raidDisks: 3 })];
     const { used } = pickSuperblock([newer, older]);
-    expect(used[1]?.role).toEqual({ type: "rebuilding", raidDisk: 1, recoveredTo: sector(0) });
+    expect(used[1]?.role).toEqual({ type: "rebuilding", raidDisk: 1, recoveredTo: sector(0), byBitmap: false });
   });
 
   it("lose their number to the device that has it now", () => {

@@ -39,6 +39,7 @@ export class FakeEngine implements Engine {
   readonly log: EngineCommand[] = [];
   balance = "first";
   events: number;
+  eventsCleared = 0;
   attached = false;
   stopped = false;
   quiesced = false;
@@ -67,6 +68,7 @@ export class FakeEngine implements Engine {
     this.#now = now;
     this.shared = shared;
     this.events = config.bitmap.events;
+    this.eventsCleared = Number(new DataView(config.bitmap.superblock.slice().buffer).getBigUint64(32, true));
     for (const member of config.members) this.members.set(member.raidDisk, { member, state: member.state });
     for (let chunk = 0; chunk < config.bitmap.chunks; chunk++) {
       if (!bitIsSet(config.bitmap.bits, chunk)) continue;
@@ -163,12 +165,23 @@ export class FakeEngine implements Engine {
     this.#writeBitmap();
   }
 
+  #clear(): void {
+    if (this.#degraded) return;
+    for (const chunk of this.dirty) {
+      if (this.needed.has(chunk)) continue;
+      this.dirty.delete(chunk);
+      this.eventsCleared = this.events;
+    }
+  }
+
   /** All of our slot on every member that takes writes. */
   #writeBitmap(): void {
     const { superblock, chunks } = this.#config.bitmap;
     const page = new Uint8Array(Math.ceil((256 + Math.ceil(chunks / 8)) / 4096) * 4096);
     page.set(superblock);
-    new DataView(page.buffer).setBigUint64(24, BigInt(this.events), true);
+    const view = new DataView(page.buffer);
+    view.setBigUint64(24, BigInt(this.events), true);
+    view.setBigUint64(32, BigInt(this.eventsCleared), true);
     for (const chunk of this.dirty) {
       const at = byteOfBit(chunk);
       page[at] = (page[at] ?? 0) | maskOfBit(chunk);
@@ -240,7 +253,7 @@ export class FakeEngine implements Engine {
         this.attached = false;
         return { type: "none" };
       case "flushBitmap":
-        if (!this.#degraded) for (const chunk of this.dirty) if (!this.needed.has(chunk)) this.dirty.delete(chunk);
+        this.#clear();
         this.#writeBitmap();
         return { type: "none" };
       case "queryBitmap":
@@ -343,7 +356,7 @@ export class FakeEngine implements Engine {
       const bad = [...this.unreadable].some((at) => Math.floor(at / chunkSectors) === chunk);
       if (kind === "resync" && end > lo && end <= hi && !bad) this.needed.delete(chunk);
     }
-    if (!this.#degraded) for (const chunk of this.dirty) if (!this.needed.has(chunk)) this.dirty.delete(chunk);
+    this.#clear();
     this.#writeBitmap();
     const failed = [...this.unreadable].some((at) => at >= lo && at < hi);
     return { type: "copied", sectors: targets.length === 0 ? 0 : hi - lo, failed };
