@@ -1,31 +1,19 @@
 import { isDegraded } from "../array/md-array.ts";
-import { unreachable } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
-import { type SectorRange, sector } from "../base/units.ts";
-import type { CopyKind } from "../engine/engine-protocol.ts";
+import { sector } from "../base/units.ts";
 import { sleep } from "../env/clock.ts";
 import { planRecovery, type RecoveryPlan } from "../resync/recovery-plan.ts";
-import {
-  type CopyOutcome,
-  idleResync,
-  type PassOutcome,
-  type ResyncEffect,
-  type ResyncEvent,
-  stepResync,
-} from "../resync/resync-machine.ts";
-import { addProgress, type ResyncProgress, startProgress } from "../resync/resync-progress.ts";
+import type { PassOutcome } from "../resync/resync-machine.ts";
+import type { ResyncProgress } from "../resync/resync-progress.ts";
 import { activateByPlan } from "./device-change.ts";
-import { beginFilling, type Filling, isFilling, nextToFill, sectorsToFill } from "./filling.ts";
+import { beginFilling } from "./filling.ts";
 import type { NodeContext } from "./node-context.ts";
-import { checkpointRecovery, finishRecovery } from "./recovery-metadata.ts";
+import { finishRecovery } from "./recovery-metadata.ts";
 import { ResyncAnnouncer } from "./resync-announcer.ts";
-import { membersNow, ResyncRetry } from "./resync-retry.ts";
+import { type Copying, ResyncPass } from "./resync-pass.ts";
+import { ResyncRetry } from "./resync-retry.ts";
 
 const RETRY_MS = 1000;
-/** How often the place that a recovery has reached is written down. */
-const CHECKPOINT_MS = 30_000;
-
-type Copying = { readonly type: "resync" } | Filling;
 
 export interface RunningSync {
   readonly action: "resync" | "recover";
@@ -42,12 +30,10 @@ export class ResyncRunner {
   readonly #others: ResyncAnnouncer;
   #kicked = false;
   #wake: () => void = () => {};
-  #running: RunningSync | null = null;
+  #pass: ResyncPass | null = null;
   #pending: "resync" | "recover" | null = null;
   #idle = false;
   readonly #retry: ResyncRetry;
-  /** The first window of the pass that no copy could give. */
-  #unreadable: SectorRange | null = null;
   #ended: Promise<void> = Promise.resolve();
 
   constructor(context: NodeContext) {
@@ -75,7 +61,7 @@ export class ResyncRunner {
   }
 
   get running(): RunningSync | null {
-    return this.#running;
+    return this.#pass;
   }
 
   /** Waits for the `resync` lock, with this to do. */
@@ -117,7 +103,7 @@ export class ResyncRunner {
       await this.#workOff();
       await this.#others.end();
     } finally {
-      this.#running = null;
+      this.#pass = null;
       await this.#context.resyncLock.convert("NL");
     }
   }
@@ -135,7 +121,8 @@ export class ResyncRunner {
       // The members may have changed since; from here on the pass is about these very devices.
       const copying = plan.type === "recover" ? await beginFilling(this.#context, this.#stop.signal) : plan;
       if (copying === null) continue;
-      const outcome = await this.#guardedPass(copying);
+      this.#pass = await ResyncPass.plan(this.#context, this.#others, this.#stop.signal, copying);
+      const outcome = await this.#pass.run();
       if (outcome === "failed") await sleep(this.#context.env.clock, RETRY_MS, this.#stop.signal);
       if (outcome === "finished" && copying.type === "recover") await finishRecovery(this.#context, copying.targets);
       // What is equal now need not stay marked until the lazy clearing comes to it.
@@ -151,18 +138,18 @@ export class ResyncRunner {
   /** What is left cannot be read from any copy. Perhaps it can be later, or is written anew. */
   async #giveUpForNow(plan: Copying): Promise<void> {
     const { ms, needed } = await this.#retry.gaveUp(plan);
-    const { lo, hi } = this.#unreadable ?? { lo: 0, hi: 0 };
+    const { lo, hi } = this.#pass?.unreadable ?? { lo: 0, hi: 0 };
     const what = plan.type === "resync" ? `resync finished with ${needed} chunks left` : "recovery cannot complete";
     const why = `sectors in [${lo}, ${hi}) cannot be read from any copy`;
     this.#context.history.add("warn", "RESYNC", `${what}: ${why}; tried again in ${Math.round(ms / 1000)} s`, {
       action: plan.type,
       outcome: "incomplete",
-      sectors: this.#running?.progress.done ?? 0,
+      sectors: this.#pass?.progress.done ?? 0,
       needed,
       lo,
       hi,
     });
-    this.#running = null;
+    this.#pass = null;
   }
 
   async #rest(waitMs: number): Promise<void> {
@@ -185,127 +172,15 @@ export class ResyncRunner {
     return planRecovery({ raidDisks: array.raidDisks, members: array.members, needed: range !== null });
   }
 
-  /** Whatever goes wrong: nothing of ours may stay suspended on the other nodes. */
-  async #guardedPass(plan: Copying): Promise<PassOutcome> {
-    try {
-      return await this.#pass(plan);
-    } catch (error) {
-      await this.#others.withdraw();
-      throw error;
-    }
-  }
-
-  async #pass(plan: Copying): Promise<PassOutcome> {
-    const { env } = this.#context;
-    this.#running = { action: plan.type, progress: startProgress(env.clock.now(), await this.#total(plan)) };
-    this.#unreadable = null;
-    const membersBefore = membersNow(this.#context);
-    let state = idleResync;
-    let checkpointAt = env.clock.now() + CHECKPOINT_MS;
-    // A member that is being filled counts as filled up to a place: behind a gap nothing can be written down.
-    const start = plan.type === "recover" ? plan.from : sector(0);
-    const queue: ResyncEvent[] = [{ type: "start", from: start, skipsUnreadable: plan.type === "resync" }];
-    for (;;) {
-      const event = queue.shift();
-      if (event === undefined) throw new MdError("E_INTERNAL", "a resync pass stopped in the middle");
-      const [stopped] = this.#stop.signal.aborted ? stepResync(state, { type: "stop" }) : [state];
-      const [next, effects] = stepResync(stopped, event);
-      state = next;
-      for (const effect of effects) {
-        if (effect.type === "ended") return effect.outcome;
-        if (effect.type !== "advance") {
-          queue.push(await this.#perform(plan, effect, membersBefore));
-          continue;
-        }
-        await this.#advance(plan, effect);
-        if (plan.type === "recover" && env.clock.now() >= checkpointAt) {
-          await checkpointRecovery(this.#context, plan.targets, effect.to);
-          checkpointAt = env.clock.now() + CHECKPOINT_MS;
-        }
-      }
-    }
-  }
-
-  async #perform(
-    plan: Copying,
-    effect: Exclude<ResyncEffect, { type: "ended" | "advance" }>,
-    membersBefore: string,
-  ): Promise<ResyncEvent> {
-    const { engine, env, array } = this.#context;
-    const kind: CopyKind = plan.type;
-    switch (effect.type) {
-      case "scan": {
-        // What a member lacks is known from where the pass began to the end: no gap, and no answer instead of it.
-        if (plan.type === "recover") return { type: "scanned", range: nextToFill(plan, array, effect.from) };
-        const { range } = await engine.send({ type: "scan", kind, from: effect.from });
-        return { type: "scanned", range };
-      }
-      case "announce":
-        await this.#others.show(effect.window);
-        return { type: "announced" };
-      case "withdraw":
-        await this.#others.withdraw();
-        return { type: "withdrawn" };
-      case "copy": {
-        const began = env.clock.now();
-        const { sectors, failed } = await engine.send({ type: "copy", kind, range: effect.window });
-        const outcome = this.#isLost(plan, !failed && sectors === 0)
-          ? "failed"
-          : failed
-            ? this.#whyFailed(membersBefore)
-            : "copied";
-        if (outcome === "unreadable") this.#unreadable ??= effect.window;
-        return { type: "copied", sectors, outcome, ms: env.clock.now() - began };
-      }
-      default:
-        return unreachable(effect);
-    }
-  }
-
-  /** Is any device that this pass fills no longer there to be filled, or did the data plane find none? */
-  #isLost(plan: Copying, nothingCopied: boolean): boolean {
-    if (plan.type === "resync") return false;
-    const { array } = this.#context;
-    const isThere = plan.targets.every((target) => isFilling(this.#context, array, target));
-    return !isThere || nothingCopied;
-  }
-
-  #whyFailed(membersBefore: string): CopyOutcome {
-    const now = membersNow(this.#context);
-    return now === membersBefore && !now.includes("blocked") ? "unreadable" : "failed";
-  }
-
-  async #advance(plan: Copying, { to, copied, ms }: Extract<ResyncEffect, { type: "advance" }>): Promise<void> {
-    const { env, members, array, speedLimit } = this.#context;
-    if (this.#running !== null) {
-      this.#running = { ...this.#running, progress: addProgress(this.#running.progress, env.clock.now(), copied) };
-    }
-    if (plan.type === "recover") {
-      for (const target of plan.targets) await members.recoveredTo(array, target, to);
-    }
-    const beganAt = env.clock.now() - ms;
-    if (speedLimit.earlyMs(copied, ms) <= 0) return;
-    // Nobody should wait for a window in which nothing happens.
-    await this.#others.withdraw();
-    await speedLimit.wait(copied, beganAt, this.#stop.signal);
-  }
-
-  async #total(plan: Copying): Promise<number> {
-    const { engine, array } = this.#context;
-    if (plan.type === "recover") return sectorsToFill(plan, array);
-    const { needed } = await engine.send({ type: "queryBitmap" });
-    return Math.min(needed * array.bitmap.layout.chunkSectors, array.size);
-  }
-
   #report(plan: Copying, outcome: PassOutcome): void {
     const { history, array } = this.#context;
-    const done = this.#running?.progress.done ?? 0;
+    const done = this.#pass?.progress.done ?? 0;
     const text = `${plan.type} ${outcome}, ${Math.round(done / 2048)} MiB copied${isDegraded(array) ? ", still degraded" : ""}`;
     history.add(outcome === "failed" ? "warn" : "info", outcome === "finished" ? "FINISH" : "RESYNC", text, {
       action: plan.type,
       outcome,
       sectors: done,
     });
-    this.#running = null;
+    this.#pass = null;
   }
 }

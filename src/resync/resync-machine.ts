@@ -1,6 +1,6 @@
 import { assert, unreachable } from "../base/assert.ts";
 import { type Sector, type SectorRange, sector, sectorRange } from "../base/units.ts";
-import { firstWindow, nextWindowSize } from "./window-size.ts";
+import { firstWindow, nextWindowSize, windowLimit } from "./window-size.ts";
 
 /**
  * One pass over what needs copying: find a range, announce a window of it, copy it, go on. Pure. A window is copied only
@@ -11,13 +11,20 @@ export type ResyncState =
   | { readonly type: "idle" }
   | { readonly type: "scanning"; readonly pass: Pass; readonly from: Sector }
   | { readonly type: "announcing"; readonly pass: Pass; readonly window: SectorRange; readonly hi: Sector }
-  | { readonly type: "copying"; readonly pass: Pass; readonly window: SectorRange; readonly hi: Sector }
+  | {
+      readonly type: "copying";
+      readonly pass: Pass;
+      readonly window: SectorRange;
+      readonly hi: Sector;
+      readonly announceMs: number;
+    }
   /** The last window is being withdrawn. */
   | { readonly type: "closing"; readonly outcome: PassOutcome }
   | { readonly type: "ended"; readonly outcome: PassOutcome };
 
 interface Pass {
   readonly windowSize: number;
+  readonly windowLimit: number;
   /** Is a window of ours suspended on the other nodes? */
   readonly announced: boolean;
   readonly stopping: boolean;
@@ -36,10 +43,14 @@ export type PassOutcome = "finished" | "incomplete" | "failed" | "stopped";
 export type CopyOutcome = "copied" | "unreadable" | "failed";
 
 export type ResyncEvent =
-  /** `skipsUnreadable`: one sector that cannot be read keeps nothing else from being copied. Else the pass ends there. */
-  | { readonly type: "start"; readonly from: Sector; readonly skipsUnreadable: boolean }
+  /**
+   * `total`: sectors that need copying, roughly. `skipsUnreadable`: one sector that cannot be read keeps nothing else
+   * from being copied. Else the pass ends there.
+   */
+  | { readonly type: "start"; readonly from: Sector; readonly total: number; readonly skipsUnreadable: boolean }
   | { readonly type: "scanned"; readonly range: SectorRange | null }
-  | { readonly type: "announced" }
+  /** `ms`: from the first that held its writes, at the earliest, to the last. */
+  | { readonly type: "announced"; readonly ms: number }
   | { readonly type: "copied"; readonly sectors: number; readonly outcome: CopyOutcome; readonly ms: number }
   | { readonly type: "withdrawn" }
   /** The copy under way ends first. */
@@ -64,7 +75,10 @@ export function stepResync(state: ResyncState, event: ResyncEvent): ResyncStep {
     case "start": {
       assert(state.type === "idle" || state.type === "ended", "a pass is started while one runs");
       const { skipsUnreadable } = event;
-      const pass = { windowSize: firstWindow, announced: false, stopping: false, skipsUnreadable, unreadable: 0 };
+      const limit = windowLimit(event.total);
+      const windowSize = Math.min(firstWindow, limit);
+      const begun = { announced: false, stopping: false, unreadable: 0 };
+      const pass = { windowSize, windowLimit: limit, skipsUnreadable, ...begun };
       return [{ type: "scanning", pass, from: event.from }, [{ type: "scan", from: event.from }]];
     }
     case "scanned":
@@ -73,7 +87,7 @@ export function stepResync(state: ResyncState, event: ResyncEvent): ResyncStep {
     case "announced":
       assert(state.type === "announcing", "nothing was announced");
       if (state.pass.stopping) return close(state.pass, "stopped");
-      return [{ ...state, type: "copying" }, [{ type: "copy", window: state.window }]];
+      return [{ ...state, type: "copying", announceMs: event.ms }, [{ type: "copy", window: state.window }]];
     case "copied":
       assert(state.type === "copying", "nothing was being copied");
       return onCopied(state, event);
@@ -106,7 +120,8 @@ function onCopied(
   const { window, hi } = state;
   const unreadable = state.pass.unreadable + (outcome === "unreadable" ? 1 : 0);
   if (unreadable > 0 && !state.pass.skipsUnreadable) return close(state.pass, "incomplete");
-  const windowSize = nextWindowSize(state.pass.windowSize, sectors, ms);
+  const cost = { sectors, announceMs: state.announceMs, copyMs: ms };
+  const windowSize = nextWindowSize(state.pass.windowSize, cost, state.pass.windowLimit);
   const pass = { ...state.pass, windowSize, unreadable };
   const advance: ResyncEffect = { type: "advance", to: window.hi, copied: sectors, ms };
   const [next, effects] = nextWindow(pass, window.hi, hi);

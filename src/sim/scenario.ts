@@ -1,4 +1,5 @@
 import { drawFaultKinds, type FaultKind } from "./faults.ts";
+import { fastLink, type LinkTiming } from "./lock-link.ts";
 import type { World } from "./world.ts";
 
 /** What a simulation is made of, besides its seed. */
@@ -32,6 +33,8 @@ export interface Scenario {
   readonly shortTransfers: number;
   /** Whether disks can zero ranges by themselves. */
   readonly zeroing: boolean;
+  /** Each node's way to the lock server. */
+  readonly link: LinkTiming;
   /** Clocks run this much too fast or too slow, at most (0.1: ten per cent). */
   readonly drift: number;
 }
@@ -70,6 +73,7 @@ export function drawScenario(world: World, fixed: Partial<Scenario> = {}): Scena
     shortTransfers: random.chance(0.3) ? 0.05 : 0,
     zeroing: random.chance(0.5),
     drift: random.chance(0.3) ? 0.1 : 0,
+    link: fastLink,
     ...fixed,
   };
 }

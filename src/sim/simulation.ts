@@ -64,10 +64,10 @@ export class Simulation {
     this.scenario = scenario;
     this.array = array;
     this.server = new SimLockServer(world);
-    const { leaseMs, longest, shortTransfers, zeroing, drift, syncSpeedMax } = scenario;
+    const { leaseMs, longest, shortTransfers, zeroing, drift, syncSpeedMax, link } = scenario;
     this.nodes = Array.from({ length: scenario.nodes }, (_, i) => {
       const clock = { rate: 1 + world.random.between(-drift, drift), offset: world.random.between(0, 1e6) };
-      const options = { leaseMs, clock, longest, shortTransfers, zeroes: zeroing, syncSpeedMax, wrappers };
+      const options = { leaseMs, clock, longest, shortTransfers, zeroes: zeroing, syncSpeedMax, link, wrappers };
       return new SimNode(world, `n${i + 1}`, this.server, array, options);
     });
     this.content = new ContentModel(array.geometry.size);

@@ -3,7 +3,13 @@ import { describe, expect, it } from "vitest";
 import { type SectorRange, sector, sectorRange } from "../../src/base/units.ts";
 import { idleResync, type ResyncEffect, type ResyncEvent, stepResync } from "../../src/resync/resync-machine.ts";
 import { nextRetryDelay } from "../../src/resync/retry-delay.ts";
-import { firstWindow, largestWindow, nextWindowSize, smallestWindow } from "../../src/resync/window-size.ts";
+import {
+  firstWindow,
+  largestWindow,
+  nextWindowSize,
+  smallestWindow,
+  windowLimit,
+} from "../../src/resync/window-size.ts";
 
 interface Disk {
   readonly work: readonly SectorRange[];
@@ -21,7 +27,8 @@ function run({ work, msPerSector, failAt, unreadableAt, skipsUnreadable = true, 
 } {
   const log: ResyncEffect[] = [];
   let state = idleResync;
-  const events: ResyncEvent[] = [{ type: "start", from: sector(0), skipsUnreadable }];
+  const total = work.reduce((sum, { lo, hi }) => sum + hi - lo, 0);
+  const events: ResyncEvent[] = [{ type: "start", from: sector(0), total, skipsUnreadable }];
   for (let steps = 0; steps < 100_000; steps++) {
     if (steps === stopAfter) [state] = stepResync(state, { type: "stop" });
     const event = events.shift();
@@ -31,7 +38,7 @@ function run({ work, msPerSector, failAt, unreadableAt, skipsUnreadable = true, 
     for (const effect of effects) {
       log.push(effect);
       if (effect.type === "ended") return { log, outcome: effect.outcome };
-      if (effect.type === "announce") events.push({ type: "announced" });
+      if (effect.type === "announce") events.push({ type: "announced", ms: 1 });
       if (effect.type === "withdraw") events.push({ type: "withdrawn" });
       if (effect.type === "scan") {
         const found = work.find(({ hi }) => hi > effect.from);
@@ -72,7 +79,8 @@ describe("resync pass", () => {
         expect(windows(log, "copy")).toEqual(windows(log, "announce"));
         const copied = windows(log, "copy").reduce((sum, { lo, hi }) => sum + hi - lo, 0);
         expect(copied).toBe(work.reduce((sum, { lo, hi }) => sum + hi - lo, 0));
-        for (const { lo, hi } of windows(log, "announce")) expect(hi - lo).toBeLessThanOrEqual(largestWindow);
+        const limit = Math.max(smallestWindow, Math.min(largestWindow, copied / 400));
+        for (const { lo, hi } of windows(log, "announce")) expect(hi - lo).toBeLessThanOrEqual(Math.ceil(limit));
         expect(log.filter(({ type }) => type === "withdraw")).toHaveLength(copied > 0 ? 1 : 0);
       }),
     );
@@ -127,20 +135,43 @@ describe("the wait before another try", () => {
 });
 
 describe("window size", () => {
-  it("starts at 4 MiB and follows the speed of the disks, between 1 and 32 MiB", () => {
-    expect(firstWindow * 512).toBe(4 * 2 ** 20);
+  const sizeAfter = (
+    size: number,
+    ms: number,
+    { announceMs = 2, times = 20, limit = largestWindow as number } = {},
+  ): number => {
+    let next = size;
+    for (let i = 0; i < times; i++)
+      next = nextWindowSize(next, { sectors: next, announceMs, copyMs: next * ms }, limit);
+    return next;
+  };
+
+  it("K5: is so that announcing and copying take 20 ms, from 64 KiB to 32 MiB", () => {
+    // 100 MB/s.
+    expect((sizeAfter(firstWindow, 512 / 100_000) * 512) / 1e6).toBeCloseTo(1.8, 1);
     // 8 MB/s, where a fixed window of 32 MiB makes a writer wait for 4 s.
-    let size: number = firstWindow;
-    for (let i = 0; i < 10; i++) size = nextWindowSize(size, size, (size * 512) / 8000);
-    expect(size * 512).toBeGreaterThan(1.5e6);
-    expect(size * 512).toBeLessThan(1.7e6);
-    for (let i = 0; i < 10; i++) size = nextWindowSize(size, size, (size * 512) / 2_000_000);
-    expect(size).toBe(largestWindow);
-    for (let i = 0; i < 10; i++) size = nextWindowSize(size, size, 60_000);
-    expect(size).toBe(smallestWindow);
+    expect((sizeAfter(firstWindow, 512 / 8000) * 512) / 1e3).toBeCloseTo(144, 0);
+    expect(sizeAfter(firstWindow, 1e-7)).toBe(largestWindow);
+    expect(sizeAfter(largestWindow, 1)).toBe(smallestWindow);
+  });
+
+  it("grows by a factor of two at most, and shrinks at once", () => {
+    expect(sizeAfter(firstWindow, 1e-7, { times: 1 })).toBe(firstWindow * 2);
+    expect(sizeAfter(largestWindow, 1, { times: 1 })).toBe(smallestWindow);
+  });
+
+  it("copies for 5 ms however slowly the lock server answers", () => {
+    expect((sizeAfter(firstWindow, 512 / 100_000, { announceMs: 100 }) * 512) / 1e6).toBeCloseTo(0.5, 2);
+  });
+
+  it("is no larger than a four-hundredth of the work, if that is not too small", () => {
+    expect(windowLimit(400_000)).toBe(1000);
+    expect(windowLimit(10)).toBe(smallestWindow);
+    expect(windowLimit(2 ** 40)).toBe(largestWindow);
+    expect(sizeAfter(firstWindow, 1e-7, { limit: 1000 })).toBe(1000);
   });
 
   it("learns nothing from a window without a copy", () => {
-    expect(nextWindowSize(firstWindow, 0, 0.1)).toBe(firstWindow);
+    expect(nextWindowSize(firstWindow, { sectors: 0, announceMs: 1, copyMs: 0.1 }, largestWindow)).toBe(firstWindow);
   });
 });
