@@ -38,10 +38,9 @@ export interface IoRing {
   readonly arena: Uint8Array;
 
   /**
-   * Cold, once. From now on it is asked right before writes to devices go out, as late as the ring can, and if it says no
-   * they come back with -EAGAIN; so they do now and then when it says yes, and are to be written again. Nothing is put off
-   * by the kernel to a moment when it could not be asked (but for `zero` on block devices). A ring that cannot promise
-   * that does not have it.
+   * Cold, once. From now on it is asked right before writes to devices (and zeroes) go out, as late as the ring can, and
+   * if it says no they come back with -EAGAIN; so they do now and then when it says yes, and are to be written again.
+   * Nothing is put off, by the kernel or a thread, to a moment when it could not be asked. A ring that cannot promise that does not have it.
    */
   guardWrites?(mayWrite: () => boolean): void;
 
@@ -59,7 +58,7 @@ export interface IoRing {
   flush(device: DeviceIndex, tag: Tag): void;
   /**
    * The range reads back as zeros when it completes; `punch` gives the space back where possible. -EOPNOTSUPP (-95)
-   * where the device cannot: the caller then writes zeros itself.
+   * where the device cannot: the caller then writes zeros itself. It may be waited for on the spot: ask for little at once.
    */
   zero(device: DeviceIndex, at: Sector, sectors: number, punch: boolean, tag: Tag): void;
 

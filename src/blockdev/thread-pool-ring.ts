@@ -1,4 +1,4 @@
-import { closeSync, constants, fdatasync, openSync, read, write } from "node:fs";
+import { closeSync, constants, fdatasync, openSync, read, writeSync } from "node:fs";
 import { assert } from "../base/assert.ts";
 import { bytesOf, SECTOR_SIZE, type Sector } from "../base/units.ts";
 import type { Timer } from "../env/clock.ts";
@@ -13,36 +13,18 @@ import { holds, type OpenMember, openMember } from "./open-member.ts";
 import type { Libc } from "./uring/libc.ts";
 import { type MappedMemory, mapMemory } from "./uring/mapped-memory.ts";
 
-/** libuv's own choice. */
-const LIBUV_THREADS = 4;
-const MOST_LIBUV_THREADS = 1024;
-
-interface QueuedOperation {
-  readonly isWrite: boolean;
-  readonly tag: Tag;
-  readonly start: () => void;
-}
-
 interface Device {
   readonly member: OpenMember;
   /** The same file opened with O_DSYNC: what is written through it is durable when the write returns. */
   readonly durableFd: number;
 }
 
-/** As libuv reads it. */
-function poolSize(): number {
-  const text = process.env["UV_THREADPOOL_SIZE"];
-  return text === undefined ? LIBUV_THREADS : Math.min(Math.max(Number.parseInt(text, 10) || 1, 1), MOST_LIBUV_THREADS);
-}
-
 /**
- * The same ring for machines that refuse io_uring: Node's thread pool (UV_THREADPOOL_SIZE threads, 4 unless set) and
- * Node's sockets. Operations start at once, as many as there are threads: more would wait in a queue of the pool, where a
- * write might outlive the lease under which it was submitted. What finds no thread waits here; a read until there is one,
- * a write until its turn is over: then it comes back with -EAGAIN, as soon as there is a thread for it, and its owner
- * looks at the lease again. (The pool is the whole process's: rings of several arrays may still wait for each other's
- * transfers.) It cannot block; the owner's event loop must turn, and runs a turn each
- * time the listener of `onReady` is called: after a completion, after `waitMs`, and after each turn that reaped any.
+ * The same ring for machines that refuse io_uring: reads and flushes in Node's thread pool, and Node's sockets. Writes are
+ * done on the spot, one after the other, by the thread that has just looked at the lease: one that waits for a thread, or
+ * stands still with one when the process is stopped, would outlive the lease under which it was submitted. It cannot
+ * block; the owner's event loop must turn, and runs a turn each time the listener of `onReady` is called: after a
+ * completion, after `waitMs`, and after each turn that reaped any.
  */
 export class ThreadPoolRing implements IoRing {
   readonly kind = "threads";
@@ -58,17 +40,14 @@ export class ThreadPoolRing implements IoRing {
   };
 
   readonly #reason: string;
-  readonly #threads = poolSize();
   readonly #notes: string[] = [];
   readonly #memory: MappedMemory | null;
   readonly #devices: (Device | undefined)[] = [];
   readonly #sockets: NetSockets;
   readonly #completions = new CompletionList();
-  /** Device operations that Node has, and those that wait for a thread, in order. */
+  /** Operations of devices that Node has. */
   #running = 0;
-  readonly #queue: QueuedOperation[] = [];
-  /** Threads kept for writes that were sent back in this turn. */
-  #reserved = 0;
+  #mayWrite: () => boolean = () => true;
   #listener: (() => void) | null = null;
   #scheduled = false;
   #timer: Timer | null = null;
@@ -85,7 +64,11 @@ export class ThreadPoolRing implements IoRing {
   }
 
   get about(): string {
-    return [`${this.#threads} threads of Node's pool (io_uring: ${this.#reason})`, ...this.#notes].join(", ");
+    return [`threads of Node's pool (io_uring: ${this.#reason})`, ...this.#notes].join(", ");
+  }
+
+  guardWrites(mayWrite: () => boolean): void {
+    this.#mayWrite = mayWrite;
   }
 
   openDevice(path: string, options: { readonly readOnly: boolean }): DeviceIndex {
@@ -120,9 +103,8 @@ export class ThreadPoolRing implements IoRing {
   read(device: DeviceIndex, at: Sector, sectors: number, buffer: number, tag: Tag): void {
     const { member } = this.#device(device);
     const bytes = this.#checked(buffer, sectors * SECTOR_SIZE);
-    this.#begin(false, tag, () => {
-      read(member.fd, this.arena, buffer, bytes, bytesOf(at), (error, count) => this.#deviceDone(tag, error, count));
-    });
+    this.#running++;
+    read(member.fd, this.arena, buffer, bytes, bytesOf(at), (error, count) => this.#deviceDone(tag, error, count));
   }
 
   write(device: DeviceIndex, at: Sector, sectors: number, buffer: number, flags: number, tag: Tag): void {
@@ -133,16 +115,21 @@ export class ThreadPoolRing implements IoRing {
     }
     const bytes = this.#checked(buffer, sectors * SECTOR_SIZE);
     const fd = (flags & WRITE_DURABLE) !== 0 ? durableFd : member.fd;
-    this.#begin(true, tag, () => {
-      write(fd, this.arena, buffer, bytes, bytesOf(at), (error, count) => this.#deviceDone(tag, error, count));
-    });
+    this.#complete(tag, this.#mayWrite() ? this.#writeNow(fd, buffer, bytes, bytesOf(at)) : -Errno.EAGAIN);
+  }
+
+  #writeNow(fd: number, buffer: number, bytes: number, position: number): number {
+    try {
+      return writeSync(fd, this.arena, buffer, bytes, position);
+    } catch (error) {
+      return errnoOf(error);
+    }
   }
 
   flush(device: DeviceIndex, tag: Tag): void {
     const { member } = this.#device(device);
-    this.#begin(false, tag, () => {
-      fdatasync(member.fd, (error) => this.#deviceDone(tag, error, 0));
-    });
+    this.#running++;
+    fdatasync(member.fd, (error) => this.#deviceDone(tag, error, 0));
   }
 
   /** Node has no fallocate: the caller writes zeros. */
@@ -182,7 +169,6 @@ export class ThreadPoolRing implements IoRing {
   submitAndReap(waitMs: number): number {
     this.#timer?.cancel();
     this.#timer = null;
-    this.#endTurn();
     const count = this.#completions.take(this.completedTag, this.completedResult);
     // As a blocking owner would: a turn that did something is followed by another at once.
     if (count > 0 || waitMs === 0) this.#callListener();
@@ -191,7 +177,7 @@ export class ThreadPoolRing implements IoRing {
   }
 
   close(): void {
-    assert(this.#running === 0 && this.#queue.length === 0, "a ring is closed with transfers in flight");
+    assert(this.#running === 0, "a ring is closed with transfers in flight");
     this.#listener = null;
     this.#timer?.cancel();
     this.#sockets.closeAll();
@@ -212,43 +198,9 @@ export class ThreadPoolRing implements IoRing {
     return bytes;
   }
 
-  /** Nothing overtakes what waits, but what was sent back: it comes with its place. */
-  #begin(isWrite: boolean, tag: Tag, start: () => void): void {
-    const takesPlace = isWrite && this.#reserved > 0;
-    if (takesPlace) this.#reserved--;
-    if (takesPlace || (this.#queue.length === 0 && this.#running + this.#reserved < this.#threads)) {
-      this.#running++;
-      start();
-    } else {
-      this.#queue.push({ isWrite, tag, start });
-    }
-  }
-
-  /** The owner's turn is over: writes that have not begun do not begin under what it knew in that turn. */
-  #endTurn(): void {
-    this.#reserved = 0;
-    this.#startReads();
-    while (this.#running + this.#reserved < this.#threads) {
-      const write = this.#queue.shift();
-      if (write === undefined) return;
-      this.#reserved++;
-      this.#complete(write.tag, -Errno.EAGAIN);
-      this.#startReads();
-    }
-  }
-
-  /** Reads (and flushes) at the head of the queue, as far as there are threads. */
-  #startReads(): void {
-    while (this.#queue[0]?.isWrite === false && this.#running + this.#reserved < this.#threads) {
-      this.#running++;
-      this.#queue.shift()?.start();
-    }
-  }
-
   #deviceDone(tag: Tag, error: NodeJS.ErrnoException | null, count: number): void {
     this.#running--;
-    this.#startReads();
-    this.#complete(tag, error === null ? count : (error.errno ?? -Errno.EIO));
+    this.#complete(tag, error === null ? count : errnoOf(error));
   }
 
   #complete(tag: Tag, result: number): void {
@@ -266,3 +218,6 @@ export class ThreadPoolRing implements IoRing {
     });
   }
 }
+
+const errnoOf = (error: unknown): number =>
+  error instanceof Error && "errno" in error && typeof error.errno === "number" ? error.errno : -Errno.EIO;

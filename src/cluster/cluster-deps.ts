@@ -14,7 +14,7 @@ export interface ArrayAccess {
   /** Is there room for takeover records on all of them? */
   hasRecords(): boolean;
   /** Writes the victim's pill and reads it back; see `condemnVictim`. */
-  condemn(victim: FenceVictim): Promise<void>;
+  condemn(victim: FenceVictim, signal: AbortSignal): Promise<void>;
 }
 
 export interface JoinRequest {

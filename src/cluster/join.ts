@@ -38,13 +38,13 @@ const accessTo = (members: MembersInUse, env: Env, nodeName: string): ArrayAcces
   hasRecords: () => hasTakeoverRoom(members.now().array),
   // Who joins may have to do this first, when all members are dead: it has no lease yet. A pill that comes late is for
   // one who is gone, or ends a membership that begins anew.
-  condemn(victim) {
+  condemn(victim, signal) {
     const { array, devices } = members.now();
     const bare = [...devices].map(([number, device]) => [
       number,
       device instanceof LeasedDevice ? device.bare : device,
     ]);
-    return condemnVictim({ array, devices: new Map(bare as [number, BlockDevice][]), env, nodeName }, victim);
+    return condemnVictim({ array, devices: new Map(bare as [number, BlockDevice][]), env, nodeName }, victim, signal);
   },
 });
 

@@ -84,15 +84,17 @@ export async function condemn(writer: RecordWriter, slot: SlotNumber): Promise<N
 
 /**
  * As `condemn`, for a victim that is known by name; it need not have introduced itself yet. All in-sync members must take
- * the pill: which of them the victim can read, nobody knows (E_IO otherwise).
+ * the pill: which of them the victim can read, nobody knows (E_IO otherwise). E_CANCELLED by `signal`, as long as nothing
+ * is written.
  */
-export async function condemnVictim(writer: RecordWriter, victim: FenceVictim): Promise<void> {
+export async function condemnVictim(writer: RecordWriter, victim: FenceVictim, signal: AbortSignal): Promise<void> {
   const { array, devices } = writer;
   const { slot, incarnation } = victim;
   const found = await readTakeover(array, devices);
   const owner = ownerOf(found, slot);
   const isOther = owner !== null && owner.state === "joined" && owner.incarnation !== incarnation;
   // The slot's owner may be the victim's successor: a pill no newer than its join is for whom it names only.
+  if (signal.aborted) throw new MdError("E_CANCELLED", `the pill for ${victim.node} was not written`);
   const spares = isOther && !isCondemned(found, slot, owner.incarnation);
   if (spares) await writePill(writer, victim, owner.generation, "all", []);
   else await writePill(writer, victim, found.generation + 1, "all");

@@ -72,7 +72,7 @@ export class FenceMethods {
       : null;
     const watchdogMs = config.watchdog?.timeoutMs ?? null;
     const pill = config.pill
-      ? new PillFencer({ condemn: (victim) => access.condemn(victim), watchdogMs, leaseMs, env })
+      ? new PillFencer({ condemn: (victim, signal) => access.condemn(victim, signal), watchdogMs, leaseMs, env })
       : null;
     return new ArrayFencing([reservations, pill, this.#agent], reservations, members);
   }

@@ -22,6 +22,8 @@ export interface FencingTimes {
 
 export type FencingCase =
   | { readonly phase: "beginning" }
+  /** Nothing is done to it before all living members know of it: one of them could be the only one to remember. */
+  | { readonly phase: "announced"; readonly token: number; readonly generation: number }
   | { readonly phase: "fencing"; readonly token: number; readonly tries: number }
   | ({ readonly phase: "telling"; readonly token: number; readonly tries: number } & Outcome)
   | { readonly phase: "resting"; readonly token: number; readonly tries: number; readonly until: number }
@@ -39,6 +41,10 @@ interface FencingLook {
   /** The members as the lock server lists them; `dead` are those whose lease is over by our clock. */
   readonly type: "look";
   readonly now: number;
+  /** Of the answer: what has a higher number happened after it. */
+  readonly seq: number;
+  /** The members are reporting what they hold: what each of them knows cannot be told then. */
+  readonly rebuilding: boolean;
   readonly own: string;
   readonly members: readonly MemberRecord[];
   readonly dead: readonly MemberRecord[];
@@ -46,7 +52,13 @@ interface FencingLook {
 
 type FencingNews =
   /** The answer to fence_begin; rc null: there was none. */
-  | { readonly type: "begun"; readonly victim: string; readonly rc: number | null; readonly value: number }
+  | {
+      readonly type: "begun";
+      readonly victim: string;
+      readonly rc: number | null;
+      readonly value: number;
+      readonly generation: number;
+    }
   | ({ readonly type: "fenced"; readonly victim: string; readonly token: number } & Outcome)
   | { readonly type: "told"; readonly victim: string; readonly rc: number | null; readonly now: number };
 
@@ -54,6 +66,8 @@ export type FencingEffect =
   | { readonly type: "begin"; readonly victim: MemberRecord; readonly takesOver: number | null }
   /** Run the methods. */
   | { readonly type: "fence"; readonly victim: string; readonly token: number }
+  /** It is no longer ours to fence it: what runs must end, and its outcome means nothing. */
+  | { readonly type: "drop"; readonly victim: string }
   | ({ readonly type: "tell"; readonly victim: string; readonly token: number } & Outcome);
 
 export type FencingStep = readonly [FencingDesk, readonly FencingEffect[]];
@@ -75,7 +89,7 @@ function hear(desk: FencingDesk, event: FencingNews): FencingStep {
       // If somebody else fences it, or it lives, the next look tells.
       if (event.rc !== lockStatus.OK) return [withCase(desk, victim, null), []];
       const token = event.value;
-      return [withCase(desk, victim, { phase: "fencing", token, tries: 0 }), [{ type: "fence", victim, token }]];
+      return [withCase(desk, victim, { phase: "announced", token, generation: event.generation }), []];
     }
     case "fenced": {
       if (known?.phase !== "fencing" || known.token !== event.token) return [desk, []];
@@ -104,6 +118,12 @@ function look(desk: FencingDesk, event: FencingLook): FencingStep {
     if (after !== undefined) cases.set(member.incarnation, after);
     effects.push(...effect);
   }
+  for (const [victim, { phase }] of desk.cases) {
+    // Somebody proved its end, or vouched for it: its successor may have joined already.
+    if (phase === "fencing" && !event.members.some((member) => member.incarnation === victim)) {
+      effects.push({ type: "drop", victim });
+    }
+  }
   return [{ ...desk, cases }, effects];
 }
 
@@ -113,13 +133,37 @@ function lookAt(
   times: FencingTimes,
   before: FencingCase | undefined,
   victim: MemberRecord,
-  { now, own, members, dead }: FencingLook,
+  event: FencingLook,
+): CaseStep {
+  const { incarnation, fence } = victim;
+  const isOurs = before !== undefined && before.phase !== "beginning" && before.phase !== "watching";
+  // Another has taken it over.
+  if (isOurs && event.seq >= before.token && fence?.token !== before.token) {
+    const [after, effects] = lookOn(times, undefined, victim, event);
+    return [after, [{ type: "drop", victim: incarnation }, ...effects]];
+  }
+  return lookOn(times, before, victim, event);
+}
+
+function lookOn(
+  times: FencingTimes,
+  before: FencingCase | undefined,
+  victim: MemberRecord,
+  { now, own, members, dead, rebuilding }: FencingLook,
 ): CaseStep {
   const { incarnation, fence, state } = victim;
   switch (before?.phase) {
     case "beginning":
     case "fencing":
       return [before, []];
+    case "announced": {
+      const { token, generation } = before;
+      const areDeaf = members.filter(
+        (member) => member.state === "active" && !dead.includes(member) && (member.knows ?? 0) < generation,
+      );
+      if (areDeaf.length > 0 && !rebuilding) return [before, []];
+      return [{ phase: "fencing", token, tries: 0 }, [{ type: "fence", victim: incarnation, token }]];
+    }
     case "telling": {
       const { token, ok, evidence } = before;
       return [before, [{ type: "tell", victim: incarnation, token, ok, evidence }]];
@@ -136,9 +180,10 @@ function lookAt(
     return [{ phase: "beginning" }, [{ type: "begin", victim, takesOver: null }]];
   }
   const { token, tries, owner } = fence;
-  // Its own record of it is gone, as after a restart of the lock server: to begin anew gives the token back.
+  // Its own record of it is gone, as after a restart of the lock server: to begin anew gives the token back. One that has
+  // not reported yet may still be at it.
   const orphaned =
-    owner === own || !members.some((member) => member.incarnation === owner && member.state === "active");
+    owner === own || !members.some((member) => member.incarnation === owner && member.state !== "fencing");
   if (orphaned) return [{ phase: "beginning" }, [{ type: "begin", victim, takesOver: null }]];
   if (before?.token !== token || before.tries !== tries) return [{ phase: "watching", token, tries, since: now }, []];
   const limit = times.timeoutMs + pauseAfter(times, Math.max(0, tries - 1)) + times.retryMs;

@@ -10,6 +10,8 @@ export interface LeaseKeeperOptions {
   readonly lockspace: string;
   /** Renewals come in time (true) or do not. */
   readonly onReachable: (reachable: boolean) => void;
+  /** Nothing may be written any more, for now: others may be about to declare us dead. */
+  readonly onLost: () => void;
 }
 
 /** When a renewal was sent. */
@@ -67,7 +69,7 @@ export class LeaseKeeper {
 
   /** Tells when the lease becomes late or is lost, and whether the host was suspended; several times a lease. */
   look(): void {
-    const { lease, env, lockspace, sink, onReachable } = this.#options;
+    const { lease, env, lockspace, sink, onReachable, onLost } = this.#options;
     if (this.#ended || this.#renewed === never) return;
     if (this.#wasSuspendedSince(this.#renewed)) {
       env.log.warn({ evt: "lease.suspend", lockspace }, "this host was suspended: the lease has ended meanwhile");
@@ -79,6 +81,7 @@ export class LeaseKeeper {
     this.#state = state;
     const age = this.#renewed === forfeited ? null : Math.round(env.clock.now() - this.#renewed.at);
     env.log.warn({ evt: "lease.state", lockspace, state, age }, `the lease is ${state}`);
+    if (state === "lost") onLost();
     if ((state === "held") === this.#reachable) return;
     this.#reachable = state === "held";
     onReachable(this.#reachable);

@@ -86,5 +86,5 @@ export const repeatAfter = ({ leaseMs }: LeaseTimes): number => leaseMs / 2;
 export const reportPatience = ({ leaseMs }: LeaseTimes): number => leaseMs / 5;
 export const reportEvery = ({ leaseMs }: LeaseTimes): number => leaseMs / 20;
 
-/** How often a newcomer looks whether all members know of it. */
+/** How often a newcomer looks whether all members know of it; how soon whoever fences a member looks whether all know that. */
 export const lookEvery = ({ leaseMs }: LeaseTimes): number => leaseMs / 40;

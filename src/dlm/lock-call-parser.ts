@@ -48,6 +48,7 @@ const memberRecord = shape({
   node,
   process,
   state: oneOf("active", "fencing", "absent"),
+  fence: optional(shape({ token: natural, owner: id, tries: natural })),
 });
 /** A member holds at most so many locks in one lockspace. */
 const MOST_LOCKS = 10_000;

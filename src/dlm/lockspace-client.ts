@@ -110,6 +110,7 @@ class LockspaceClient implements Lockspace {
       lockspace: name,
       sink: options.leaseSink,
       onReachable: (reachable) => listener.serverReachable?.(reachable),
+      onLost: () => this.#removal.giveUp(),
     });
     this.#session = new MemberSession({
       master,
@@ -128,7 +129,13 @@ class LockspaceClient implements Lockspace {
       onLost: (reason) => this.#lost(reason),
     });
     const session = this.#session;
-    this.#removal = new MemberRemoval({ ...options, session, own: incarnation, generation: () => this.#generation });
+    this.#removal = new MemberRemoval({
+      ...options,
+      session,
+      own: incarnation,
+      generation: () => this.#generation,
+      renew: () => void this.#renew(),
+    });
     this.#sightings = new MemberSightings(this.#removal.watch);
     this.#remastering = new Remastering({
       session,
@@ -316,12 +323,13 @@ class LockspaceClient implements Lockspace {
     // Nothing follows from a list that is missing, least of all that nobody is on it.
     if (members === undefined) return;
     if (state === "run") this.#list.learn(generation, members);
+    this.#list.noteFencing(members);
     const joinedIn = this.#joined.reply.generation;
     this.#isKnown ||= members.every(({ knows = joinedIn }) => knows >= joinedIn);
     // A newcomer waits for that.
     if (told < this.#list.learned) void this.#renew();
     const others = members.filter(({ incarnation }) => incarnation !== this.#joined.incarnation);
-    this.#removal.look(env.clock.now(), others);
+    this.#removal.look(env.clock.now(), others, reply);
     this.#sightings.note(others);
   }
 
@@ -379,6 +387,8 @@ class LockspaceClient implements Lockspace {
         break;
       }
       case "prep":
+        // Perhaps somebody is to be fenced, and who does it waits until all know.
+        void this.#renew();
         listener.recoverPrep();
         break;
       case "failed":
@@ -419,6 +429,7 @@ class LockspaceClient implements Lockspace {
     if (this.#end !== null) return;
     this.#end = error;
     this.#keeper.end();
+    this.#removal.stop();
     this.#remastering.stop();
     this.#timer?.cancel();
     this.#reconnected?.stop();

@@ -1,7 +1,7 @@
 import { MdError } from "../base/md-error.ts";
 import { slotNumber } from "../base/units.ts";
 import { sleep } from "../env/clock.ts";
-import { LEASE_ONLY, runFencer } from "./fencer.ts";
+import { type FenceAttempt, LEASE_ONLY, runFencer } from "./fencer.ts";
 import type { JoinOptions } from "./join-options.ts";
 import { renewEvery, repeatAfter } from "./lease.ts";
 import type { LockCall, LockReply, LockspaceId, LockspaceSettings, MemberRecord } from "./lock-call.ts";
@@ -97,10 +97,16 @@ export class LockspaceJoin {
     // Counters stood still while the lockspace was lost.
     if (epoch !== this.#epoch) this.#watch.restart();
     this.#epoch = epoch;
-    const dead = this.#watch.observe(env.clock.now(), members);
-    // Our own former life ended with the boot that it ran in.
-    const isProved = ({ incarnation, node, process }: MemberRecord): boolean =>
-      this.#watch.isProvedGone(incarnation) || (node === own && process !== undefined && isRebooted(process));
+    const silent = this.#watch.observe(env.clock.now(), members);
+    // Our own former life ended with the boot that it ran in. Others who fence it saw its lease run out, so that we need
+    // not: the sooner they know, the less likely it is that they hit us instead.
+    const isFormerLife = ({ node, process }: MemberRecord): boolean =>
+      node === own && process !== undefined && isRebooted(process);
+    const isProved = (member: MemberRecord): boolean =>
+      this.#watch.isProvedGone(member.incarnation) || isFormerLife(member);
+    const dead = members.filter(
+      (member) => silent.includes(member) || (member.state === "fencing" && isFormerLife(member)),
+    );
     if (fencer === undefined) return dead.filter((member) => member.state !== "fencing" || isProved(member));
     const gone = dead.filter(isProved);
     if (dead.length < members.length) return gone;
@@ -109,11 +115,22 @@ export class LockspaceJoin {
       const known = gone.some((one) => one.incarnation === incarnation);
       // Methods of fencing end a machine: never our own.
       if (known || node === own) continue;
-      const { ok, evidence } = await runFencer(fencer, process === undefined ? victim : { ...victim, process }, env);
+      const whom = process === undefined ? victim : { ...victim, process };
+      const { ok, evidence } = await runFencer(fencer, whom, this.#attemptAt(incarnation, counter), env);
       env.log.warn({ evt: "node.fenced", ...victim, ok, evidence }, `${node}, a former member, is fenced: ${evidence}`);
       if (ok) gone.push({ node, slot, incarnation, counter, state });
     }
     return gone;
+  }
+
+  /** Ends when the joining does. Another may come first, and have it fenced; or it comes back and proves its end itself. */
+  #attemptAt(incarnation: string, counter: number): FenceAttempt {
+    const isWanted = async (): Promise<boolean> => {
+      const hello = await this.#call({ op: "hello" });
+      const record = hello?.members?.find((member) => member.incarnation === incarnation);
+      return record?.counter === counter;
+    };
+    return { signal: this.#options.signal ?? new AbortController().signal, isWanted };
   }
 
   /** True: it exists now. Where a former member may still write, its lease is waited for first. */

@@ -13,6 +13,8 @@ export class MemberList {
   #generation: number;
   #learned: number;
   #records: readonly MemberRecord[];
+  /** By incarnation. */
+  #fenced = new Map<string, MemberRecord["fence"]>();
 
   constructor(generation: number, records: readonly MemberRecord[]) {
     this.#generation = generation;
@@ -30,7 +32,18 @@ export class MemberList {
   }
 
   get records(): readonly MemberRecord[] {
-    return this.#records;
+    return this.#records.map((record) => {
+      const fence = this.#fenced.get(record.incarnation);
+      return fence === undefined ? record : { ...record, state: "fencing", fence };
+    });
+  }
+
+  /**
+   * Who was seen being fenced, in an answer of whatever state, is so until it is removed: a lock server that forgets it
+   * must not let it in again, since something may have been done to it.
+   */
+  noteFencing(records: readonly MemberRecord[]): void {
+    for (const { incarnation, fence } of records) if (fence !== undefined) this.#fenced.set(incarnation, fence);
   }
 
   /** As a running lock server lists them; an answer that was overtaken is old. */
@@ -39,6 +52,8 @@ export class MemberList {
     this.#generation = generation;
     this.#learned = generation;
     this.#records = records.map(plain);
+    const present = new Set(records.map(({ incarnation }) => incarnation));
+    for (const incarnation of this.#fenced.keys()) if (!present.has(incarnation)) this.#fenced.delete(incarnation);
   }
 
   /** As a notification says; who is new is known in full with the next answer only. */
@@ -51,7 +66,6 @@ export class MemberList {
   }
 }
 
-/** Whether it is being fenced is the lock server's knowledge, and lost with it. */
 function plain({ slot, incarnation, counter, node, process }: MemberRecord): MemberRecord {
   const record = { slot, incarnation, counter, node, state: "active" } as const;
   return process === undefined ? record : { ...record, process };

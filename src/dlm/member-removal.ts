@@ -1,7 +1,7 @@
 import { unreachable } from "../base/assert.ts";
-import { slotNumber } from "../base/units.ts";
 import type { Env } from "../env/env.ts";
-import { type FenceOutcome, type Fencer, runFencer } from "./fencer.ts";
+import { FenceAttempts } from "./fence-attempts.ts";
+import { type Fencer, longestAttempt } from "./fencer.ts";
 import {
   type FencingDesk,
   type FencingEffect,
@@ -9,8 +9,9 @@ import {
   newFencingDesk,
   stepFencing,
 } from "./fencing-desk.ts";
-import type { LeaseTimes } from "./lease.ts";
-import type { MemberRecord } from "./lock-call.ts";
+import { type LeaseTimes, lookEvery } from "./lease.ts";
+import type { LockReply, MemberRecord } from "./lock-call.ts";
+import { lockStatus } from "./lock-status.ts";
 import type { MemberSession } from "./member-session.ts";
 import { MemberWatch } from "./member-watch.ts";
 import type { ProcessIdentity } from "./process-identity.ts";
@@ -23,6 +24,8 @@ export interface MemberRemovalOptions {
   readonly own: string;
   readonly generation: () => number;
   readonly fencer?: Fencer;
+  /** Renews our own lease ahead of time: a look comes of it. */
+  readonly renew: () => void;
   readonly isProcessGone?: (process: ProcessIdentity) => boolean;
 }
 
@@ -30,17 +33,21 @@ export interface MemberRemovalOptions {
 export class MemberRemoval {
   readonly #options: MemberRemovalOptions;
   readonly watch: MemberWatch;
+  /** Null: no method is configured. */
+  readonly #attempts: FenceAttempts | null;
   #desk: FencingDesk;
   #members: readonly MemberRecord[] = [];
 
   constructor(options: MemberRemovalOptions) {
     this.#options = options;
-    this.watch = new MemberWatch(options.lease, options.isProcessGone);
+    const { lease, fencer, isProcessGone } = options;
+    this.watch = new MemberWatch(lease, isProcessGone);
+    this.#attempts = fencer === undefined ? null : new FenceAttempts({ ...options, fencer });
     this.#desk = this.#newDesk();
   }
 
-  /** The lock server lists these members besides us. */
-  look(now: number, others: readonly MemberRecord[]): void {
+  /** An answer, and the members besides us that it lists. */
+  look(now: number, others: readonly MemberRecord[], { seq, state }: Pick<LockReply, "seq" | "state">): void {
     const { own, session, env, fencer } = this.#options;
     this.#members = others;
     const silent: MemberRecord[] = [];
@@ -56,19 +63,36 @@ export class MemberRemoval {
       env.log.warn(about, `${node} ${proved ? "has ended" : "does not renew"}: evicting it`);
       void session.once({ op: "evict", victim: { slot, incarnation, counter }, evidence });
     }
-    if (fencer !== undefined) this.#dispatch({ type: "look", now, own, members: others, dead: silent });
+    if (fencer === undefined) return;
+    const rebuilding = state === "recover";
+    this.#dispatch({ type: "look", now, seq, rebuilding, own, members: others, dead: silent });
   }
 
-  /** A new epoch: counters stood still while there was no lock server, and it knows of no fencing. */
+  /**
+   * A new epoch: counters stood still while there was no lock server, and tokens of the old one mean nothing. Whoever is
+   * being fenced was reported as such; its fencing begins anew.
+   */
   restart(): void {
     this.watch.restart();
+    this.#attempts?.dropAll();
     this.#desk = this.#newDesk();
+  }
+
+  /** Our lease is over: others may declare us dead, and fence in our place. */
+  giveUp(): void {
+    this.#attempts?.giveUp();
+  }
+
+  /** We are no member any more. */
+  stop(): void {
+    this.#attempts?.dropAll();
   }
 
   #newDesk(): FencingDesk {
     const { fencer, lease } = this.#options;
     const retryMs = lease.leaseMs / 10;
-    return newFencingDesk({ timeoutMs: fencer?.timeoutMs ?? 0, retryMs, longestRetryMs: lease.leaseMs * 3 });
+    const timeoutMs = fencer === undefined ? 0 : longestAttempt(fencer);
+    return newFencingDesk({ timeoutMs, retryMs, longestRetryMs: lease.leaseMs * 3 });
   }
 
   #dispatch(event: FencingEvent): void {
@@ -86,16 +110,23 @@ export class MemberRemoval {
         env.log.warn({ evt: "node.fence", node, slot: slot - 1, counter, takesOver }, `${node} is silent: fencing it`);
         const call = { op: "fence_begin", victim: { slot, incarnation, counter } } as const;
         const reply = await session.once(takesOver === null ? call : { ...call, takesOver });
-        const [rc, value] = [reply?.rc ?? null, reply?.value ?? 0];
-        this.#dispatch({ type: "begun", victim: incarnation, rc, value });
+        const { rc = null, value = 0, generation = 0 } = reply ?? {};
+        this.#dispatch({ type: "begun", victim: incarnation, rc, value, generation });
+        if (rc === lockStatus.OK) env.clock.after(lookEvery(this.#options.lease), this.#options.renew);
         break;
       }
       case "fence": {
         const { victim, token } = effect;
-        const { ok, evidence } = await this.#fence(victim);
-        this.#dispatch({ type: "fenced", victim, token, ok, evidence });
+        const known = this.#members.find(({ incarnation }) => incarnation === victim);
+        // The next look finds that it is no member any more.
+        if (known === undefined) break;
+        const outcome = (await this.#attempts?.run(known, token)) ?? null;
+        if (outcome !== null) this.#dispatch({ type: "fenced", victim, token, ...outcome });
         break;
       }
+      case "drop":
+        this.#attempts?.drop(effect.victim);
+        break;
       case "tell": {
         const { token, ok, evidence } = effect;
         const known = this.#members.find(({ incarnation }) => incarnation === effect.victim);
@@ -108,20 +139,5 @@ export class MemberRemoval {
       default:
         unreachable(effect);
     }
-  }
-
-  async #fence(victim: string): Promise<FenceOutcome> {
-    const { env, fencer, generation } = this.#options;
-    const known = this.#members.find(({ incarnation }) => incarnation === victim);
-    if (known === undefined || fencer === undefined) return { ok: false, evidence: "it is no member any more" };
-    const { node, slot, incarnation, process } = known;
-    const about = { node, slot: slotNumber(slot - 1), incarnation, generation: generation() };
-    const outcome = await runFencer(fencer, process === undefined ? about : { ...about, process }, env);
-    const { ok, evidence } = outcome;
-    env.log[ok ? "warn" : "error"](
-      { evt: "node.fenced", node, slot: slot - 1, ok, evidence, method: fencer.about },
-      ok ? `${node} is fenced: ${evidence}` : `${node} cannot be fenced: ${evidence}`,
-    );
-    return outcome;
   }
 }

@@ -153,7 +153,7 @@ export class Remastering {
 
   /**
    * A copy that arrives late must do no harm: another life of the lock server refuses it by `server`, the same life by
-   * the renewal counter, which has moved on since.
+   * the renewal counter, which has moved on since. Whose fencing has begun since the report was made is told with it.
    */
   async #send({ call }: Report, known: string | undefined): Promise<LockReply | null> {
     const { session, lease, head } = this.#options;
@@ -165,7 +165,8 @@ export class Remastering {
       server = hello.server;
     }
     if (server === undefined) return null;
-    return session.ask({ op: "recover", ...call, counter: head().counter, server }, patience);
+    const { counter, generation, members } = head();
+    return session.ask({ op: "recover", ...call, counter, generation, members, server }, patience);
   }
 
   /** Others may have waited for the end of our lease, and begun the lockspace anew. */

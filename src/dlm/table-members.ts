@@ -64,7 +64,11 @@ export function fenceBegin(state: TableState, owner: TableMember, { victim, take
     state.seq += 1;
     member.fence = { token: state.seq, owner: owner.incarnation, tries: 0 };
     member.state = "fencing";
-    if (state.phase === "run") state.tellAll({ type: "prep" });
+    if (state.phase === "run") {
+      // Members that know of this generation know who is being fenced.
+      state.generation += 1;
+      state.tellAll({ type: "prep" });
+    }
     return outcome(lockStatus.OK, member.fence.token);
   }
   if (fence.owner === owner.incarnation) return outcome(lockStatus.OK, fence.token);

@@ -78,8 +78,21 @@ function checkIn(state: TableState, call: RecoverCall): Outcome {
   member.knows = call.generation;
   member.lastRid = call.lastRid;
   member.report = { members: call.members, locks: call.locks };
+  for (const record of call.members) if (record.state === "fencing") stayFenced(state, record, call.incarnation);
   finishRecovery(state);
   return outcome(conflictsOf(state).length > 0 ? lockStatus.ECONFLICT : lockStatus.OK, call.slot);
+}
+
+/**
+ * Whoever was being fenced when the state was lost stays so, also if it has reported: something may have been done to it
+ * already, or be under way. It counts as missing until the fencing has succeeded.
+ */
+function stayFenced(state: TableState, record: MemberRecord, reporter: string): void {
+  const member = state.member(record);
+  if (member === undefined || member.state === "fencing" || member.incarnation === reporter) return;
+  state.seq += 1;
+  member.state = "fencing";
+  member.fence = { token: state.seq, owner: record.fence?.owner ?? reporter, tries: record.fence?.tries ?? 0 };
 }
 
 /** All counters stay below it: what counts beyond it is no report of a member. */

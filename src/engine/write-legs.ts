@@ -6,6 +6,9 @@ import { LegState, LegWork } from "./request-table.ts";
 import { TagKind, tagOf } from "./tag.ts";
 import { errnoOf, mayRetry, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
 
+/** Sectors (4 MiB) that a device is asked to zero at once: the ring waits for it, and nothing else is done meanwhile. */
+const ZERO_PIECE = 8192;
+
 /** A part of the arena that is zero and stays so. */
 export interface ZeroBuffer {
   readonly at: number;
@@ -48,7 +51,7 @@ export class WriteLegs {
         return;
       default: {
         const keepSpace = ((table.flags[request] ?? 0) & REQUEST_NO_HOLE) !== 0;
-        members.zero(disk, at, left, table.op[request] === RequestOp.discard || !keepSpace, tag);
+        members.zero(disk, at, Math.min(left, ZERO_PIECE), table.op[request] === RequestOp.discard || !keepSpace, tag);
         return;
       }
     }
@@ -62,6 +65,7 @@ export class WriteLegs {
     switch (table.legWork[leg]) {
       case LegWork.zero:
         if (mayRetry(result, attempts)) return LegState.again;
+        if (result >= 0 && this.#advance(request, leg, ZERO_PIECE)) return LegState.again;
         // The device cannot, or would not: say it with data.
         if (result < 0) table.legWork[leg] = LegWork.writeZeros;
         else if (((table.flags[request] ?? 0) & REQUEST_FUA) !== 0) table.legWork[leg] = LegWork.flush;
@@ -85,5 +89,15 @@ export class WriteLegs {
     }
     table.legErrno[leg] = errnoOf(result);
     return LegState.failed;
+  }
+
+  /** At most `sectors` more of a leg are done. Is anything left? */
+  #advance(request: number, leg: number, sectors: number): boolean {
+    const { table } = this.#core;
+    const part = table.part[request] ?? 0;
+    const done = Math.min(part, (table.legDone[leg] ?? 0) + sectors);
+    table.legDone[leg] = done;
+    table.legRetries[leg] = 0;
+    return done < part;
   }
 }

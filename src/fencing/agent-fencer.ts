@@ -1,9 +1,11 @@
 import { accessSync, constants, statSync } from "node:fs";
+import { deferred } from "../base/deferred.ts";
 import { MdError } from "../base/md-error.ts";
-import type { FenceOutcome, Fencer, FenceVictim } from "../dlm/fencer.ts";
+import type { FenceAttempt, FenceOutcome, Fencer, FenceVictim } from "../dlm/fencer.ts";
 import { sleep } from "../env/clock.ts";
 import type { Env } from "../env/env.ts";
 import { type ProgramRun, runProgram } from "./run-program.ts";
+import { SharedAttempt } from "./shared-attempt.ts";
 
 export interface AgentOptions {
   /** Absolute path of an executable that keeps to the ClusterLabs fence agent contract. */
@@ -18,6 +20,11 @@ export interface AgentOptions {
   readonly plugs: ReadonlyMap<string, string>;
   /** Passed on as they are, e.g. `ip`, `username`, `password_script`. */
   readonly pairs: ReadonlyMap<string, string>;
+}
+
+interface Running {
+  readonly shared: SharedAttempt;
+  readonly outcome: Promise<FenceOutcome>;
 }
 
 const RETRY_MS = 1000;
@@ -52,7 +59,7 @@ export class AgentFencer implements Fencer {
   readonly #options: AgentOptions;
   readonly #env: Env;
   /** By node: several arrays may find the same machine dead at once. */
-  readonly #running = new Map<string, Promise<FenceOutcome>>();
+  readonly #running = new Map<string, Running>();
 
   constructor(options: AgentOptions, env: Env) {
     this.#options = options;
@@ -62,29 +69,43 @@ export class AgentFencer implements Fencer {
     this.timeoutMs = (retries + 1) * timeoutMs * (verify ? 2 : 1) + pauses;
   }
 
-  fence(victim: FenceVictim): Promise<FenceOutcome> {
-    const running = this.#running.get(victim.node);
-    if (running !== undefined) return running;
-    const started = this.#fence(victim).finally(() => this.#running.delete(victim.node));
-    this.#running.set(victim.node, started);
-    return started;
+  async fence(victim: FenceVictim, attempt: FenceAttempt): Promise<FenceOutcome> {
+    const { node } = victim;
+    for (let running = this.#running.get(node); running !== undefined; running = this.#running.get(node)) {
+      if (!running.shared.signal.aborted) return running.shared.join(attempt, running.outcome);
+      // One that was given up comes to its end first: two agents must not meet at one machine.
+      await running.outcome;
+    }
+    const shared = new SharedAttempt();
+    const joined = deferred<void>();
+    const outcome = joined.promise.then(() => this.#fence(victim, shared)).finally(() => this.#running.delete(node));
+    this.#running.set(node, { shared, outcome });
+    const wanted = shared.join(attempt, outcome);
+    joined.resolve();
+    return wanted;
   }
 
-  async #fence(victim: FenceVictim): Promise<FenceOutcome> {
+  async #fence(victim: FenceVictim, attempt: FenceAttempt): Promise<FenceOutcome> {
     const { retries } = this.#options;
-    for (let attempt = 0; ; attempt++) {
-      const outcome = await this.#attempt(victim);
-      if (outcome.ok || attempt >= retries) return outcome;
-      await sleep(this.#env.clock, RETRY_MS * 2 ** attempt);
+    for (let tries = 0; ; tries++) {
+      const outcome = await this.#try(victim, attempt);
+      if (outcome.ok || tries >= retries || attempt.signal.aborted) return outcome;
+      await sleep(this.#env.clock, RETRY_MS * 2 ** tries, attempt.signal);
     }
   }
 
-  async #attempt(victim: FenceVictim): Promise<FenceOutcome> {
+  async #try(victim: FenceVictim, attempt: FenceAttempt): Promise<FenceOutcome> {
     const { command, verify } = this.#options;
-    const off = await this.#run("off", victim);
+    // An agent knows names only: by now the machine of that name may be up again, and well.
+    if (!(await attempt.isWanted())) {
+      const why = "nobody confirms that this life of it is still to be ended";
+      return { ok: false, evidence: `fence agent ${command}: ${victim.node} was left alone: ${why}` };
+    }
+    const { signal } = attempt;
+    const off = await this.#run("off", victim, signal);
     if (off.status !== 0) return { ok: false, evidence: `fence agent ${command}: off: ${failureOf(off)}` };
     if (!verify) return { ok: true, evidence: `fence agent ${command} says that ${victim.node} is off` };
-    const state = await this.#run("status", victim);
+    const state = await this.#run("status", victim, signal);
     if (state.status === IS_OFF) {
       return { ok: true, evidence: `fence agent ${command}: ${victim.node} is off, and its status says so` };
     }
@@ -92,7 +113,7 @@ export class AgentFencer implements Fencer {
     return { ok: false, evidence: `fence agent ${command}: off succeeded, but ${says}` };
   }
 
-  async #run(action: "off" | "status", victim: FenceVictim): Promise<ProgramRun> {
+  async #run(action: "off" | "status", victim: FenceVictim, signal: AbortSignal): Promise<ProgramRun> {
     const { command, timeoutMs, plugs, pairs } = this.#options;
     const { clock, log } = this.#env;
     const keys = new Map<string, string>([
@@ -107,7 +128,7 @@ export class AgentFencer implements Fencer {
     ]);
     const input = [...keys].map(([key, value]) => `${key}=${value}\n`).join("");
     const started = clock.now();
-    const run = this.#withoutSecrets(await runProgram(command, [], { input, limitMs: timeoutMs, clock }));
+    const run = this.#withoutSecrets(await runProgram(command, [], { input, limitMs: timeoutMs, clock, signal }));
     const ms = Math.round(clock.now() - started);
     const fields = { evt: "fence.agent", node: victim.node, action, status: run.status, ms, output: run.output };
     const expected = run.status === 0 || (action === "status" && run.status === IS_OFF);

@@ -8,10 +8,11 @@ export function allOf(fencers: readonly Fencer[]): Fencer {
   return {
     about: fencers.map(({ about }) => about).join(" + "),
     timeoutMs: fencers.reduce((sum, { timeoutMs }) => sum + timeoutMs, 0),
-    async fence(victim) {
+    async fence(victim, attempt) {
       const evidence: string[] = [];
       for (const fencer of fencers) {
-        const outcome = await fencer.fence(victim);
+        if (attempt.signal.aborted) return { ok: false, evidence: `${fencer.about}: not tried` };
+        const outcome = await fencer.fence(victim, attempt);
         if (!outcome.ok) return outcome;
         evidence.push(outcome.evidence);
       }

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { MdError } from "../base/md-error.ts";
 import { type SlotNumber, slotNumber } from "../base/units.ts";
-import type { FenceOutcome, Fencer, FenceVictim } from "../dlm/fencer.ts";
+import type { FenceAttempt, FenceOutcome, Fencer, FenceVictim } from "../dlm/fencer.ts";
 import type { Env } from "../env/env.ts";
 import { reservationKey } from "./reservation-key.ts";
 import { SgPersist } from "./sg-persist.ts";
@@ -69,11 +69,11 @@ export class ArrayReservations implements Fencer {
     if (key !== null) await this.#unregister(paths, key);
   }
 
-  async fence({ node, slot, incarnation }: FenceVictim): Promise<FenceOutcome> {
+  async fence({ node, slot, incarnation }: FenceVictim, { signal }: FenceAttempt): Promise<FenceOutcome> {
     const victim = reservationKey(this.#options.lockspace, slot, incarnation);
     const paths = this.#options.members();
     if (paths.length === 0) return { ok: false, evidence: "persistent reservations: there is no member" };
-    const results = await Promise.allSettled(paths.map((path) => this.#preempt(path, victim)));
+    const results = await Promise.allSettled(paths.map((path) => this.#preempt(path, victim, signal)));
     for (const result of results) {
       if (result.status === "fulfilled") continue;
       if (!(result.reason instanceof MdError)) throw result.reason;
@@ -83,20 +83,20 @@ export class ArrayReservations implements Fencer {
   }
 
   /** A node that is about to join may have to fence before it has a slot: it registers as a guest, whom `join` replaces. */
-  async #preempt(path: string, victim: string): Promise<void> {
+  async #preempt(path: string, victim: string, signal: AbortSignal): Promise<void> {
     const key = this.#key ?? reservationKey(this.#options.lockspace, GUEST, "guest");
-    if (this.#key === null) await this.#register(path, key);
-    await this.#scsi.preempt(path, key, victim);
+    if (this.#key === null) await this.#register(path, key, signal);
+    await this.#scsi.preempt(path, key, victim, signal);
   }
 
-  async #register(path: string, key: string): Promise<void> {
+  async #register(path: string, key: string, signal?: AbortSignal): Promise<void> {
     if (!(this.#options.isBlockDevice ?? isBlockDevice)(path)) {
       throw new MdError("E_VALUE", `${path} is a file: it takes no persistent reservations`, {
         why: "--fence=reservations protects nothing unless every member takes them",
         hint: "use SCSI devices as members, or another method: docs/fencing.md",
       });
     }
-    await this.#scsi.register(path, key);
+    await this.#scsi.register(path, key, signal);
   }
 
   async #unregister(paths: readonly string[], key: string): Promise<void> {

@@ -1,11 +1,11 @@
 import { MdError } from "../base/md-error.ts";
-import type { FenceOutcome, Fencer, FenceVictim } from "../dlm/fencer.ts";
+import type { FenceAttempt, FenceOutcome, Fencer, FenceVictim } from "../dlm/fencer.ts";
 import { sleep } from "../env/clock.ts";
 import type { Env } from "../env/env.ts";
 
 export interface PillFencerOptions {
   /** Writes the victim's pill to all in-sync members and reads it back. Rejects with MdError. */
-  readonly condemn: (victim: FenceVictim) => Promise<void>;
+  readonly condemn: (victim: FenceVictim, signal: AbortSignal) => Promise<void>;
   /** Milliseconds; null: the nodes have no watchdog. */
   readonly watchdogMs: number | null;
   /** Milliseconds of the lease. */
@@ -38,15 +38,16 @@ export class PillFencer implements Fencer {
     this.timeoutMs = WRITE_MS + this.#waitMs;
   }
 
-  async fence(victim: FenceVictim): Promise<FenceOutcome> {
+  async fence(victim: FenceVictim, { signal }: FenceAttempt): Promise<FenceOutcome> {
     const { condemn, env, watchdogMs } = this.#options;
     try {
-      await condemn(victim);
+      await condemn(victim, signal);
     } catch (error) {
       if (!(error instanceof MdError)) throw error;
       return { ok: false, evidence: `pill: ${error.message}` };
     }
-    await sleep(env.clock, this.#waitMs);
+    await sleep(env.clock, this.#waitMs, signal);
+    if (signal.aborted) return { ok: false, evidence: "pill: it was written, and not waited for" };
     const wait = `${this.#waitMs / 1000} s ago`;
     const by = watchdogMs === null ? "; nothing but its lease made sure that it was read" : "";
     return { ok: true, evidence: `pill for ${victim.node} on the members since ${wait}${by}` };

@@ -3,6 +3,8 @@ import type { Clock } from "../env/clock.ts";
 
 /** Characters of output that are kept, of the end: what a program says last tells why it failed. */
 const KEPT_OUTPUT = 2000;
+/** Milliseconds between the request to end and the end. */
+const LAST_WISH_MS = 1000;
 /** Milliseconds that a program's last words may take, when something that it left behind keeps the pipes open. */
 const LAST_WORDS_MS = 100;
 
@@ -17,16 +19,20 @@ export interface ProgramRun {
 
 export interface ProgramOptions {
   readonly input: string;
-  /** Milliseconds; then the program and all that it started are killed. */
+  /** Milliseconds; then the program and all that it started are ended. */
   readonly limitMs: number;
   readonly clock: Clock;
+  /** Ends them at once. */
+  readonly signal?: AbortSignal;
 }
 
 /**
- * Runs a program in a process group of its own, to its end or that of the time limit. Never rejects. Output is read to its
+ * Runs a program in a process group of its own, to its end, that of the time limit, or until it is given up: then the whole
+ * group gets SIGTERM, and SIGKILL. Never rejects. Output is read to its
  * end, so that a talkative program is not held up, but only little of it is kept.
  */
 export function runProgram(path: string, args: readonly string[], options: ProgramOptions): Promise<ProgramRun> {
+  if (options.signal?.aborted) return Promise.resolve({ status: null, output: "", killed: "it was not started" });
   return new Promise((resolve) => {
     const child = spawn(path, [...args], { detached: true, stdio: ["pipe", "pipe", "pipe"], cwd: "/" });
     let output = "";
@@ -34,15 +40,27 @@ export function runProgram(path: string, args: readonly string[], options: Progr
     const keep = (chunk: Buffer): void => {
       output = (output + chunk.toString("latin1")).slice(-KEPT_OUTPUT);
     };
-    const limit = options.clock.after(options.limitMs, () => {
-      killed = `it did not end within ${options.limitMs} ms`;
-      killGroup(child.pid);
-    });
+    const { clock, limitMs, signal: over } = options;
+    /** It may set something right before it dies; whatever is left of it then is killed. */
+    const end = (why: string): void => {
+      if (killed !== null) return;
+      killed = why;
+      signalGroup(child.pid, "SIGTERM");
+      const kill = clock.after(LAST_WISH_MS, () => signalGroup(child.pid, "SIGKILL"));
+      child.once("exit", () => {
+        kill.cancel();
+        signalGroup(child.pid, "SIGKILL");
+      });
+    };
+    const giveUp = (): void => end("it was given up");
+    const limit = clock.after(limitMs, () => end(`it did not end within ${limitMs} ms`));
+    over?.addEventListener("abort", giveUp);
     let finished = false;
     const finish = (status: number | null): void => {
       if (finished) return;
       finished = true;
       limit.cancel();
+      over?.removeEventListener("abort", giveUp);
       for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy();
       resolve({ status: killed === null ? status : null, output: printable(output), killed });
     };
@@ -55,18 +73,21 @@ export function runProgram(path: string, args: readonly string[], options: Progr
       finish(null);
     });
     child.once("exit", (status, signal) => {
+      // What it has done counts, also if it is given up before its last words are read.
+      limit.cancel();
+      over?.removeEventListener("abort", giveUp);
       if (signal !== null) killed ??= `it was ended by ${signal}`;
-      options.clock.after(LAST_WORDS_MS, () => finish(status));
+      clock.after(LAST_WORDS_MS, () => finish(status));
       child.once("close", () => finish(status));
     });
     child.stdin.end(options.input);
   });
 }
 
-function killGroup(pid: number | undefined): void {
+function signalGroup(pid: number | undefined, signal: "SIGTERM" | "SIGKILL"): void {
   if (pid === undefined) return;
   try {
-    process.kill(-pid, "SIGKILL");
+    process.kill(-pid, signal);
   } catch {
     // It has ended in this moment.
   }

@@ -13,7 +13,10 @@ export interface ReservationState {
   readonly isReserved: boolean;
 }
 
-/** SCSI-3 persistent reservations of one device at a time, through sg_persist (sg3-utils). E_IO names device and reason. */
+/**
+ * SCSI-3 persistent reservations of one device at a time, through sg_persist (sg3-utils). E_IO names device and reason. With
+ * `signal` no further command is sent once it aborts; one that the device has already is carried out.
+ */
 export class SgPersist {
   readonly #clock: Clock;
 
@@ -28,10 +31,10 @@ export class SgPersist {
   }
 
   /** Our key on the device, in place of whatever this host had registered there before; and a reservation, if there is none. */
-  async register(device: string, key: string): Promise<void> {
-    await this.#must(device, "register a key on", ["--out", "--register-ignore", `--param-sark=${key}`]);
-    if (!(await this.read(device)).isReserved) await this.#reserve(device, key);
-    const { keys, isReserved } = await this.read(device);
+  async register(device: string, key: string, signal?: AbortSignal): Promise<void> {
+    await this.#must(device, "register a key on", ["--out", "--register-ignore", `--param-sark=${key}`], signal);
+    if (!(await this.read(device, signal)).isReserved) await this.#reserve(device, key, signal);
+    const { keys, isReserved } = await this.read(device, signal);
     if (!keys.has(key)) throw new MdError("E_IO", `${device} does not keep the key that was registered`);
     if (!isReserved) throw new MdError("E_IO", `${device} takes no reservation of type ${TYPE}`);
   }
@@ -45,40 +48,44 @@ export class SgPersist {
    * Takes the victim's key away and ends its commands in flight, then looks whether that is so: the victim is gone, we
    * are still there, and there is a reservation, without which nobody would be refused.
    */
-  async preempt(device: string, key: string, victim: string): Promise<void> {
-    const before = await this.read(device);
+  async preempt(device: string, key: string, victim: string, signal?: AbortSignal): Promise<void> {
+    const before = await this.read(device, signal);
     if (!before.keys.has(key)) throw new MdError("E_IO", `our own key is not registered on ${device}`);
     if (before.keys.has(victim)) {
       const keys = [`--param-rk=${key}`, `--param-sark=${victim}`];
-      await this.#must(device, "preempt on", ["--out", "--preempt-abort", `--prout-type=${TYPE}`, ...keys]);
+      await this.#must(device, "preempt on", ["--out", "--preempt-abort", `--prout-type=${TYPE}`, ...keys], signal);
     }
-    if (!(await this.read(device)).isReserved) await this.#reserve(device, key);
-    const after = await this.read(device);
+    if (!(await this.read(device, signal)).isReserved) await this.#reserve(device, key, signal);
+    const after = await this.read(device, signal);
     if (after.keys.has(victim)) throw new MdError("E_IO", `${device} still has the victim's key`);
     if (!after.keys.has(key)) throw new MdError("E_IO", `${device} has lost our key`);
     if (!after.isReserved) throw new MdError("E_IO", `${device} has no reservation`);
   }
 
-  async read(device: string): Promise<ReservationState> {
-    const keys = await this.#must(device, "read the keys of", ["--in", "--read-keys"]);
-    const held = await this.#must(device, "read the reservation of", ["--in", "--read-reservation"]);
+  async read(device: string, signal?: AbortSignal): Promise<ReservationState> {
+    const keys = await this.#must(device, "read the keys of", ["--in", "--read-keys"], signal);
+    const held = await this.#must(device, "read the reservation of", ["--in", "--read-reservation"], signal);
     return { keys: parseKeys(keys), isReserved: /type: Write Exclusive, registrants only/.test(held) };
   }
 
   /** Others may do the same at the same moment: one of them gets it. */
-  async #reserve(device: string, key: string): Promise<void> {
-    await this.#run(["--no-inquiry", "--out", "--reserve", `--param-rk=${key}`, `--prout-type=${TYPE}`, device]);
+  async #reserve(device: string, key: string, signal?: AbortSignal): Promise<void> {
+    await this.#run(
+      ["--no-inquiry", "--out", "--reserve", `--param-rk=${key}`, `--prout-type=${TYPE}`, device],
+      signal,
+    );
   }
 
-  async #must(device: string, what: string, args: readonly string[]): Promise<string> {
-    const { status, killed, output } = await this.#run(["--no-inquiry", ...args, device]);
+  async #must(device: string, what: string, args: readonly string[], signal?: AbortSignal): Promise<string> {
+    const { status, killed, output } = await this.#run(["--no-inquiry", ...args, device], signal);
     if (status === 0) return output;
     const why = killed ?? `exit status ${status}: ${output.slice(-200)}`;
     throw new MdError("E_IO", `cannot ${what} ${device}: sg_persist: ${why}`);
   }
 
-  #run(args: readonly string[]): Promise<ProgramRun> {
-    return runProgram("sg_persist", args, { input: "", limitMs: LIMIT_MS, clock: this.#clock });
+  #run(args: readonly string[], signal?: AbortSignal): Promise<ProgramRun> {
+    const options = { input: "", limitMs: LIMIT_MS, clock: this.#clock };
+    return runProgram("sg_persist", args, signal === undefined ? options : { ...options, signal });
   }
 }
 

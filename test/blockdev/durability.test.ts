@@ -17,9 +17,9 @@ vi.mock("node:fs", async (original) => {
   const fs = await original<typeof import("node:fs")>();
   return {
     ...fs,
-    write: (...values: Parameters<typeof fs.write>) => {
+    writeSync: (...values: Parameters<typeof fs.writeSync>) => {
       written.push(values[0]);
-      fs.write(...values);
+      return fs.writeSync(...values);
     },
     fdatasync: (...values: Parameters<typeof fs.fdatasync>) => {
       synced.push(values[0]);

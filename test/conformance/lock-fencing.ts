@@ -114,6 +114,33 @@ export function lockFencing(master: () => LockMaster, fresh: () => LockspaceId):
     expect(types(b)).toEqual(["prep", "failed", "cast", "done"]);
   });
 
+  it("goes on with the fencing of a member that was under way when the lockspace was lost", async () => {
+    const lockspace = fresh();
+    const [a, b, c] = await three(lockspace);
+    for (const member of [a, b, c]) await member.call({ op: "renew", counter: 1 });
+    const fenced = a
+      .report()
+      .members.map((record) =>
+        record.node === "c"
+          ? { ...record, state: "fencing" as const, fence: { token: 7, owner: b.incarnation, tries: 2 } }
+          : record,
+      );
+    // The victim is there first, and even checked in.
+    expect((await c.recover([{ gr: 5 }], { epoch: 5 })).rc).toBe(OK);
+    const { members } = await a.recover([], { epoch: 1, members: fenced });
+    expect(members?.map(({ state }) => state)).toEqual(["active", "absent", "fencing"]);
+    expect(members?.[2]?.fence).toMatchObject({ owner: b.incarnation, tries: 2 });
+    expect((await c.call({ op: "renew", counter: 2 })).rc).toBe(EFENCED);
+    expect((await c.recover([{ gr: 5 }], { epoch: 1 })).rc).toBe(EFENCED);
+    // One who has not heard of it does not end it.
+    expect(await b.recover([{ gr: 0, queue: "c", rq: 5 }], { epoch: 1 })).toMatchObject({ rc: OK, state: "recover" });
+    const { value: token } = await b.call({ op: "fence_begin", victim: victim(c, 1) });
+    expect(token).toBe(members?.[2]?.fence?.token);
+    expect((await b.call(result(c, token, true))).rc).toBe(OK);
+    await b.call({ op: "poll" });
+    expect(types(b)).toEqual(["prep", "failed", "cast", "done"]);
+  });
+
   it("holds for invalid what the victim could have been writing", async () => {
     const lockspace = fresh();
     const [a, , c] = await three(lockspace);

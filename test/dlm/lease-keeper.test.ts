@@ -11,11 +11,13 @@ describe("a node's lease", () => {
   let keeper: LeaseKeeper;
   let until: readonly [number, number] | null;
   let told: boolean[];
+  let lost: number[];
 
   beforeEach(() => {
     clock = new FakeClock();
     until = null;
     told = [];
+    lost = [];
     keeper = new LeaseKeeper({
       lease,
       env: envOf(clock),
@@ -24,7 +26,17 @@ describe("a node's lease", () => {
         until = both;
       },
       onReachable: (reachable) => told.push(reachable),
+      onLost: () => lost.push(clock.now()),
     });
+  });
+
+  it("says once when it is lost", async () => {
+    keeper.acknowledged(keeper.stamp(), false);
+    for (let look = 0; look < 9; look++) {
+      await clock.advance(1000);
+      keeper.look();
+    }
+    expect(lost).toEqual([stopAfter(lease)]);
   });
 
   it("counts from when the acknowledged renewal was sent, whichever answer comes first", async () => {

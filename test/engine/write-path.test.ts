@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { slotNumber } from "../../src/base/units.ts";
+import { sector, slotNumber } from "../../src/base/units.ts";
 import { REQUEST_FUA, RequestOp } from "../../src/blockdev/front-end.ts";
 import { DATA_AT, EngineBench, isBitmap, isData, isRead, isWrite, on, range } from "../support/engine-bench.ts";
 import type { FakeOp } from "../support/fake-ring.ts";
@@ -168,6 +168,27 @@ describe("zeroes and discards", () => {
     for (const path of ["d0", "d1"]) {
       expect(new Set(bench.content(path, 8, 100))).toEqual(new Set([0]));
       expect(new Set(bench.content(path, 0, 8))).toEqual(new Set([5]));
+    }
+  });
+
+  it("ask a member for little at once, and go on with data where it no longer can", () => {
+    const bench = new EngineBench({ size: sector(32_768), chunkSectors: 1024 });
+    for (const path of ["d0", "d1"]) bench.content(path, 0, 32_768).fill(5);
+    const log = since(bench);
+    let asked = 0;
+    bench.ring.fail((op) => op.path === "d1" && op.type === "zero" && ++asked > 1, -95);
+    const discard = bench.submit(RequestOp.discard, 100, 20_000, 0, 0);
+    bench.run();
+    expect(discard.errno).toBe(0);
+    const zeroed = (path: string) => log().flatMap((op) => (op.path === path && op.type === "zero" ? op.sectors : []));
+    expect([zeroed("d0"), zeroed("d1")]).toEqual([
+      [8192, 8192, 3616],
+      [8192, 8192],
+    ]);
+    for (const path of ["d0", "d1"]) {
+      expect(bench.content(path, 100, 20_000).every((byte) => byte === 0)).toBe(true);
+      expect(bench.content(path, 20_100, 4).every((byte) => byte === 5)).toBe(true);
+      expect(bench.content(path, 96, 4).every((byte) => byte === 5)).toBe(true);
     }
   });
 

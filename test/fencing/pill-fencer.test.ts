@@ -4,6 +4,7 @@ import { slotNumber } from "../../src/base/units.ts";
 import { silentLogger } from "../../src/env/logger.ts";
 import { PillFencer } from "../../src/fencing/pill-fencer.ts";
 import { FakeClock } from "../support/fake-clock.ts";
+import { fenceAttempt } from "../support/fence-attempt.ts";
 import { SeededRandom } from "../support/seeded-random.ts";
 
 const victim = { node: "n2", slot: slotNumber(1), incarnation: "b1", generation: 3 };
@@ -20,7 +21,7 @@ describe("fencing by pill", () => {
       written = true;
     }, 5000);
     let outcome: unknown = null;
-    void pill.fence(victim).then((done) => {
+    void pill.fence(victim, fenceAttempt()).then((done) => {
       outcome = done;
     });
     await clock.advance(9900);
@@ -35,13 +36,24 @@ describe("fencing by pill", () => {
   it("calls itself advisory where nothing makes the victim read it", async () => {
     const pill = fencer(async () => {}, null);
     expect(pill.about).toBe("pill (advisory)");
-    const fenced = pill.fence(victim);
+    const fenced = pill.fence(victim, fenceAttempt());
     await clock.advance(1000);
     expect((await fenced).evidence).toContain("nothing but its lease made sure that it was read");
   });
 
+  it("has not succeeded when it is given up before that time has passed", async () => {
+    const attempt = fenceAttempt();
+    const fenced = fencer(async () => {}, 5000).fence(victim, attempt);
+    await clock.advance(9000);
+    attempt.end();
+    expect(await fenced).toMatchObject({ ok: false });
+  });
+
   it("fails when a member does not take the pill", async () => {
     const failing = fencer(() => Promise.reject(new MdError("E_IO", "no member can be written")), 5000);
-    expect(await failing.fence(victim)).toEqual({ ok: false, evidence: "pill: no member can be written" });
+    expect(await failing.fence(victim, fenceAttempt())).toEqual({
+      ok: false,
+      evidence: "pill: no member can be written",
+    });
   });
 });

@@ -9,6 +9,7 @@ import { ArrayReservations } from "../../src/fencing/array-reservations.ts";
 import { reservationKey } from "../../src/fencing/reservation-key.ts";
 import { SgPersist } from "../../src/fencing/sg-persist.ts";
 import { FakeSgPersist } from "../support/fake-sg-persist.ts";
+import { fenceAttempt } from "../support/fence-attempt.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const LOCKSPACE = "alpha/0a0b";
@@ -73,13 +74,13 @@ describe("persistent reservations", () => {
     await on("hostB").join(slotNumber(1), "b1", disks);
     const a = on("hostA");
     await a.join(slotNumber(0), "a1", disks);
-    const outcome = await a.fence(victim);
+    const outcome = await a.fence(victim, fenceAttempt());
     expect(outcome).toMatchObject({ ok: true });
     for (const disk of disks) {
       expect(fake.stateOf(disk)).toEqual({ registered: { hostA: key(0, "a1") }, holder: key(0, "a1") });
     }
     // Again, by somebody else: it bears that.
-    expect(await a.fence(victim)).toMatchObject({ ok: true });
+    expect(await a.fence(victim, fenceAttempt())).toMatchObject({ ok: true });
   });
 
   it("are made anew when their holder has left: without one nobody would be refused", async () => {
@@ -93,7 +94,7 @@ describe("persistent reservations", () => {
     fake.as("hostC");
     await on("hostC").join(slotNumber(1), "c1", disks);
     fake.as("hostA");
-    expect(await a.fence({ ...victim, incarnation: "c1" })).toMatchObject({ ok: true });
+    expect(await a.fence({ ...victim, incarnation: "c1" }, fenceAttempt())).toMatchObject({ ok: true });
     for (const disk of disks) expect(fake.stateOf(disk).holder).not.toBeNull();
   });
 
@@ -102,15 +103,25 @@ describe("persistent reservations", () => {
     const a = on("hostA");
     await a.join(slotNumber(0), "a1", disks);
     fake.refuse(disks[1] ?? "");
-    const outcome = await a.fence(victim);
+    const outcome = await a.fence(victim, fenceAttempt());
     expect(outcome.ok).toBe(false);
     expect(outcome.evidence).toContain(disks[1]);
+  });
+
+  it("send nothing more once nobody waits for them", async () => {
+    await on("hostB").join(slotNumber(1), "b1", disks);
+    const a = on("hostA");
+    await a.join(slotNumber(0), "a1", disks);
+    const attempt = fenceAttempt();
+    attempt.end();
+    expect(await a.fence(victim, attempt)).toMatchObject({ ok: false });
+    for (const disk of disks) expect(Object.keys(fake.stateOf(disk).registered)).toEqual(["hostA", "hostB"]);
   });
 
   it("can be used by a node that has no slot yet", async () => {
     await on("hostB").join(slotNumber(1), "b1", disks);
     const a = on("hostA");
-    expect(await a.fence(victim)).toMatchObject({ ok: true });
+    expect(await a.fence(victim, fenceAttempt())).toMatchObject({ ok: true });
     await a.join(slotNumber(0), "a1", disks);
     for (const disk of disks) expect(fake.stateOf(disk).registered).toEqual({ hostA: key(0, "a1") });
   });

@@ -68,6 +68,8 @@ class Fixture {
   }
 }
 
+const wanted = new AbortController().signal;
+
 describe("where takeover records lie", () => {
   it("is between the bitmaps and the data, whatever the members' shape", () => {
     for (const megabytes of [4, 100, 512, 1024, 16 * 1024]) {
@@ -166,15 +168,15 @@ describe("takeover records", () => {
   it("condemn by name also who has not introduced itself yet, but nobody in place of a former owner", async () => {
     const fixture = new Fixture();
     const victim = (incarnation: string) => ({ node: "b", slot, incarnation, generation: 1 });
-    await condemnVictim(fixture.writer("a"), victim("b1"));
+    await condemnVictim(fixture.writer("a"), victim("b1"), wanted);
     expect(fixture.pillOn("/d1")).toMatchObject({ record: { incarnation: "b1", node: "b", by: "a", generation: 1 } });
     // It comes to introduce itself late: the pill is older than its join, but names it.
     await introduce(fixture.writer("b"), slot, "b1");
     expect(fixture.pillOn("/d0")).toMatchObject({ record: { incarnation: "b1" } });
     const successor = await introduce(fixture.writer("c"), slot, "c1");
-    await condemnVictim(fixture.writer("a"), victim("b1"));
+    await condemnVictim(fixture.writer("a"), victim("b1"), wanted);
     expect(fixture.verdictOn("/d1", successor)).toBe("clear");
-    await condemnVictim(fixture.writer("a"), victim("c1"));
+    await condemnVictim(fixture.writer("a"), victim("c1"), wanted);
     expect(fixture.pillOn("/d1")).toMatchObject({ record: { incarnation: "c1", generation: 2 } });
     expect(fixture.verdictOn("/d1", successor)).toBe("condemned");
   });
@@ -183,8 +185,20 @@ describe("takeover records", () => {
     const fixture = new Fixture();
     await introduce(fixture.writer("b"), slot, "b1");
     fixture.disks.failWrites("/d0");
-    const condemning = condemnVictim(fixture.writer("a"), { node: "b", slot, incarnation: "b1", generation: 1 });
+    const condemning = condemnVictim(
+      fixture.writer("a"),
+      { node: "b", slot, incarnation: "b1", generation: 1 },
+      wanted,
+    );
     await expect(condemning).rejects.toThrow("the pill for b in slot 1 reads back from 1 of 2 in-sync members only");
+  });
+
+  it("are not written any more once nobody waits for them", async () => {
+    const fixture = new Fixture();
+    await introduce(fixture.writer("b"), slot, "b1");
+    const whom = { node: "b", slot, incarnation: "b1", generation: 1 };
+    await expect(condemnVictim(fixture.writer("a"), whom, AbortSignal.abort())).rejects.toThrow("was not written");
+    expect(fixture.pillOn("/d0").type).toBe("blank");
   });
 
   it("condemn a slot's former owner when another one moves in", async () => {

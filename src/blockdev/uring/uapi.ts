@@ -6,7 +6,6 @@ export const Opcode = {
   READ_FIXED: 4,
   WRITE_FIXED: 5,
   ACCEPT: 13,
-  FALLOCATE: 17,
   READ: 22,
   WRITE: 23,
   SEND: 26,

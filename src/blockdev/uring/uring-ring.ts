@@ -23,7 +23,7 @@ import * as uapi from "./uapi.ts";
 const { Opcode } = uapi;
 
 /** The high word of user_data: what a completion is, and above it (from INDEX_SHIFT) the index of its socket or, of a write, device. */
-const Kind = { device: 0, zero: 1, socket: 2, accept: 3, wake: 4, write: 5 } as const;
+const Kind = { device: 0, socket: 2, accept: 3, wake: 4, write: 5 } as const;
 const KIND_MASK = 7;
 const INDEX_SHIFT = 3;
 
@@ -211,16 +211,14 @@ export class UringRing implements IoRing {
       this.#early.add(tag, -Errno.ENOSPC);
       return;
     }
-    const mode = punch ? uapi.PUNCH_HOLE_KEEP_SIZE : uapi.ZERO_RANGE_KEEP_SIZE;
-    if (this.#mayWrite !== null && this.#members[device]?.isBlockDevice === false) {
-      const bytes = sectors * SECTOR_SIZE;
-      const fd = this.#files.fd(device);
-      const done = this.#mayWrite() ? this.#libc.fallocate(fd, mode, bytesOf(at), bytes) : -Errno.EAGAIN;
-      this.#early.add(tag, zeroed(done));
+    if (this.#mayWrite?.() === false) {
+      this.#early.add(tag, -Errno.EAGAIN);
       return;
     }
-    // A device may take long: it has to be a thread of the kernel's. FALLOCATE has its length where others have their address.
-    this.#pushDevice(Opcode.FALLOCATE, device, at, sectors * SECTOR_SIZE, mode, 0, tag, Kind.zero);
+    // io_uring would give it to a thread of the kernel's, always: see `write`. So it is waited for.
+    const mode = punch ? uapi.PUNCH_HOLE_KEEP_SIZE : uapi.ZERO_RANGE_KEEP_SIZE;
+    const bytes = sectors * SECTOR_SIZE;
+    this.#early.add(tag, zeroed(this.#libc.fallocate(this.#files.fd(device), mode, bytesOf(at), bytes)));
   }
 
   listen(address: ListenAddress): SocketIndex {
@@ -414,7 +412,7 @@ export class UringRing implements IoRing {
     } while (realClock.now() < giveUpAt);
     this.#sq.takeBack((tag, high) => {
       const kind = high & KIND_MASK;
-      if (kind !== Kind.device && kind !== Kind.zero && kind !== Kind.write) return false;
+      if (kind !== Kind.device && kind !== Kind.write) return false;
       this.#early.add(tag, -Errno.EAGAIN);
       return true;
     });
@@ -422,8 +420,7 @@ export class UringRing implements IoRing {
 
   #takeWritesBack(): void {
     this.#sq.takeBack((tag, high) => {
-      const kind = high & KIND_MASK;
-      if (kind !== Kind.zero && kind !== Kind.write) return false;
+      if ((high & KIND_MASK) !== Kind.write) return false;
       this.#early.add(tag, -Errno.EAGAIN);
       return true;
     });
@@ -443,8 +440,6 @@ export class UringRing implements IoRing {
         return this.#sockets.end(index, result);
       case Kind.accept:
         return this.#sockets.endAccept(index, result);
-      case Kind.zero:
-        return zeroed(result);
       case Kind.write:
         if (this.#mayWrite === null || (result !== -Errno.EAGAIN && result !== -Errno.EOPNOTSUPP)) return result;
         // It comes once more, and is then waited for.

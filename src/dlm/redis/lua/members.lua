@@ -79,7 +79,11 @@ function memberCalls.fence_begin(state, owner, call)
   local token = state.seq
   victim.token, victim.owner, victim.tries = token, owner.incarnation, 0
   victim.state, victim.changed = 'fencing', true
-  if state.phase == 'run' then tellAll(state, '"type":"prep"') end
+  if state.phase == 'run' then
+    -- Members that know of this generation know who is being fenced.
+    state.generation, state.changed = state.generation + 1, true
+    tellAll(state, '"type":"prep"')
+  end
   return OK, token
 end
 

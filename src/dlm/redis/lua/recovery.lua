@@ -183,6 +183,16 @@ local function sameSettings(state, settings, code)
     and state.fencing == settings.fencing and state.code == code
 end
 
+-- Whoever was being fenced when the state was lost stays so, also if it has reported.
+local function stayFenced(state, record, reporter)
+  local member = memberOf(state, record)
+  if not member or member.state == 'fencing' or member.incarnation == reporter then return end
+  local fence = record.fence or { owner = reporter, tries = 0 }
+  state.seq = state.seq + 1
+  member.state, member.changed = 'fencing', true
+  member.token, member.owner, member.tries = state.seq, fence.owner, fence.tries
+end
+
 local function checkIn(state, call, raw)
   if not sameSettings(state, call.settings, call.code) then return EPROTO end
   if call.generation > state.generation then
@@ -204,6 +214,9 @@ local function checkIn(state, call, raw)
   member.counter = call.counter
   member.state, member.lastRid, member.knows, member.changed = 'active', call.lastRid, call.generation, true
   member.report, member.parsed = raw, call
+  for _, record in ipairs(call.members) do
+    if record.state == 'fencing' then stayFenced(state, record, call.incarnation) end
+  end
   finishRecovery(state)
   return #conflictsOf(state) > 0 and ECONFLICT or OK
 end
