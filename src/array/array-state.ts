@@ -1,7 +1,15 @@
 import { MdError } from "../base/md-error.ts";
 import { type Sector, sector } from "../base/units.ts";
 import { Feature, hasFeature, isActiveRole, ROLE_FAULTY, roleOf, type Superblock } from "../superblock/superblock.ts";
-import { inSyncMembers, type MdArray, memberByNumber, memberByRaidDisk, replaceMember } from "./md-array.ts";
+import { CopyGroups } from "./copy-groups.ts";
+import {
+  inSyncDisks,
+  inSyncMembers,
+  type MdArray,
+  memberByNumber,
+  memberByRaidDisk,
+  replaceMember,
+} from "./md-array.ts";
 import type { Member } from "./member.ts";
 import { memberOf } from "./superblock-of.ts";
 
@@ -39,10 +47,11 @@ function existing(array: MdArray, number: number): Member {
   return member;
 }
 
-/** Would nothing be left to read from if `number` failed? A member that is no full copy is never the last. */
+/** Would some data have no copy left to read from if `number` failed? A member that is no full copy is never the last. */
 export function isLastCopy(array: MdArray, number: number): boolean {
-  const inSync = inSyncMembers(array);
-  return inSync.length === 1 && inSync[0]?.number === number;
+  const member = inSyncMembers(array).find((one) => one.number === number);
+  if (member === undefined || member.raidDisk === null) return false;
+  return new CopyGroups(array).isLastCopy(member.raidDisk, inSyncDisks(array));
 }
 
 /** E_LAST_COPY, E_MEMBER_NOT_FOUND. Failing a faulty member again changes nothing. */

@@ -20,18 +20,22 @@ export class CopyGroups {
 
   /** Does every sector have a copy on the raid_disks with `alive[i] !== 0`? */
   survives(alive: ArrayLike<number>): boolean {
-    return this.groups.every((group) => group.some((disk) => isAlive(alive, disk)));
+    for (const group of this.groups) if (!hasAlive(group, alive, -1)) return false;
+    return true;
   }
 
   /** Has some sector its only copy of those alive on `raidDisk`? Whether it is alive itself does not matter. */
   isLastCopy(raidDisk: number, alive: ArrayLike<number>): boolean {
-    return this.groups.some(
-      (group) => group.includes(raidDisk) && !group.some((disk) => disk !== raidDisk && isAlive(alive, disk)),
-    );
+    for (const group of this.groups) if (group.includes(raidDisk) && !hasAlive(group, alive, raidDisk)) return true;
+    return false;
   }
 }
 
-const isAlive = (alive: ArrayLike<number>, disk: number): boolean => (alive[disk] ?? 0) !== 0;
+/** Asked for every flush: no closures. */
+function hasAlive(group: readonly number[], alive: ArrayLike<number>, but: number): boolean {
+  for (const disk of group) if (disk !== but && (alive[disk] ?? 0) !== 0) return true;
+  return false;
+}
 
 function groupsOf(level: number, layout: number, raidDisks: number): readonly (readonly number[])[] {
   const all = Array.from({ length: raidDisks }, (_, disk) => disk);

@@ -55,6 +55,13 @@ export const memberByRaidDisk = (array: MdArray, raidDisk: number): Member | nul
 export const inSyncMembers = (array: MdArray): readonly Member[] =>
   array.members.filter((member) => member.state === "in_sync");
 
+/** By raid_disk: 1 where a member is in sync. */
+export function inSyncDisks(array: MdArray): Uint8Array {
+  const alive = new Uint8Array(array.raidDisks);
+  for (const { raidDisk } of inSyncMembers(array)) if (raidDisk !== null) alive[raidDisk] = 1;
+  return alive;
+}
+
 /** Some raid_disk has no in-sync member: bits of the bitmap must not be cleared. */
 export const isDegraded = (array: MdArray): boolean => inSyncMembers(array).length < array.raidDisks;
 

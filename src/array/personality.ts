@@ -31,6 +31,8 @@ export interface Personality {
   arraySectorAt(raidDisk: number, sectorOnMember: number): number;
   /** Does every sector still have a copy if only the raid_disks with `alive[i] !== 0` are left? */
   survives(alive: Uint8Array): boolean;
+  /** The same array with another size or number of raid_disks; E_VALUE if data would have to move for that. */
+  resized(raidDisks: number, size: Sector): Personality;
   /** Has some sector no copy on those alive but the one on `raidDisk`? */
   isLastCopy(raidDisk: number, alive: Uint8Array): boolean;
   /** All array sectors below `at` are on a member: then it is filled below this sector. */

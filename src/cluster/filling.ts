@@ -2,6 +2,7 @@ import type { MdArray } from "../array/md-array.ts";
 import { memberByNumber } from "../array/md-array.ts";
 import { type Sector, type SectorRange, sector, sectorRange } from "../base/units.ts";
 import { countBits } from "../bitmap/bitmap-merge.ts";
+import { personalityOf } from "../engine/personalities.ts";
 import { sameUuid } from "../superblock/uuid.ts";
 import { gatherDirtyChunks, nextDirtyRange } from "./dirty-chunks.ts";
 import { adoptUnannounced, announce } from "./metadata-update.ts";
@@ -21,7 +22,7 @@ export interface FillTarget {
 export interface Filling {
   readonly type: "recover";
   readonly targets: readonly FillTarget[];
-  /** The lowest position that any of them has reached. */
+  /** The array sector from where on something is to be copied: none of them lacks anything before. */
   readonly from: Sector;
   /** Chunks that any of them may lack; null: everything. */
   readonly bits: Uint8Array | null;
@@ -42,7 +43,7 @@ export function beginFilling(context: NodeContext, signal: AbortSignal): Promise
     return {
       type: "recover",
       targets: filled.map(({ number, deviceUuid }) => ({ number, deviceUuid, life: members.lifeOf(number) })),
-      from: sector(Math.min(...filled.map(({ recoveredTo }) => recoveredTo))),
+      from: personalityOf(array).arrayFilledTo(sector(Math.min(...filled.map(({ recoveredTo }) => recoveredTo)))),
       bits: byBitmap ? (await gatherDirtyChunks(context)).bits : null,
     };
   }, signal);
@@ -54,10 +55,13 @@ export function nextToFill({ bits }: Filling, array: MdArray, from: Sector): Sec
   return from < array.size ? sectorRange(from, array.size) : null;
 }
 
-/** Sectors to copy in all. */
-export function sectorsToFill({ bits, from }: Filling, { size, bitmap }: MdArray): number {
-  if (bits === null) return size - from;
-  return Math.min(countBits(bits, bitmap.layout.chunks) * bitmap.layout.chunkSectors, size);
+/** Sectors to copy in all: of a RAID10 each member has its share only. */
+export function sectorsToFill({ bits, from, targets }: Filling, array: MdArray): number {
+  const { layout } = array.bitmap;
+  const { copies, raidDisks } = personalityOf(array);
+  const lacking =
+    bits === null ? array.size - from : Math.min(countBits(bits, layout.chunks) * layout.chunkSectors, array.size);
+  return Math.ceil(lacking * Math.min(1, (targets.length * copies) / raidDisks));
 }
 
 /** Is this very device still being filled, in the array and in our data plane? */

@@ -190,8 +190,11 @@ async function engineConfig(
   const { layout, daemonSleep } = array.bitmap;
   return {
     name: array.name,
-    level: "raid1",
+    level: array.level,
+    layout: array.layout,
+    chunkSectors: array.chunkSectors,
     size: array.size,
+    memberSize: array.memberSize,
     raidDisks: array.raidDisks,
     members: array.members.flatMap((member) => {
       const path = devices.get(member.number)?.path;

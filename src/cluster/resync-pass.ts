@@ -1,6 +1,7 @@
 import { unreachable } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
 import { type Sector, type SectorRange, sector } from "../base/units.ts";
+import { personalityOf } from "../engine/personalities.ts";
 import {
   type CopyOutcome,
   idleResync,
@@ -41,6 +42,7 @@ export class ResyncPass {
   #progress: ResyncProgress;
   /** The first window that no copy could give. */
   #unreadable: SectorRange | null = null;
+  /** Array sectors. */
   #reached: Sector;
   #writtenDown: { readonly at: number; readonly done: number };
   #isFlushing = false;
@@ -146,18 +148,23 @@ export class ResyncPass {
 
   async #copy(window: SectorRange): Promise<{ readonly sectors: number; readonly outcome: CopyOutcome }> {
     const { engine } = this.#context;
-    const { sectors, failed } = await engine.send({ type: "copy", kind: this.action, range: window });
-    if (this.#isLost(!failed && sectors === 0)) return { sectors, outcome: "failed" };
+    const { sectors, failed, aimless } = await engine.send({ type: "copy", kind: this.action, range: window });
+    if (this.#isLost(aimless)) return { sectors, outcome: "failed" };
     const outcome = failed ? this.#whyFailed() : "copied";
     if (outcome === "unreadable") this.#unreadable ??= window;
     return { sectors, outcome };
   }
 
   /** Is any device that this pass fills no longer there to be filled, or did the data plane find none? */
-  #isLost(nothingCopied: boolean): boolean {
+  #isLost(aimless: boolean): boolean {
     if (this.#copying.type === "resync") return false;
     const isThere = this.#copying.targets.every((target) => isFilling(this.#context, this.#context.array, target));
-    return !isThere || nothingCopied;
+    return !isThere || aimless;
+  }
+
+  /** Everything that is to be copied is, below `#reached`: so far members are filled, in sectors from the start of data. */
+  get #filledTo(): Sector {
+    return personalityOf(this.#context.array).memberFilledTo(this.#reached);
   }
 
   #whyFailed(): CopyOutcome {
@@ -171,7 +178,7 @@ export class ResyncPass {
     this.#progress = addProgress(this.#progress, env.clock.now(), copied);
     this.#reached = to;
     if (this.#copying.type === "recover") {
-      for (const target of this.#copying.targets) await members.recoveredTo(array, target, to);
+      for (const target of this.#copying.targets) await members.recoveredTo(array, target, this.#filledTo);
     }
     if (this.#isDue) await this.#writeDown();
     if (speedLimit.earlyMs(copied, ms) <= 0) return;
@@ -196,7 +203,7 @@ export class ResyncPass {
     }
     // Nobody should wait in a window until superblocks are written.
     await this.#others.withdraw();
-    await checkpointRecovery(this.#context, this.#copying.targets, this.#reached);
+    await checkpointRecovery(this.#context, this.#copying.targets, this.#filledTo);
   }
 
   /** Beside the copying, which need not wait for it. */

@@ -3,7 +3,9 @@ import { BITMAP_PAGE_BYTES } from "../bitmap/bitmap-layout.ts";
 import { TAKEOVER_BLOCK_BYTES } from "../fencing/takeover-blocks.ts";
 
 const ALIGNMENT = 4096;
+/** Units of the largest size, and how many smaller ones may take their place. */
 const UNITS = 4;
+const MAX_UNITS = 64;
 const MIN_UNIT_BYTES = 64 * 1024;
 const MAX_UNIT_BYTES = 1024 * 1024;
 const MAX_ZERO_BYTES = 256 * 1024;
@@ -28,20 +30,25 @@ export interface ArenaPlan {
   readonly frontEnd: Piece;
 }
 
-/** `bitmapPages` of 4 KiB are written from it. E_VALUE when `arenaBytes` is too little. */
-export function planArena(arenaBytes: number, bitmapPages: number, raidDisks: number): ArenaPlan {
+/**
+ * `bitmapPages` of 4 KiB are written from it; `rangeBytes`: the longest range of the map, which is what a copy has at work
+ * in one unit. E_VALUE when `arenaBytes` is too little.
+ */
+export function planArena(arenaBytes: number, bitmapPages: number, raidDisks: number, rangeBytes: number): ArenaPlan {
   const share = (part: number, least: number, most: number): number =>
     Math.min(most, Math.max(least, Math.floor(arenaBytes / part / ALIGNMENT) * ALIGNMENT));
-  const unitBytes = share(32, MIN_UNIT_BYTES, MAX_UNIT_BYTES);
+  const largest = share(32, MIN_UNIT_BYTES, MAX_UNIT_BYTES);
+  const unitBytes = Math.min(largest, Math.max(MIN_UNIT_BYTES, Math.floor(rangeBytes / ALIGNMENT) * ALIGNMENT));
+  const units = Math.min(MAX_UNITS, Math.floor((UNITS * largest) / unitBytes));
   const staging = { at: 0, bytes: bitmapPages * BITMAP_PAGE_BYTES };
   const pills = { at: staging.bytes, bytes: raidDisks * TAKEOVER_BLOCK_BYTES };
   const zeros = { at: pills.at + pills.bytes, bytes: share(64, MIN_UNIT_BYTES, MAX_ZERO_BYTES) };
-  const copies = { at: zeros.at + zeros.bytes, bytes: UNITS * unitBytes };
+  const copies = { at: zeros.at + zeros.bytes, bytes: units * unitBytes };
   const at = copies.at + copies.bytes;
   const frontEnd = { at, bytes: arenaBytes - at };
   if (frontEnd.bytes < MIN_FRONT_END_BYTES) {
     const least = at + MIN_FRONT_END_BYTES;
     throw new MdError("E_VALUE", `${arenaBytes} bytes of transfer memory are too few, ${least} are needed`);
   }
-  return { staging, pills, zeros, copies, units: UNITS, unitBytes, frontEnd };
+  return { staging, pills, zeros, copies, units, unitBytes, frontEnd };
 }

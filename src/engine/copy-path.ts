@@ -1,4 +1,4 @@
-import { SECTOR_SIZE, type SectorRange, sectorRange } from "../base/units.ts";
+import { SECTOR_SIZE, type SectorRange, sector, sectorRange } from "../base/units.ts";
 import type { BitmapPath } from "./bitmap-path.ts";
 import { ChunkProgress } from "./chunk-progress.ts";
 import { CopyPieces } from "./copy-pieces.ts";
@@ -12,14 +12,22 @@ import { LegState } from "./request-table.ts";
 import { TagKind, tagOf } from "./tag.ts";
 import { errnoOf, mayRetry } from "./transfer.ts";
 
-/** Units at work, and the sectors of one, while requests of front ends are in flight. */
+/** Units at work, and sectors of one, or of all where they are many small ones, while requests of front ends are in flight. */
 const BUSY_UNITS = 2;
 const BUSY_SECTORS = 256;
+
+/** What has become of a copy; `aimless`: no member was there to be filled. */
+export interface CopyResult {
+  readonly sectors: number;
+  readonly failed: boolean;
+  readonly aimless: boolean;
+}
+
 interface Copy {
   readonly kind: CopyKind;
   readonly lo: number;
   readonly hi: number;
-  readonly onDone: (sectors: number, failed: boolean) => void;
+  readonly onDone: (result: CopyResult) => void;
 }
 
 /**
@@ -43,12 +51,15 @@ export class CopyPath {
   #progress: ChunkProgress;
   readonly #queue: Copy[] = [];
   readonly #firstHolder: number;
+  /** Sectors of a unit. */
+  #longest: number;
   readonly #flushAttempts: Uint16Array;
   #current: Copy | null = null;
   #cursor = 0;
   #copied = 0;
   #failed = false;
   #aborted = false;
+  #aimless = false;
   /** Targets are flushed, or need not be. */
   #flushed = false;
   #flushesPending = 0;
@@ -70,14 +81,16 @@ export class CopyPath {
     this.units = units;
     this.#firstHolder = core.table.capacity;
     this.#progress = this.#newProgress();
+    this.#longest = this.#longestUnit();
   }
 
   /** The bitmap has another form, or the array another size; no copy is under way. */
   reshaped(): void {
     this.#progress = this.#newProgress();
+    this.#longest = this.#longestUnit();
   }
 
-  /** One after the other; `onDone` is told the sectors that were copied. */
+  /** One after the other; `onDone` is told what became of it. */
   copy(copy: Copy): void {
     this.#queue.push(copy);
   }
@@ -106,7 +119,7 @@ export class CopyPath {
   abort(): void {
     if (this.#current === null && this.#queue.length === 0) return;
     this.#aborted = true;
-    for (const copy of this.#queue.splice(0)) copy.onDone(0, true);
+    for (const copy of this.#queue.splice(0)) copy.onDone({ sectors: 0, failed: true, aimless: false });
   }
 
   granted(holder: number): void {
@@ -150,6 +163,11 @@ export class CopyPath {
     this.#failures.fail(disk, "flush", errnoOf(result), 0);
   }
 
+  #longestUnit(): number {
+    const { personality } = this.#core;
+    return Math.min(this.units.bytes / SECTOR_SIZE, personality.contiguous(sector(0), personality.size));
+  }
+
   #newProgress(): ChunkProgress {
     const { intent, chunkSectors } = this.#bitmap;
     return new ChunkProgress(intent.counters, chunkSectors, this.#core.personality.size);
@@ -163,6 +181,7 @@ export class CopyPath {
     this.#copied = 0;
     this.#failed = false;
     this.#aborted = false;
+    this.#aimless = next.kind === "recover" && !this.#core.members.state.includes(MemberState.rebuilding);
     this.#flushed = next.kind === "resync";
     if (next.kind === "resync") this.#progress.start(next.lo);
   }
@@ -170,7 +189,7 @@ export class CopyPath {
   #end(copy: Copy): void {
     if (copy.kind === "resync") this.#progress.stop(copy.hi, this.#aborted);
     this.#current = null;
-    copy.onDone(this.#copied, this.#failed || this.#aborted);
+    copy.onDone({ sectors: this.#copied, failed: this.#failed || this.#aborted, aimless: this.#aimless });
   }
 
   #flushTargets(): void {
@@ -185,17 +204,19 @@ export class CopyPath {
   }
 
   #issueUnits(copy: Copy): void {
-    const busy = this.#core.table.used > 0;
-    const most = busy ? Math.min(BUSY_UNITS, this.units.count) : this.units.count;
-    const whole = this.units.bytes / SECTOR_SIZE;
-    const longest = busy ? Math.min(BUSY_SECTORS, whole) : whole;
-    // A single copy agrees with itself.
-    const alone = !this.#hasTargets(copy.kind);
+    const { table, personality } = this.#core;
+    const busy = table.used > 0;
+    const longest = busy ? Math.min(BUSY_SECTORS, this.#longest) : this.#longest;
+    const few = Math.max(BUSY_UNITS, Math.floor(BUSY_SECTORS / longest));
+    const most = busy ? Math.min(few, this.units.count) : this.units.count;
     while (this.#cursor < copy.hi && this.units.active < most) {
       const lo = copy.kind === "resync" ? this.#progress.next(this.#cursor, copy.hi) : this.#cursor;
       this.#cursor = lo;
       if (lo >= copy.hi) break;
-      const end = copy.kind === "resync" ? Math.min(this.#progress.endOfChunk(lo), copy.hi) : copy.hi;
+      const limit = copy.kind === "resync" ? Math.min(this.#progress.endOfChunk(lo), copy.hi) : copy.hi;
+      const end = lo + personality.contiguous(sector(lo), sector(limit));
+      // A single copy agrees with itself.
+      const alone = !this.#pieces.hasTargets(lo);
       const hi = alone ? end : Math.min(lo + longest, end);
       this.#cursor = hi;
       if (!alone) this.#issueUnit(lo, hi);
@@ -236,12 +257,6 @@ export class CopyPath {
     }
   }
 
-  #hasTargets(kind: CopyKind): boolean {
-    const { members } = this.#core;
-    const rebuilding = members.state.includes(MemberState.rebuilding);
-    return rebuilding || (kind === "resync" && members.inSync > 1);
-  }
-
   #scanNeeded(from: number): SectorRange | null {
     const { size } = this.#core.personality;
     const { chunkSectors } = this.#bitmap;
@@ -261,7 +276,8 @@ export class CopyPath {
     const { size } = personality;
     let lo: number = size;
     for (let disk = 0; disk < members.raidDisks; disk++) {
-      if (members.state[disk] === MemberState.rebuilding) lo = Math.min(lo, members.recoveredTo[disk] ?? 0);
+      if (members.state[disk] !== MemberState.rebuilding) continue;
+      lo = Math.min(lo, personality.arrayFilledTo(sector(members.recoveredTo[disk] ?? 0)));
     }
     lo = Math.max(lo, from);
     return lo < size ? sectorRange(lo, size) : null;

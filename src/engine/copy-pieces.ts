@@ -37,7 +37,7 @@ export class CopyPieces {
     this.#failures = failures;
     this.units = units;
     this.#hooks = hooks;
-    this.#width = core.table.width;
+    this.#width = core.members.width;
     this.#disk = new Int32Array(this.#width);
     this.#sector = new Float64Array(this.#width);
   }
@@ -67,6 +67,16 @@ export class CopyPieces {
     }
     this.units.state[unit] = UnitState.reading;
     this.#readSource(unit, unit * this.#width + source);
+  }
+
+  /** Is there anything to write of the range that begins at `at`: to one that is filled, or to another copy? */
+  hasTargets(at: number): boolean {
+    const { personality, members } = this.#core;
+    personality.map(sector(at), this.#disk, this.#sector);
+    let targets = 0;
+    for (let copy = 0; copy < personality.copies; copy++) if (this.#isTarget(this.#disk[copy] ?? 0)) targets++;
+    // Of a resync the source itself could be one.
+    return this.#hooks.kind() === "recover" ? targets > 0 : targets > 1 && members.inSync > 0;
   }
 
   completion(index: number, result: number): void {

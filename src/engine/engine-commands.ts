@@ -3,6 +3,7 @@ import { MdError } from "../base/md-error.ts";
 import { pageOfBit } from "../bitmap/bitmap-layout.ts";
 import { setBits } from "../bitmap/bitmap-merge.ts";
 import { atOnce, CommandWaits, none, type Progress } from "./command-waits.ts";
+import type { CopyResult } from "./copy-path.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import type { EngineAnswer, EngineCommand, EngineToWorker } from "./engine-protocol.ts";
@@ -170,10 +171,10 @@ export class EngineCommands {
     }
     this.#mustBeWritable();
     let answer: EngineAnswer | null = null;
-    const onDone = (sectors: number, failed: boolean): void => {
-      answer = { type: "copied", sectors, failed };
+    const onDone = (result: CopyResult): void => {
+      answer = { type: "copied", ...result };
     };
-    if (this.#core.stopping || this.#shapes.isReshaping) onDone(0, true);
+    if (this.#core.stopping || this.#shapes.isReshaping) onDone({ sectors: 0, failed: true, aimless: false });
     else this.#options.copies.copy({ kind, lo: range.lo, hi: range.hi, onDone });
     return () => answer;
   }

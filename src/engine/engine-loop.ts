@@ -8,6 +8,7 @@ import { EngineCommands } from "./engine-commands.ts";
 import type { EngineCore } from "./engine-core.ts";
 import { type EnginePaths, wirePaths } from "./engine-paths.ts";
 import type { EngineConfig, EngineToWorker, NbdExport, WorkerToEngine } from "./engine-protocol.ts";
+import type { Personalities } from "./personalities.ts";
 import { RequestQueue } from "./request-table.ts";
 import type { SharedBlock } from "./shared-block.ts";
 import { TAG_MASK, TAG_SHIFT, TagKind, tagOf } from "./tag.ts";
@@ -33,6 +34,8 @@ export interface EngineLoopOptions {
   /** `Clock.now`, as in the lease. */
   readonly now: () => number;
   readonly openFrontEnd: OpenFrontEnd;
+  /** By default those that come with the engine. */
+  readonly personalities?: Personalities;
 }
 
 /**
@@ -63,18 +66,19 @@ export class EngineLoop {
   #planned: number | null = null;
 
   /** Opens the members. Throws MdError: E_NO_DEVICE, E_IO, E_VALUE. */
-  constructor({ config, ring, shared, now, openFrontEnd }: EngineLoopOptions) {
+  constructor({ config, ring, shared, now, openFrontEnd, personalities }: EngineLoopOptions) {
     this.ring = ring;
     this.shared = shared;
     this.#now = now;
     this.#leaseHeld = shared.leaseHolds(now());
     ring.guardWrites?.(() => shared.leaseHolds(now()));
     this.#openFrontEnd = openFrontEnd;
-    this.#paths = wirePaths(config, ring, shared, {
+    const hooks: Parameters<typeof wirePaths>[3] = {
       notify: (notice) => this.#post({ type: "notice", notice }),
       startLater: (request) => this.#incoming.push(request),
       finish: (request, errno) => this.#finish(request, errno),
-    });
+    };
+    this.#paths = wirePaths(config, ring, shared, hooks, personalities);
     this.#core = this.#paths.core;
     this.#incoming = new RequestQueue(this.#core.table);
     this.sink = this.#makeSink();
@@ -330,11 +334,8 @@ export class EngineLoop {
     switch (table.op[request]) {
       case RequestOp.read:
         this.shared.add(counterIndex.readOps, 1);
-        if (table.end(request) > this.#core.capacity) {
-          this.#finish(request, Errno.EINVAL);
-          return;
-        }
-        this.#paths.reads.start(request);
+        if (this.#isOutside(request)) this.#finish(request, Errno.EINVAL);
+        else this.#paths.reads.start(request);
         return;
       case RequestOp.flush:
         this.shared.add(counterIndex.flushOps, 1);
@@ -347,7 +348,7 @@ export class EngineLoop {
           this.#finish(request, EROFS);
           return;
         }
-        if (table.end(request) > this.#core.capacity || (table.sectors[request] ?? 0) <= 0) {
+        if (this.#isOutside(request)) {
           this.#finish(request, Errno.EINVAL);
           return;
         }
@@ -355,6 +356,11 @@ export class EngineLoop {
         return;
       }
     }
+  }
+
+  #isOutside(request: number): boolean {
+    const { table, capacity } = this.#core;
+    return table.end(request) > capacity || (table.sectors[request] ?? 0) <= 0;
   }
 
   #endFrontEndTurn(): void {

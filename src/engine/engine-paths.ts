@@ -1,7 +1,8 @@
+import type { Personality } from "../array/personality.ts";
 import { MdError } from "../base/md-error.ts";
+import { SECTOR_SIZE, sector } from "../base/units.ts";
 import { WriteIntent } from "../bitmap/write-intent.ts";
 import type { IoRing } from "../blockdev/io-ring.ts";
-import { Raid1 } from "../raid1/raid1.ts";
 import { SuspendList } from "../resync/suspend-list.ts";
 import { type ArenaPlan, planArena } from "./arena-plan.ts";
 import { BitmapPath } from "./bitmap-path.ts";
@@ -11,7 +12,9 @@ import type { EngineCore } from "./engine-core.ts";
 import type { EngineConfig } from "./engine-protocol.ts";
 import { FailurePath } from "./failure-path.ts";
 import { FlushPath } from "./flush-path.ts";
+import { rangesAtOnce } from "./leg-layout.ts";
 import { MemberTable } from "./member-table.ts";
+import { type Personalities, personalityOf } from "./personalities.ts";
 import { PillWatch } from "./pill-watch.ts";
 import { RangeLock } from "./range-lock.ts";
 import { ReadPath } from "./read-path.ts";
@@ -38,23 +41,28 @@ export interface EnginePaths {
   readonly copies: CopyPath;
 }
 
-/** Opens the members and lays the paths. Throws MdError: E_NO_DEVICE, E_IO, E_VALUE, E_LAST_COPY; then nothing is open. */
+/** Opens the members and lays the paths. Throws MdError: E_NO_DEVICE, E_IO, E_VALUE, E_LAST_COPY, E_LEVEL_UNSUPPORTED; then nothing is open. */
 export function wirePaths(
   config: EngineConfig,
   ring: IoRing,
   shared: SharedBlock,
   hooks: Pick<EngineCore, "notify" | "startLater" | "finish">,
+  personalities?: Personalities,
 ): EnginePaths {
-  const width = Math.max(config.raidDisks, RESERVED_DISKS);
+  const personality = personalityOf(config, personalities);
+  const room = Math.max(config.raidDisks, RESERVED_DISKS);
+  // A leg for each copy of each range at work; of a flush one for each raid_disk.
+  const width = Math.max(room, personality.copies * rangesAtOnce(personality));
   checkConfig(config, width);
-  const arena = planArena(ring.arena.length, WriteIntent.pagesOf(config.bitmap.chunks), width);
-  const members = openMembers(ring, config, width);
+  const longest = personality.contiguous(sector(0), personality.size) * SECTOR_SIZE;
+  const arena = planArena(ring.arena.length, WriteIntent.pagesOf(config.bitmap.chunks), room, longest);
+  const members = openMembers(ring, config, personality, room);
   const table = new RequestTable(config.queueDepth, width);
   const core: EngineCore = {
     config,
     ring,
     shared,
-    personality: new Raid1(config.raidDisks, config.size),
+    personality,
     capacity: config.size,
     table,
     members,
@@ -76,7 +84,7 @@ export function wirePaths(
   const writes = new WritePath(core, bitmap, failures, lock, arena.zeros);
   const reads = new ReadPath(core, bitmap);
   const flushes = new FlushPath(core, failures);
-  const units = new CopyUnits(arena.units, width, arena.copies.at, arena.unitBytes);
+  const units = new CopyUnits(arena.units, members.width, arena.copies.at, arena.unitBytes);
   const copies = new CopyPath(core, bitmap, failures, lock, units);
   return { core, arena, failures, pill, bitmap, writes, reads, flushes, copies };
 }
@@ -86,15 +94,15 @@ function checkConfig({ name, queueDepth, raidDisks, members }: EngineConfig, wid
     throw new MdError("E_VALUE", `queue depth ${queueDepth} is not 1..${MAX_QUEUE_DEPTH}`);
   }
   if (queueDepth * width > TAG_MASK) {
-    throw new MdError("E_VALUE", `queue depth ${queueDepth} is too much for ${width} members`);
+    throw new MdError("E_VALUE", `queue depth ${queueDepth} is too much for ${raidDisks} members`);
   }
   if (members.some(({ raidDisk }) => raidDisk < 0 || raidDisk >= raidDisks)) {
     throw new MdError("E_VALUE", `${name}: a member's raid_disk is not below ${raidDisks}`);
   }
 }
 
-function openMembers(ring: IoRing, config: EngineConfig, width: number): MemberTable {
-  const members = new MemberTable(ring, config.raidDisks, width, config.readOnly);
+function openMembers(ring: IoRing, config: EngineConfig, personality: Personality, room: number): MemberTable {
+  const members = new MemberTable(ring, personality, room, config.readOnly);
   try {
     for (const member of config.members) {
       if (member.state !== "faulty") members.open(member, false);
@@ -104,9 +112,10 @@ function openMembers(ring: IoRing, config: EngineConfig, width: number): MemberT
     for (let disk = 0; disk < config.raidDisks; disk++) members.close(disk);
     throw error;
   }
-  if (members.inSync === 0) {
+  if (!members.isWhole) {
     for (let disk = 0; disk < config.raidDisks; disk++) members.close(disk);
-    throw new MdError("E_LAST_COPY", `${config.name} has no member that is in sync`);
+    const lacks = members.inSync === 0 ? "has no member that is in sync" : "has data of which no copy is in sync";
+    throw new MdError("E_LAST_COPY", `${config.name} ${lacks}`);
   }
   return members;
 }

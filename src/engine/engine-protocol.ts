@@ -1,3 +1,4 @@
+import type { ArrayShape } from "../array/personality.ts";
 import type { Sector, SectorRange, SlotNumber } from "../base/units.ts";
 import type { ListenAddress } from "../blockdev/io-ring.ts";
 import type { PillReader } from "../fencing/pill-check.ts";
@@ -41,11 +42,8 @@ export interface EngineBitmap {
   readonly events: number;
 }
 
-export interface EngineConfig {
+export interface EngineConfig extends ArrayShape {
   readonly name: string;
-  readonly level: "raid1";
-  readonly size: Sector;
-  readonly raidDisks: number;
   readonly members: readonly EngineMember[];
   readonly bitmap: EngineBitmap;
   /** How the data plane finds out on the members that it was taken over; null: it does not look. */
@@ -129,7 +127,8 @@ export type EngineCommand =
 export type EngineAnswer =
   | { readonly type: "none" }
   | { readonly type: "scanned"; readonly range: SectorRange | null }
-  | { readonly type: "copied"; readonly sectors: number; readonly failed: boolean }
+  /** `aimless`: no member was there to be filled. */
+  | { readonly type: "copied"; readonly sectors: number; readonly failed: boolean; readonly aimless: boolean }
   | { readonly type: "attached"; readonly port: number }
   | { readonly type: "bitmap"; readonly dirty: number; readonly needed: number; readonly bits: Uint8Array };
 

@@ -44,22 +44,41 @@ export class FailurePath {
     shared.add(counterIndex.writeErrors, 1);
     // Somebody else's failure of it came first.
     if (!members.takesWrites(disk)) return true;
-    if (members.state[disk] === MemberState.inSync && this.#isLastCopy(disk)) return false;
+    if (members.state[disk] === MemberState.inSync && members.isLastCopy(disk)) return false;
     members.block(disk);
     this.#core.notify({ type: "memberFailed", raidDisk: disk, errno, during, at: sector(at) });
     return true;
   }
 
   /**
-   * Looks at the legs of a request once all have ended: fails members, and marks the request as failed (`error`) or as
-   * lacking on a member (`lostIn`). `legs` of them; `during` for the notice.
+   * Looks at the legs of a write once all have ended: fails members, and marks the request as failed (`error`) or as
+   * lacking on a member (`lostIn`). Of each range some full copy must have been written.
    */
-  judge(request: number, legs: number, during: FailedDuring): void {
+  judgeWrite(request: number): void {
+    const { table, personality } = this.#core;
+    const end = table.endOfLegs(request);
+    for (let leg = request * table.width; leg < end; leg += personality.copies) {
+      if (this.#judgeLegs(request, leg, personality.copies, "write") === 0) table.error[request] = Errno.EIO;
+    }
+  }
+
+  /** The same for a flush, which has one leg a raid_disk: those that were flushed must hold a copy of everything. */
+  judgeFlush(request: number): void {
+    const { table, members, personality } = this.#core;
+    const first = request * table.width;
+    this.#judgeLegs(request, first, members.raidDisks, "flush");
+    for (let disk = 0; disk < members.raidDisks; disk++) {
+      const flushed = table.legState[first + disk] === LegState.ok && members.state[disk] === MemberState.inSync;
+      this.#alive[disk] = flushed ? 1 : 0;
+    }
+    if (!personality.survives(this.#alive)) table.error[request] = Errno.EIO;
+  }
+
+  /** How many full copies took part. */
+  #judgeLegs(request: number, first: number, legs: number, during: FailedDuring): number {
     const { table, members } = this.#core;
     let copies = 0;
-    let firstErrno = 0;
-    for (let i = 0; i < legs; i++) {
-      const leg = request * table.width + i;
+    for (let leg = first; leg < first + legs; leg++) {
       const disk = table.legDisk[leg] ?? 0;
       if (table.legState[leg] === LegState.ok) {
         if (members.state[disk] === MemberState.inSync) copies++;
@@ -67,15 +86,15 @@ export class FailurePath {
       }
       if (table.legState[leg] === LegState.failed) {
         const errno = table.legErrno[leg] ?? Errno.EIO;
-        if (firstErrno === 0) firstErrno = errno;
-        if (!this.fail(disk, during, errno, table.at[request] ?? 0)) table.error[request] = Errno.EIO;
+        const at = (table.at[request] ?? 0) + (table.legFrom[leg] ?? 0);
+        if (!this.fail(disk, during, errno, at)) table.error[request] = Errno.EIO;
       }
       const state = members.state[disk];
       if (state === MemberState.blocked) table.lostIn[request] = this.#era;
       // It was out of use when the request was issued, and has turned out to be the last copy.
       if (state === MemberState.inSync) table.error[request] = Errno.EIO;
     }
-    if (copies === 0) table.error[request] = Errno.EIO;
+    return copies;
   }
 
   /**
@@ -162,13 +181,5 @@ export class FailurePath {
       if (this.errorOf(request) !== 0) this.#leaveDiffering(request);
       this.finish(request);
     }
-  }
-
-  #isLastCopy(disk: number): boolean {
-    const { members, personality } = this.#core;
-    for (let other = 0; other < members.raidDisks; other++) {
-      this.#alive[other] = other !== disk && members.state[other] === MemberState.inSync ? 1 : 0;
-    }
-    return !personality.survives(this.#alive);
   }
 }

@@ -22,10 +22,12 @@ export class FlushPath {
     let legs = 0;
     for (let disk = 0; disk < members.raidDisks; disk++) {
       const leg = request * table.width + disk;
-      table.startLeg(leg, disk, 0, LegWork.flush);
-      if (members.takesWrites(disk)) legs++;
-      else table.legState[leg] = LegState.skipped;
+      table.layLeg(leg, disk, 0, 0, 0);
+      if (!members.takesWrites(disk)) continue;
+      table.startLeg(leg, LegWork.flush);
+      legs++;
     }
+    table.legs[request] = members.raidDisks;
     table.legsPending[request] = legs;
     if (legs === 0) {
       this.#end(request);
@@ -56,7 +58,7 @@ export class FlushPath {
   }
 
   #end(request: number): void {
-    this.#failures.judge(request, this.#core.members.raidDisks, "flush");
+    this.#failures.judgeFlush(request);
     this.#failures.finish(request);
   }
 }

@@ -28,7 +28,7 @@ export class MemberCommands {
     if (members.state[raidDisk] === MemberState.blocked) return atOnce(none);
     if (member.state === "faulty") {
       // One that is blocked may yet turn out to be the last copy: then this comes first.
-      if (members.state[raidDisk] === MemberState.inSync && members.inSync === 1 && members.blocked === 0) {
+      if (members.state[raidDisk] === MemberState.inSync && members.isLastEvenWithBlocked(raidDisk)) {
         throw new MdError("E_LAST_COPY", `${member.path} is the last copy of ${config.name}`);
       }
       members.setState(raidDisk, "faulty", member.recoveredTo);

@@ -1,3 +1,4 @@
+import type { Personality } from "../array/personality.ts";
 import { assert } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
 import { type Sector, sector } from "../base/units.ts";
@@ -36,21 +37,25 @@ export class MemberTable {
   readonly #bitmapAt: Float64Array;
   /** -1: it has none. */
   readonly #pillAt: Float64Array;
-  #raidDisks: number;
+  #personality: Personality;
+  readonly #alive: Uint8Array;
   #inSync = 0;
   #blocked = 0;
+  #isWhole = false;
   #operations = 0;
   /** Operations that were ever begun. */
   begun = 0;
   /** Bytes: what the members' transfers must be aligned to. Fixed once requests are served. */
   blockSize = 512;
 
-  constructor(ring: IoRing, raidDisks: number, width: number, readOnly: boolean) {
-    assert(raidDisks <= width, "there is room for every raid_disk");
+  /** `width`: room for as many raid_disks. */
+  constructor(ring: IoRing, personality: Personality, width: number, readOnly: boolean) {
+    assert(personality.raidDisks <= width, "there is room for every raid_disk");
     this.#ring = ring;
     this.#readOnly = readOnly;
     this.width = width;
-    this.#raidDisks = raidDisks;
+    this.#personality = personality;
+    this.#alive = new Uint8Array(width);
     this.state = new Uint8Array(width);
     this.recoveredTo = new Float64Array(width);
     this.blockedFrom = new Uint8Array(width);
@@ -64,16 +69,16 @@ export class MemberTable {
   }
 
   get raidDisks(): number {
-    return this.#raidDisks;
+    return this.#personality.raidDisks;
   }
 
-  /** More raid_disks, empty ones; or fewer, of which those that go are empty. */
-  setRaidDisks(raidDisks: number): void {
-    assert(raidDisks <= this.width, "there is room for every raid_disk");
-    for (let disk = raidDisks; disk < this.#raidDisks; disk++)
+  /** Perhaps more raid_disks, empty ones; or fewer, of which those that go are empty. */
+  setPersonality(personality: Personality): void {
+    assert(personality.raidDisks <= this.width, "there is room for every raid_disk");
+    for (let disk = personality.raidDisks; disk < this.raidDisks; disk++)
       assert(!this.isOpen(disk), `raid_disk ${disk} is in use`);
-    this.#raidDisks = raidDisks;
-    this.generation++;
+    this.#personality = personality;
+    this.#count();
   }
 
   get inSync(): number {
@@ -84,14 +89,34 @@ export class MemberTable {
     return this.#blocked;
   }
 
+  /** Every sector has a copy that is in sync. */
+  get isWhole(): boolean {
+    return this.#isWhole;
+  }
+
   /** Which copy is left is being decided: nothing can be read or written until a failure is settled. */
   get isUndecided(): boolean {
-    return this.#inSync === 0 && this.#blocked > 0;
+    return !this.#isWhole && this.#blocked > 0;
+  }
+
+  /** Has some sector no other copy that is in sync but the one on `disk`? */
+  isLastCopy(disk: number): boolean {
+    for (let one = 0; one < this.raidDisks; one++) this.#alive[one] = this.state[one] === MemberState.inSync ? 1 : 0;
+    return this.#personality.isLastCopy(disk, this.#alive);
+  }
+
+  /** As `isLastCopy`, where a member whose failure is not settled still counts: it may turn out to be the last copy. */
+  isLastEvenWithBlocked(disk: number): boolean {
+    for (let one = 0; one < this.raidDisks; one++) {
+      const state = this.state[one] === MemberState.blocked ? this.blockedFrom[one] : this.state[one];
+      this.#alive[one] = state === MemberState.inSync ? 1 : 0;
+    }
+    return this.#personality.isLastCopy(disk, this.#alive);
   }
 
   /** Some raid_disk has no in-sync member. */
   get isDegraded(): boolean {
-    return this.#inSync < this.#raidDisks;
+    return this.#inSync < this.raidDisks;
   }
 
   /** On all members together. */
@@ -223,12 +248,18 @@ export class MemberTable {
 
   #set(disk: number, state: number): void {
     this.state[disk] = state;
+    this.#count();
+  }
+
+  #count(): void {
     this.generation++;
     this.#inSync = 0;
     this.#blocked = 0;
-    for (const one of this.state) {
-      if (one === MemberState.inSync) this.#inSync++;
-      if (one === MemberState.blocked) this.#blocked++;
+    for (let one = 0; one < this.width; one++) {
+      this.#alive[one] = this.state[one] === MemberState.inSync ? 1 : 0;
+      if (this.state[one] === MemberState.inSync) this.#inSync++;
+      if (this.state[one] === MemberState.blocked) this.#blocked++;
     }
+    this.#isWhole = this.#personality.survives(this.#alive);
   }
 }

@@ -1,15 +1,18 @@
 import { SECTOR_SIZE, sector } from "../base/units.ts";
 import { Errno } from "../blockdev/errno.ts";
-import { chooseCopy } from "../raid1/read-balance.ts";
 import type { BitmapPath } from "./bitmap-path.ts";
 import { counterIndex } from "./counter-index.ts";
 import type { EngineCore } from "./engine-core.ts";
+import { LegLayout } from "./leg-layout.ts";
 import { MemberState } from "./member-table.ts";
+import { chooseCopy } from "./read-balance.ts";
 import { LegState, LegWork, RequestQueue } from "./request-table.ts";
 import { TagKind, tagOf } from "./tag.ts";
 import { errnoOf, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
 
 const ESHUTDOWN = 108;
+/** In place of an error: the request starts anew when it is known which copies are left. */
+const UNDECIDED = -1;
 
 /**
  * Reads: from the nearest idle copy, or, where the mirrors may differ, from the first that is in sync, which is what
@@ -21,7 +24,7 @@ const ESHUTDOWN = 108;
 export class ReadPath {
   readonly #core: EngineCore;
   readonly #bitmap: BitmapPath;
-  readonly #disk: Int32Array;
+  readonly #layout: LegLayout;
   readonly #sector: Float64Array;
   readonly #usable: Uint8Array;
   readonly #inFlight: Int32Array;
@@ -30,10 +33,10 @@ export class ReadPath {
   readonly #held: RequestQueue;
 
   constructor(core: EngineCore, bitmap: BitmapPath) {
-    const { width } = core.table;
+    const { width } = core.members;
     this.#core = core;
     this.#bitmap = bitmap;
-    this.#disk = new Int32Array(width);
+    this.#layout = new LegLayout(core);
     this.#sector = new Float64Array(width);
     this.#usable = new Uint8Array(width);
     this.#inFlight = new Int32Array(width);
@@ -59,78 +62,82 @@ export class ReadPath {
 
   start(request: number): void {
     const { table, personality } = this.#core;
-    const at = (table.at[request] ?? 0) + (table.done[request] ?? 0);
-    table.part[request] = personality.contiguous(sector(at), sector(table.end(request)));
-    for (let copy = 0; copy < personality.copies; copy++) {
-      table.legState[request * table.width + copy] = LegState.skipped;
-    }
-    this.#tryNext(request);
+    this.#layout.lay(request);
+    const { copies } = personality;
+    const first = request * table.width;
+    const end = table.endOfLegs(request);
+    table.legsPending[request] = (end - first) / copies;
+    for (let leg = first; leg < end; leg += copies) this.#tryNext(request, leg);
   }
 
   legCompletion(leg: number, result: number): void {
-    const { table, members } = this.#core;
+    const { table, members, personality } = this.#core;
     const request = Math.floor(leg / table.width);
     const disk = table.legDisk[leg] ?? 0;
     members.ended(disk);
     const attempts = (table.legRetries[leg] ?? 0) + 1;
     table.legRetries[leg] = attempts;
-    const left = (table.part[request] ?? 0) - (table.legDone[leg] ?? 0);
+    const sectors = table.legSectors[leg] ?? 0;
+    const left = sectors - (table.legDone[leg] ?? 0);
     const done = sectorsDone(result, left, members.blockSize, attempts);
     if (done === left) {
-      this.#partDone(request);
+      this.#rangeEnded(request);
       return;
     }
-    if (done !== TRANSFER_FAILED && members.isReadable(disk, table.legAt[leg] ?? 0, table.part[request] ?? 0)) {
+    if (done !== TRANSFER_FAILED && members.isReadable(disk, table.legAt[leg] ?? 0, sectors)) {
       table.legDone[leg] = (table.legDone[leg] ?? 0) + done;
       this.#issueLeg(request, leg);
       return;
     }
     table.legState[leg] = LegState.failed;
-    if (done === TRANSFER_FAILED) this.#report(request, disk, errnoOf(result));
-    this.#tryNext(request);
+    if (done === TRANSFER_FAILED) this.#report(request, leg, errnoOf(result));
+    const place = (leg - request * table.width) % personality.copies;
+    this.#tryNext(request, leg - place);
   }
 
-  #report(request: number, raidDisk: number, errno: number): void {
+  #report(request: number, leg: number, errno: number): void {
     const { table, shared, notify } = this.#core;
     shared.add(counterIndex.readErrors, 1);
-    const at = sector((table.at[request] ?? 0) + (table.done[request] ?? 0));
-    notify({ type: "readError", raidDisk, errno, at });
+    const at = sector((table.at[request] ?? 0) + (table.legFrom[leg] ?? 0));
+    notify({ type: "readError", raidDisk: table.legDisk[leg] ?? 0, errno, at });
   }
 
-  #tryNext(request: number): void {
-    const { table, personality, members, finish } = this.#core;
-    const at = (table.at[request] ?? 0) + (table.done[request] ?? 0);
-    personality.map(sector(at), this.#disk, this.#sector);
-    const copy = this.#choose(request, at);
+  /** Another copy of the range whose first leg this is. */
+  #tryNext(request: number, first: number): void {
+    const { table, members } = this.#core;
+    const copy = this.#choose(request, first);
     if (copy === -1) {
-      if (members.isUndecided) this.#core.startLater(request);
-      else finish(request, Errno.EIO);
+      if (table.error[request] !== Errno.EIO) table.error[request] = members.isUndecided ? UNDECIDED : Errno.EIO;
+      this.#rangeEnded(request);
       return;
     }
-    const leg = request * table.width + copy;
-    table.startLeg(leg, this.#disk[copy] ?? 0, this.#sector[copy] ?? 0, LegWork.transfer);
-    this.#issueLeg(request, leg);
+    table.startLeg(first + copy, LegWork.transfer);
+    this.#issueLeg(request, first + copy);
   }
 
-  #choose(request: number, at: number): number {
+  #choose(request: number, first: number): number {
     const { table, members, personality } = this.#core;
-    const part = table.part[request] ?? 0;
-    const first = this.#readsFirst(at, at + part);
+    const { copies } = personality;
+    const at = (table.at[request] ?? 0) + (table.legFrom[first] ?? 0);
+    const sectors = table.legSectors[first] ?? 0;
+    const ordered = this.#readsFirst(at, at + sectors);
     let anyInSync = false;
-    for (let copy = 0; copy < personality.copies; copy++) {
-      const disk = this.#disk[copy] ?? 0;
-      const tried = table.legState[request * table.width + copy] !== LegState.skipped;
-      const usable = !tried && members.isReadable(disk, this.#sector[copy] ?? 0, part);
+    for (let copy = 0; copy < copies; copy++) {
+      const disk = table.legDisk[first + copy] ?? 0;
+      const legAt = table.legAt[first + copy] ?? 0;
+      const tried = table.legState[first + copy] !== LegState.skipped;
+      const usable = !tried && members.isReadable(disk, legAt, sectors);
+      this.#sector[copy] = legAt;
       this.#usable[copy] = usable ? 1 : 0;
       this.#inFlight[copy] = members.inFlight[disk] ?? 0;
       this.#head[copy] = members.head[disk] ?? 0;
       if (usable && members.state[disk] === MemberState.inSync) anyInSync = true;
     }
     // A member that is being rebuilt may come before the one that it is filled from.
-    for (let copy = 0; first && anyInSync && copy < personality.copies; copy++) {
-      if (members.state[this.#disk[copy] ?? 0] !== MemberState.inSync) this.#usable[copy] = 0;
+    for (let copy = 0; ordered && anyInSync && copy < copies; copy++) {
+      if (members.state[table.legDisk[first + copy] ?? 0] !== MemberState.inSync) this.#usable[copy] = 0;
     }
-    return chooseCopy(first, personality.copies, this.#sector, this.#usable, this.#inFlight, this.#head);
+    return chooseCopy(ordered, copies, this.#sector, this.#usable, this.#inFlight, this.#head);
   }
 
   #readsFirst(lo: number, hi: number): boolean {
@@ -140,14 +147,29 @@ export class ReadPath {
   #issueLeg(request: number, leg: number): void {
     const { table, members } = this.#core;
     const done = table.legDone[leg] ?? 0;
-    const buffer = (table.buffer[request] ?? 0) + ((table.done[request] ?? 0) + done) * SECTOR_SIZE;
+    const buffer = (table.buffer[request] ?? 0) + ((table.legFrom[leg] ?? 0) + done) * SECTOR_SIZE;
     const at = (table.legAt[leg] ?? 0) + done;
-    const left = (table.part[request] ?? 0) - done;
+    const left = (table.legSectors[leg] ?? 0) - done;
     members.read(table.legDisk[leg] ?? 0, at, left, buffer, tagOf(TagKind.request, leg));
   }
 
+  /** A range was read, or cannot be. */
+  #rangeEnded(request: number): void {
+    const { table } = this.#core;
+    const left = (table.legsPending[request] ?? 0) - 1;
+    table.legsPending[request] = left;
+    if (left === 0) this.#partDone(request);
+  }
+
   #partDone(request: number): void {
-    const { table, shared, finish, mayAnswer } = this.#core;
+    const { table, shared, finish, mayAnswer, startLater } = this.#core;
+    const error = table.error[request] ?? 0;
+    if (error !== 0) {
+      table.error[request] = 0;
+      if (error === UNDECIDED) startLater(request);
+      else finish(request, error);
+      return;
+    }
     const done = (table.done[request] ?? 0) + (table.part[request] ?? 0);
     table.done[request] = done;
     if (done < (table.sectors[request] ?? 0)) {

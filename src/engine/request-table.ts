@@ -22,10 +22,12 @@ export class RequestTable {
   /** Arena offset. */
   readonly buffer: Float64Array;
   readonly cookie: Float64Array;
-  /** Sectors of parts that are done; a part is as much as lies in one piece on each member. */
+  /** Sectors of parts that are done; a part is one or more ranges of the map. */
   readonly done: Float64Array;
   /** Sectors of the part at work. */
   readonly part: Float64Array;
+  /** Legs of the part at work. */
+  readonly legs: Int32Array;
   readonly legsPending: Int32Array;
   /** A part failed: errno, 0 for none. */
   readonly error: Int32Array;
@@ -42,6 +44,9 @@ export class RequestTable {
   readonly legDisk: Int32Array;
   /** Sector from the start of the member's data. */
   readonly legAt: Float64Array;
+  /** Where its range begins in the request, and the range's sectors. */
+  readonly legFrom: Float64Array;
+  readonly legSectors: Float64Array;
   /** Sectors of the leg that are done. */
   readonly legDone: Float64Array;
   readonly legState: Uint8Array;
@@ -65,6 +70,7 @@ export class RequestTable {
     this.cookie = new Float64Array(capacity);
     this.done = new Float64Array(capacity);
     this.part = new Float64Array(capacity);
+    this.legs = new Int32Array(capacity);
     this.legsPending = new Int32Array(capacity);
     this.error = new Int32Array(capacity);
     this.lostIn = new Float64Array(capacity);
@@ -74,6 +80,8 @@ export class RequestTable {
     this.next = Int32Array.from({ length: capacity }, (_, i) => (i + 1 < capacity ? i + 1 : -1));
     this.legDisk = new Int32Array(legs);
     this.legAt = new Float64Array(legs);
+    this.legFrom = new Float64Array(legs);
+    this.legSectors = new Float64Array(legs);
     this.legDone = new Float64Array(legs);
     this.legState = new Uint8Array(legs);
     this.legWork = new Uint8Array(legs);
@@ -95,6 +103,7 @@ export class RequestTable {
     this.#used++;
     this.done[request] = 0;
     this.part[request] = 0;
+    this.legs[request] = 0;
     this.legsPending[request] = 0;
     this.error[request] = 0;
     this.lostIn[request] = 0;
@@ -111,14 +120,26 @@ export class RequestTable {
     this.#used--;
   }
 
+  /** The leg after its last one. */
+  endOfLegs(request: number): number {
+    return request * this.width + (this.legs[request] ?? 0);
+  }
+
   end(request: number): number {
     return (this.at[request] ?? 0) + (this.sectors[request] ?? 0);
   }
 
-  /** Prepares a leg that is about to be issued. */
-  startLeg(leg: number, disk: number, at: number, work: number): void {
+  /** Says where a leg's range is: `at` from the start of the member's data, `from` sectors into the request. */
+  layLeg(leg: number, disk: number, at: number, from: number, sectors: number): void {
     this.legDisk[leg] = disk;
     this.legAt[leg] = at;
+    this.legFrom[leg] = from;
+    this.legSectors[leg] = sectors;
+    this.legState[leg] = LegState.skipped;
+  }
+
+  /** Prepares a leg that is about to be issued. */
+  startLeg(leg: number, work: number): void {
     this.legDone[leg] = 0;
     this.legState[leg] = LegState.inFlight;
     this.legWork[leg] = work;

@@ -1,7 +1,7 @@
+import type { Personality } from "../array/personality.ts";
 import { MdError } from "../base/md-error.ts";
 import type { Sector } from "../base/units.ts";
 import { WriteIntent } from "../bitmap/write-intent.ts";
-import { Raid1 } from "../raid1/raid1.ts";
 import { type CommandWaits, none, type Progress } from "./command-waits.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { EngineParts } from "./engine-parts.ts";
@@ -42,8 +42,7 @@ export class ShapeCommands {
       this.#reshaping--;
       leave();
       // A member may have come or gone since.
-      this.#check(shape);
-      this.#swap(shape);
+      this.#swap(shape, this.#check(shape));
       written = this.#waits.whenAllWritten();
       return written(leaseHeld);
     };
@@ -58,18 +57,19 @@ export class ShapeCommands {
     return () => (this.#isAtWorkBeyond(capacity) ? null : none);
   }
 
-  #swap({ syncSize, raidDisks, chunkSectors, need }: EngineShape): void {
+  #swap({ syncSize, chunkSectors, need }: EngineShape, personality: Personality): void {
     const { writes, bitmap, copies } = this.#options;
     writes.startAllAnew();
-    this.#core.members.setRaidDisks(raidDisks);
-    this.#core.personality = new Raid1(raidDisks, syncSize);
+    this.#core.members.setPersonality(personality);
+    this.#core.personality = personality;
     if (this.#core.capacity > syncSize) this.#core.capacity = syncSize;
     bitmap.reshape(syncSize, chunkSectors, need);
     copies.reshaped();
   }
 
-  #check({ syncSize, raidDisks, chunkSectors, need }: EngineShape): void {
-    const { members, config } = this.#core;
+  /** Where things will be. */
+  #check({ syncSize, raidDisks, chunkSectors, need }: EngineShape): Personality {
+    const { members, config, personality } = this.#core;
     const refuse = (why: string): never => {
       throw new MdError("E_VALUE", `${config.name} cannot take another shape: ${why}`);
     };
@@ -82,6 +82,7 @@ export class ShapeCommands {
       if (!members.isOpen(disk)) continue;
       throw new MdError("E_MEMBER_ACTIVE", `raid_disk ${disk} of ${config.name} has a member`);
     }
+    return personality.resized(raidDisks, syncSize);
   }
 
   #isAtWorkBeyond(capacity: number): boolean {

@@ -34,12 +34,12 @@ export class WriteLegs {
     const disk = table.legDisk[leg] ?? 0;
     const done = table.legDone[leg] ?? 0;
     const at = (table.legAt[leg] ?? 0) + done;
-    const left = (table.part[request] ?? 0) - done;
+    const left = (table.legSectors[leg] ?? 0) - done;
     const tag = tagOf(TagKind.request, leg);
     const durable = ((table.flags[request] ?? 0) & REQUEST_FUA) !== 0 ? WRITE_DURABLE : 0;
     switch (table.legWork[leg]) {
       case LegWork.transfer: {
-        const from = (table.buffer[request] ?? 0) + ((table.done[request] ?? 0) + done) * SECTOR_SIZE;
+        const from = (table.buffer[request] ?? 0) + ((table.legFrom[leg] ?? 0) + done) * SECTOR_SIZE;
         members.write(disk, at, left, from, durable, tag);
         return;
       }
@@ -77,7 +77,7 @@ export class WriteLegs {
         if (mayRetry(result, attempts)) return LegState.again;
         break;
       default: {
-        const left = (table.part[request] ?? 0) - (table.legDone[leg] ?? 0);
+        const left = (table.legSectors[leg] ?? 0) - (table.legDone[leg] ?? 0);
         const zeros = table.legWork[leg] === LegWork.writeZeros;
         const asked = zeros ? Math.min(left, this.#zeros.bytes / SECTOR_SIZE) : left;
         const done = sectorsDone(result, asked, members.blockSize, attempts);

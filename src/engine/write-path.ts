@@ -1,10 +1,10 @@
-import { sector } from "../base/units.ts";
 import { Errno } from "../blockdev/errno.ts";
 import { RequestOp } from "../blockdev/front-end.ts";
 import type { BitmapPath } from "./bitmap-path.ts";
 import { counterIndex } from "./counter-index.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { FailurePath } from "./failure-path.ts";
+import { LegLayout } from "./leg-layout.ts";
 import type { RangeLock } from "./range-lock.ts";
 import { LegState, LegWork, RequestQueue } from "./request-table.ts";
 
@@ -33,8 +33,7 @@ export class WritePath {
   /** Some of their legs are to be issued again. */
   readonly #again: RequestQueue;
   readonly #queuedAgain: Uint8Array;
-  readonly #disk: Int32Array;
-  readonly #sector: Float64Array;
+  readonly #layout: LegLayout;
 
   constructor(core: EngineCore, bitmap: BitmapPath, failures: FailurePath, lock: RangeLock, zeros: ZeroBuffer) {
     this.#core = core;
@@ -47,8 +46,7 @@ export class WritePath {
     this.#ready = new RequestQueue(core.table);
     this.#again = new RequestQueue(core.table);
     this.#queuedAgain = new Uint8Array(core.table.capacity);
-    this.#disk = new Int32Array(core.table.width);
-    this.#sector = new Float64Array(core.table.width);
+    this.#layout = new LegLayout(core);
   }
 
   get waitingOnSuspend(): number {
@@ -157,9 +155,9 @@ export class WritePath {
   }
 
   #abandonLegs(request: number): void {
-    const { table, personality } = this.#core;
+    const { table } = this.#core;
     this.#queuedAgain[request] = 0;
-    for (let leg = request * table.width; leg < request * table.width + personality.copies; leg++) {
+    for (let leg = request * table.width; leg < table.endOfLegs(request); leg++) {
       if (table.legState[leg] === LegState.again) this.#dropLeg(request, leg);
     }
     if (table.legsPending[request] === 0) this.#partDone(request);
@@ -228,38 +226,33 @@ export class WritePath {
   }
 
   #issuePart(request: number): void {
-    const { table, personality, members } = this.#core;
+    const { table, members } = this.#core;
     // It may have waited for another's range until now.
     if (this.#isTakenBack(request)) return;
-    const at = (table.at[request] ?? 0) + (table.done[request] ?? 0);
-    table.part[request] = personality.contiguous(sector(at), sector(table.end(request)));
     table.issued[request] = 1;
     const work = table.op[request] === RequestOp.write ? LegWork.transfer : LegWork.zero;
-    personality.map(sector(at), this.#disk, this.#sector);
+    this.#layout.lay(request);
     let legs = 0;
-    for (let copy = 0; copy < personality.copies; copy++) {
-      const leg = request * table.width + copy;
-      const disk = this.#disk[copy] ?? 0;
-      table.startLeg(leg, disk, this.#sector[copy] ?? 0, work);
-      if (members.takesWrites(disk)) legs++;
-      else table.legState[leg] = LegState.skipped;
+    for (let leg = request * table.width; leg < table.endOfLegs(request); leg++) {
+      if (!members.takesWrites(table.legDisk[leg] ?? 0)) continue;
+      table.startLeg(leg, work);
+      legs++;
     }
     table.legsPending[request] = legs;
     if (legs === 0) {
       this.#partDone(request);
       return;
     }
-    for (let copy = 0; copy < personality.copies; copy++) {
-      const leg = request * table.width + copy;
+    for (let leg = request * table.width; leg < table.endOfLegs(request); leg++) {
       if (table.legState[leg] === LegState.inFlight) this.#legs.issue(request, leg);
     }
   }
 
   #issueAgain(request: number): void {
-    const { table, personality, members } = this.#core;
+    const { table, members } = this.#core;
     const cancelled = table.cancelled[request] !== 0;
     this.#queuedAgain[request] = 0;
-    for (let leg = request * table.width; leg < request * table.width + personality.copies; leg++) {
+    for (let leg = request * table.width; leg < table.endOfLegs(request); leg++) {
       if (table.legState[leg] !== LegState.again) continue;
       // Its member may have failed meanwhile, and even be gone.
       if (cancelled || !members.takesWrites(table.legDisk[leg] ?? 0)) {
@@ -279,8 +272,8 @@ export class WritePath {
   }
 
   #partDone(request: number): void {
-    const { table, personality } = this.#core;
-    this.#failures.judge(request, personality.copies, "write");
+    const { table } = this.#core;
+    this.#failures.judgeWrite(request);
     const done = (table.done[request] ?? 0) + (table.part[request] ?? 0);
     table.done[request] = done;
     if (this.#failures.errorOf(request) !== 0 || done >= (table.sectors[request] ?? 0)) this.#end(request);

@@ -42,6 +42,10 @@ export class Raid1 implements Personality {
     return this.#groups.isLastCopy(raidDisk, alive);
   }
 
+  resized(raidDisks: number, size: Sector): Raid1 {
+    return new Raid1(raidDisks, size);
+  }
+
   memberFilledTo(at: Sector): Sector {
     return at;
   }

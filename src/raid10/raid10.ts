@@ -5,6 +5,8 @@ import { MdError } from "../base/md-error.ts";
 import { type Sector, sector } from "../base/units.ts";
 import { copiesOf, copyPlaces, decodeRaid10Layout, raid10LayoutName } from "../superblock/raid10-layout.ts";
 
+type Raid10Shape = Omit<ArrayShape, "size" | "level">;
+
 /**
  * Chunks go round the raid_disks, each as often as there are copies: near copies side by side, far ones in another
  * section of the members, or, with offset, in the next row. Where a chunk's copies are depends on the raid_disk of the
@@ -14,6 +16,7 @@ export class Raid10 implements Personality {
   readonly raidDisks: number;
   readonly copies: number;
   readonly size: Sector;
+  readonly #shape: Raid10Shape;
   readonly #chunk: number;
   readonly #near: number;
   readonly #far: number;
@@ -32,12 +35,13 @@ export class Raid10 implements Personality {
   readonly #groups: CopyGroups;
 
   /** E_LAYOUT_UNSUPPORTED for a layout by which two copies would fall on one place. */
-  constructor(shape: Omit<ArrayShape, "size" | "level">) {
+  constructor(shape: Raid10Shape) {
     const { raidDisks, chunkSectors } = shape;
     const layout = decodeRaid10Layout(shape.layout);
     this.raidDisks = raidDisks;
     this.copies = copiesOf(layout);
     this.size = arraySize({ ...shape, level: 10 });
+    this.#shape = shape;
     this.#chunk = chunkSectors;
     this.#near = layout.near;
     this.#far = layout.far;
@@ -103,6 +107,18 @@ export class Raid10 implements Personality {
 
   isLastCopy(raidDisk: number, alive: Uint8Array): boolean {
     return this.#groups.isLastCopy(raidDisk, alive);
+  }
+
+  resized(raidDisks: number, size: Sector): Raid10 {
+    const chunks = Math.ceil(((size / this.#chunk) * this.copies) / raidDisks);
+    const shape = { ...this.#shape, memberSize: sector(chunks * this.#chunk) };
+    // The far sections would begin elsewhere.
+    const stays = raidDisks === this.raidDisks && (this.#far === 1 || this.#offset);
+    if (stays && arraySize({ ...shape, level: 10 }) === size) return new Raid10(shape);
+    throw new MdError(
+      "E_VALUE",
+      `a RAID10 on ${this.raidDisks} members cannot become one of ${size} sectors on ${raidDisks}`,
+    );
   }
 
   memberFilledTo(at: Sector): Sector {

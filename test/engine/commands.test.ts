@@ -178,7 +178,7 @@ describe("a member", () => {
     bench.shared.setLease(Number.POSITIVE_INFINITY);
     bench.run();
     await bench.settle();
-    expect(copy.answer).toEqual({ type: "copied", sectors: 64, failed: false });
+    expect(copy.answer).toEqual({ type: "copied", sectors: 64, failed: false, aimless: false });
     expect(new Set(bench.content("d2", 0, 64))).toEqual(new Set([7]));
   });
 

@@ -26,7 +26,7 @@ describe("a resync copy", () => {
   it("copies the chunks that need it from the first member to the others, and no other chunk", async () => {
     const bench = differing(3);
     const { answer } = await bench.send(resync(0, 4096));
-    expect(answer).toEqual({ type: "copied", sectors: 3 * CHUNK, failed: false });
+    expect(answer).toEqual({ type: "copied", sectors: 3 * CHUNK, failed: false, aimless: false });
     for (const chunk of [1, 2, 4]) {
       for (const path of ["d0", "d1", "d2"]) expect(bytes(bench, path, chunk)).toEqual(new Set([10]));
     }
@@ -105,7 +105,7 @@ describe("a resync copy", () => {
     const bench = differing();
     bench.ring.fail((op) => on("d0", isRead)(op) && op.at <= DATA_AT + 80 && op.at + op.sectors > DATA_AT + 80, EIO);
     const { answer } = await bench.send(resync(64, 128));
-    expect(answer).toEqual({ type: "copied", sectors: CHUNK, failed: false });
+    expect(answer).toEqual({ type: "copied", sectors: CHUNK, failed: false, aimless: false });
     for (const path of ["d0", "d1"]) {
       expect(new Set(bench.content(path, 80, 8))).toEqual(new Set([11]));
       expect(new Set(bench.content(path, 64, 16))).toEqual(new Set([10]));
@@ -119,7 +119,7 @@ describe("a resync copy", () => {
     const bench = differing();
     bench.ring.fail((op) => isRead(op) && op.at <= DATA_AT + 80 && op.at + op.sectors > DATA_AT + 80, EIO);
     const { answer } = await bench.send(resync(64, 192));
-    expect(answer).toEqual({ type: "copied", sectors: 2 * CHUNK - 8, failed: true });
+    expect(answer).toEqual({ type: "copied", sectors: 2 * CHUNK - 8, failed: true, aimless: false });
     expect(bytes(bench, "d1", 2)).toEqual(new Set([10]));
     expect(needed(bench)).toBe(2);
     for (let i = 0; i < 4; i++) bench.pass(5000);
@@ -133,7 +133,7 @@ describe("a resync copy", () => {
     bench.ring.fail((op) => isRead(op) && op.at <= DATA_AT + 80 && op.at + op.sectors > DATA_AT + 80, EIO);
     expect((await bench.send(resync(64, 96))).answer?.failed).toBe(true);
     const { answer } = await bench.send(resync(96, 192));
-    expect(answer).toEqual({ type: "copied", sectors: 96, failed: false });
+    expect(answer).toEqual({ type: "copied", sectors: 96, failed: false, aimless: false });
     expect(new Set(bench.content("d1", 96, 96))).toEqual(new Set([10]));
     expect(needed(bench)).toBe(before - 1);
     for (let i = 0; i < 4; i++) bench.pass(5000);
@@ -160,7 +160,7 @@ describe("a resync copy", () => {
     const bench = differing();
     bench.ring.fail((op) => isRead(op) || isWrite(op), 512, 4);
     const { answer } = await bench.send(resync(64, 128));
-    expect(answer).toEqual({ type: "copied", sectors: CHUNK, failed: false });
+    expect(answer).toEqual({ type: "copied", sectors: CHUNK, failed: false, aimless: false });
     expect(bytes(bench, "d1", 1)).toEqual(new Set([10]));
   });
 
@@ -191,7 +191,7 @@ describe("a resync copy", () => {
     const bench = differing();
     await bench.send({ type: "setMember", member: { ...member(1), state: "faulty" } });
     const { answer } = await bench.send(resync(0, 4096));
-    expect(answer).toEqual({ type: "copied", sectors: 0, failed: false });
+    expect(answer).toEqual({ type: "copied", sectors: 0, failed: false, aimless: false });
     expect(needed(bench)).toBe(0);
     expect(bench.bitOnDisk("d0", 1)).toBe(true);
   });
@@ -217,7 +217,7 @@ describe("a recovery copy", () => {
     const scanned = await bench.send({ type: "scan", kind: "recover", from: sector(0) });
     expect(scanned.answer?.range).toEqual({ lo: 0, hi: 4096 });
     const { answer } = await bench.send({ type: "copy", kind: "recover", range: range(0, 4096) });
-    expect(answer).toEqual({ type: "copied", sectors: 4096, failed: false });
+    expect(answer).toEqual({ type: "copied", sectors: 4096, failed: false, aimless: false });
     expect(new Set(bench.content("d2", 0, 4096))).toEqual(new Set([10]));
     expect(new Set(bench.content("d1", 0, 4096))).toEqual(new Set([11]));
     expect(needed(bench)).toBe(3);
@@ -236,7 +236,7 @@ describe("a recovery copy", () => {
     bench.ring.release();
     bench.run();
     await bench.settle();
-    expect(copy.answer).toEqual({ type: "copied", sectors: 4096, failed: false });
+    expect(copy.answer).toEqual({ type: "copied", sectors: 4096, failed: false, aimless: false });
     expect(bench.failures()).toEqual([]);
   });
 
@@ -244,7 +244,7 @@ describe("a recovery copy", () => {
     const bench = differing(3, { members: [{}, {}, rebuilding] });
     bench.ring.fail(({ type }) => type === "flush", result);
     const { answer } = await bench.send({ type: "copy", kind: "recover", range: range(0, 4096) });
-    expect(answer).toEqual({ type: "copied", sectors: 4096, failed: true });
+    expect(answer).toEqual({ type: "copied", sectors: 4096, failed: true, aimless: false });
     expect(bench.failures()).toEqual([expect.objectContaining({ raidDisk: 2, during: "flush", errno: -result })]);
   });
 

@@ -69,7 +69,10 @@ describe.each(["io_uring", "threads"] as const)("an engine in a worker, over %s"
     bits: Uint8Array = new Uint8Array(CHUNKS / 8),
   ): EngineConfig => ({
     name: "test",
-    level: "raid1",
+    level: 1,
+    layout: 0,
+    chunkSectors: 0,
+    memberSize: sector(SIZE),
     size: sector(SIZE),
     raidDisks: 2,
     members: paths.map((path, raidDisk) => ({
@@ -246,7 +249,7 @@ describe("a process with an engine in it", () => {
     writeFileSync(
       script,
       `import { startEngine } from ${JSON.stringify(source)};
-       await startEngine({ name: "x", level: "raid1", size: 64, raidDisks: 1, readOnly: false, pill: null, pillEveryMs: 1000, ring: "auto",
+       await startEngine({ name: "x", level: 1, layout: 0, chunkSectors: 0, size: 64, memberSize: 64, raidDisks: 1, readOnly: false, pill: null, pillEveryMs: 1000, ring: "auto",
          members: [{ raidDisk: 0, path: ${JSON.stringify(path)}, dataOffset: ${DATA_AT}, bitmapAt: 16, pillAt: null, state: "in_sync",
            recoveredTo: 0 }],
          bitmap: { slot: 0, chunkSectors: 8, chunks: 8, flushMs: 100, superblock: new Uint8Array(256),

@@ -31,7 +31,7 @@ describe("F08: a process whose main thread is in a loop without end", () => {
        import { SharedBlock } from ${source("engine/shared-block.ts")};
        import { realClock } from ${source("env/real-env.ts")};
        const shared = new SharedBlock();
-       const engine = await startEngine({ name: "x", level: "raid1", size: ${SECTORS}, raidDisks: 1, readOnly: false,
+       const engine = await startEngine({ name: "x", level: 1, layout: 0, chunkSectors: 0, size: ${SECTORS}, memberSize: ${SECTORS}, raidDisks: 1, readOnly: false,
          pill: null, pillEveryMs: 1000, ring: "auto",
          members: [{ raidDisk: 0, path: ${JSON.stringify(member)}, dataOffset: ${DATA_AT}, bitmapAt: 16, pillAt: null,
            state: "in_sync", recoveredTo: 0 }],

@@ -196,6 +196,17 @@ describe("RAID10", () => {
     expect(make("n2", 3).contiguous(sector(5), sector(7))).toBe(2);
   });
 
+  it("takes another size, where no data moves for it", () => {
+    const small = make("n2", 5, 8, 5);
+    const large = make("n2", 5, 8, 40);
+    const grown = small.resized(5, large.size);
+    for (const at of [0, 99, large.size - 1]) expect(placesOf(grown, at)).toEqual(placesOf(large, at));
+    expect(() => small.resized(6, large.size)).toThrow(MdError);
+    expect(() => small.resized(5, sector(large.size + 8))).toThrow(MdError);
+    expect(() => make("f2", 4).resized(4, sector(800))).toThrow(MdError);
+    expect(make("o2", 4).resized(4, sector(800)).size).toBe(800);
+  });
+
   it.each([
     ["copies of one set on fewer members", 0x2_0201, 3],
     ["far copies of two members on one", 0x4_0202, 9],

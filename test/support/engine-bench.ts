@@ -5,6 +5,7 @@ import type { AnswerOf } from "../../src/engine/engine.ts";
 import { EngineLoop } from "../../src/engine/engine-loop.ts";
 import type { EngineCommand, EngineConfig, EngineMember, EngineNotice } from "../../src/engine/engine-protocol.ts";
 import { LocalEngine } from "../../src/engine/local-engine.ts";
+import type { Personalities } from "../../src/engine/personalities.ts";
 import { SharedBlock } from "../../src/engine/shared-block.ts";
 import { type FakeOp, FakeRing } from "./fake-ring.ts";
 
@@ -28,7 +29,11 @@ export interface Sent<C extends EngineCommand> {
 
 export interface EngineBenchOptions extends Partial<Pick<EngineConfig, "queueDepth" | "readOnly" | "size" | "pill">> {
   readonly disks?: number;
+  /** Of a bit. */
   readonly chunkSectors?: number;
+  /** By default RAID1; `size` then follows from it. */
+  readonly shape?: Pick<EngineConfig, "level" | "layout" | "chunkSectors" | "memberSize" | "size">;
+  readonly personalities?: Personalities;
   readonly bits?: Uint8Array;
   readonly members?: readonly Partial<EngineMember>[];
 }
@@ -60,14 +65,16 @@ export class EngineBench implements FrontEnd {
   wantedTurnIn = Number.POSITIVE_INFINITY;
 
   constructor(options: EngineBenchOptions = {}) {
-    const { disks = 2, chunkSectors = 64, size = sector(4096) } = options;
+    const { disks = 2, chunkSectors = 64, personalities } = options;
+    const mirror = { level: 1, layout: 0, chunkSectors: 0, size: options.size ?? sector(4096) };
+    const shape = options.shape ?? { ...mirror, memberSize: mirror.size };
+    const { size, memberSize } = shape;
     const chunks = Math.ceil(size / chunkSectors);
     const paths = Array.from({ length: disks }, (_, i) => diskName(i));
-    for (const path of paths) this.ring.disks.set(path, new Uint8Array((DATA_AT + size) * 512));
+    for (const path of paths) this.ring.disks.set(path, new Uint8Array((DATA_AT + memberSize) * 512));
     this.config = {
       name: "bench",
-      level: "raid1",
-      size,
+      ...shape,
       raidDisks: disks,
       members: paths.map((_, raidDisk) => ({ ...member(raidDisk), ...options.members?.[raidDisk] })),
       bitmap: {
@@ -95,6 +102,7 @@ export class EngineBench implements FrontEnd {
       openFrontEnd: () => {
         throw new Error("no exports here");
       },
+      ...(personalities === undefined ? {} : { personalities }),
     });
     this.engine = new LocalEngine(this.loop, () => {});
     this.engine.onNotice((notice) => this.notices.push(notice));
@@ -172,7 +180,7 @@ export class EngineBench implements FrontEnd {
     this.run();
   }
 
-  /** Bytes of the array as the member has them. */
+  /** Bytes of a member's data; of a mirror they are the array's. */
   content(path: string, at: number, sectors: number): Uint8Array {
     const from = (DATA_AT + at) * 512;
     return (this.ring.disks.get(path) ?? new Uint8Array(0)).subarray(from, from + sectors * 512);

@@ -337,16 +337,16 @@ export class FakeEngine implements Engine {
         ? state === "rebuilding"
         : raidDisk !== source?.[0] && state !== "faulty" && state !== "blocked",
     );
-    if (source === undefined) return { type: "copied", sectors: 0, failed: true };
+    if (source === undefined) return { type: "copied", sectors: 0, failed: true, aimless: false };
     // The worst that may be expected of a data plane.
-    if (kind === "recover" && targets.length === 0) return { type: "copied", sectors: 0, failed: false };
+    if (kind === "recover" && targets.length === 0) return { type: "copied", sectors: 0, failed: false, aimless: true };
     const { path, dataOffset } = source[1].member;
     const content = this.#disks.data(path, dataOffset + lo, hi - lo);
     for (const [raidDisk, entry] of targets) {
       if (this.#disks.isFailing(entry.member.path, this.#host)) {
         entry.state = "blocked";
         this.#listener({ type: "memberFailed", raidDisk, errno: -5, during: "copy", at: lo });
-        return { type: "copied", sectors: 0, failed: true };
+        return { type: "copied", sectors: 0, failed: true, aimless: false };
       }
       this.#disks.bytes(entry.member.path).set(content, bytesOf(sector(entry.member.dataOffset + lo)));
     }
@@ -359,6 +359,6 @@ export class FakeEngine implements Engine {
     this.#clear();
     this.#writeBitmap();
     const failed = [...this.unreadable].some((at) => at >= lo && at < hi);
-    return { type: "copied", sectors: targets.length === 0 ? 0 : hi - lo, failed };
+    return { type: "copied", sectors: targets.length === 0 ? 0 : hi - lo, failed, aimless: false };
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { chooseCopy } from "../../src/raid1/read-balance.ts";
+import { chooseCopy } from "../../src/engine/read-balance.ts";
 
 interface Copy {
   readonly usable?: boolean;

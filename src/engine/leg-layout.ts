@@ -1,0 +1,52 @@
+import type { Personality } from "../array/personality.ts";
+import { sector } from "../base/units.ts";
+import type { EngineCore } from "./engine-core.ts";
+
+/** Ranges of the map that a request has at work at once, where there is more than one. */
+const RANGES_AT_ONCE = 16;
+
+/** How many ranges of the map a request has at work at once. */
+export function rangesAtOnce(personality: Personality): number {
+  const { size } = personality;
+  return personality.contiguous(sector(0), size) < size ? RANGES_AT_ONCE : 1;
+}
+
+/** Cuts requests into ranges of the map, and lays out their legs: one for each copy of each range, range by range. */
+export class LegLayout {
+  readonly #core: EngineCore;
+  readonly #ranges: number;
+  readonly #disk: Int32Array;
+  readonly #sector: Float64Array;
+
+  constructor(core: EngineCore) {
+    const { width } = core.members;
+    this.#core = core;
+    this.#ranges = rangesAtOnce(core.personality);
+    this.#disk = new Int32Array(width);
+    this.#sector = new Float64Array(width);
+  }
+
+  /** The next part of the request: as many ranges as are at work at once, from what is done on. All legs are `skipped`. */
+  lay(request: number): void {
+    const { table, personality } = this.#core;
+    const { copies } = personality;
+    const start = table.at[request] ?? 0;
+    const end = table.end(request);
+    const first = request * table.width;
+    const done = table.done[request] ?? 0;
+    let from = done;
+    let legs = 0;
+    for (let range = 0; range < this.#ranges && start + from < end; range++) {
+      const at = sector(start + from);
+      const sectors = personality.contiguous(at, sector(end));
+      personality.map(at, this.#disk, this.#sector);
+      for (let copy = 0; copy < copies; copy++) {
+        table.layLeg(first + legs, this.#disk[copy] ?? 0, this.#sector[copy] ?? 0, from, sectors);
+        legs++;
+      }
+      from += sectors;
+    }
+    table.part[request] = from - done;
+    table.legs[request] = legs;
+  }
+}
