@@ -216,7 +216,8 @@ export interface AssembleData {
   }[];
 }
 
-export type ManageOpName = "add" | "fail" | "remove";
+/** `cluster-confirm`: its member is `NUMBER:PATH` or `NUMBER:missing`. */
+export type ManageOpName = "add" | "re-add" | "add-spare" | "fail" | "remove" | "cluster-confirm";
 
 export interface ManageParams {
   /** Null: the only one. */

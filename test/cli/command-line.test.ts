@@ -74,7 +74,7 @@ describe("other command lines that cannot be", () => {
     ["detail md0 md1", 'detail does not take "md1"'],
     ["assemble", "assemble needs an array, members or --scan"],
     ["examine", "no devices are given"],
-    ["md0 --re-add sdb", "re-add is not available in this version"],
+    ["md0 --replace sdb", "replace is not available in this version"],
     ["md0 --add --write-mostly /dev/sdc", "write-mostly is not possible with a clustered bitmap: /dev/sdc"],
     ["map md0 --frontend=ublk", "frontend: ublk is not available; nbd is"],
     ["action md0", "action is not told what to do"],
@@ -140,6 +140,24 @@ describe("the user's own lines", () => {
     });
     expect(requests).toEqual([{ method: "manage", params: { array: null, ops: [{ op: "add", member: "/dev/sdX" }] } }]);
     expect([exitCode, err]).toEqual([0, "mdctl: added /dev/sdX to md0\n"]);
+  });
+
+  it("words, numbers and paths of members reach the daemon as it takes them", async () => {
+    const manage = () => ({ array: "md0", ops: [], changes: [] });
+    const line = "md0 --re-add missing --re-add ./x --add-spare y --fail detached --cluster-confirm 2:./z 3:missing";
+    const { requests } = await run(line, { daemon: { manage } });
+    const here = "/nowhere";
+    const ops = [
+      { op: "re-add", member: "missing" },
+      { op: "re-add", member: `${here}/x` },
+      { op: "add-spare", member: `${here}/y` },
+      { op: "fail", member: "detached" },
+      { op: "cluster-confirm", member: `2:${here}/z` },
+      { op: "cluster-confirm", member: "3:missing" },
+    ];
+    expect(requests).toEqual([{ method: "manage", params: { array: "md0", ops } }]);
+    const verb = await run("re-add md0 missing", { daemon: { manage } });
+    expect(verb.requests).toEqual([{ method: "manage", params: { array: "md0", ops: ops.slice(0, 1) } }]);
   });
 
   it("the last members of create are the spares", async () => {

@@ -70,7 +70,7 @@ describe.each(["the embedded lock server", "Redis"])("two daemons with %s", (kin
     expect((await host.run("n1", "--remove", b)).exitCode).toBe(0);
     const added = await host.run("n1", "--add", b);
     expect(added).toMatchObject({ exitCode: 0, stdout: "" });
-    expect(added.stderr).toBe(`mdctl: using md0, the only array assembled on this node\nmdctl: added ${b} to md0\n`);
+    expect(added.stderr).toBe(`mdctl: using md0, the only array assembled on this node\nmdctl: re-added ${b} to md0\n`);
     await host.data("n1", "wait", "md0");
     await host.data("n2", "wait", "md0");
     expect((await host.data<{ array: ArrayInfo }>("n2", "detail")).array.health).toBe("optimal");

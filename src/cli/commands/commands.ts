@@ -7,6 +7,8 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   stop: async () => (await import("./stop.ts")).stop,
   manage: async () => (await import("./manage.ts")).manage,
   add: async () => (await import("./add.ts")).add,
+  "re-add": async () => (await import("./re-add.ts")).reAdd,
+  "add-spare": async () => (await import("./add-spare.ts")).addSpare,
   fail: async () => (await import("./fail.ts")).fail,
   remove: async () => (await import("./remove.ts")).remove,
   detail: async () => (await import("./detail.ts")).detail,

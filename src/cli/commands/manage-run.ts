@@ -7,7 +7,14 @@ import type { Invocation } from "../invocation.ts";
 import type { ManageStep, ManageSteps } from "../manage-operations.ts";
 import { memberPath, newMemberPath } from "./member-path.ts";
 
-const words: Record<ManageOpName, string> = { add: "added", fail: "set faulty", remove: "hot removed" };
+const words: Record<ManageOpName, readonly [string, string]> = {
+  add: ["added", "to"],
+  "re-add": ["re-added", "to"],
+  "add-spare": ["added", "to"],
+  fail: ["set faulty", "in"],
+  remove: ["hot removed", "from"],
+  "cluster-confirm": ["confirmed", "for"],
+};
 const EXIT_UNCHANGED = 2;
 
 /** Has the daemon carry the steps out, and tells of each as mdadm does. */
@@ -23,9 +30,9 @@ export async function runSteps(
   );
   const ops = steps.map((step) => ({ op: operationOf(step), member: pathOf(step, context.cwd) }));
   const { data } = await context.request("manage", { array, ops });
-  for (const { op, member, result } of data.ops) {
-    if (result === "done")
-      context.note(`${words[op]} ${member} ${op === "fail" ? "in" : op === "add" ? "to" : "from"} ${data.array}`);
+  for (const { op, member, result, as } of data.ops) {
+    const [verb, where] = words[as === "re-add" ? as : op];
+    if (result === "done") context.note(`${verb} ${member} ${where} ${data.array}`);
   }
   const failed = data.ops.find(({ result }) => result === "failed");
   if (failed?.error != null) throw failure(data, errorOf(failed.error));
@@ -45,13 +52,16 @@ function operationOf({ op, flags, member }: ManageStep): ManageOpName {
   if (flags.includes("write-mostly") || flags.includes("failfast")) {
     throw new MdError("E_USAGE", `${flags.join(", ")} is not possible with a clustered bitmap: ${member}`);
   }
-  if (op === "add" || op === "fail" || op === "remove") return op;
-  if (op === "re-add") throw new MdError("E_USAGE", "re-add is not available in this version", { hint: "--add" });
+  if (op in words) return op as ManageOpName;
   throw new MdError("E_USAGE", `${op} is not available in this version`);
 }
 
-const pathOf = ({ op, member }: ManageStep, cwd: string): string =>
-  op === "add" ? newMemberPath(member, cwd) : memberPath(member, cwd);
+function pathOf({ op, member }: ManageStep, cwd: string): string {
+  if (op === "add" || op === "add-spare") return newMemberPath(member, cwd);
+  const [, number, device] = op === "cluster-confirm" ? (/^(\d+):(.+)$/.exec(member) ?? []) : [];
+  if (device !== undefined) return `${number}:${memberPath(device, cwd)}`;
+  return memberPath(member, cwd);
+}
 
 /** Code 8 when something was done before; the error itself when nothing was. */
 function failure(data: ManageData, error: MdError): MdError {

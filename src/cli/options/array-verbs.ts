@@ -76,13 +76,13 @@ const markFlags: readonly OptionSpec[] = [
 /** The option spelling of add, fail and remove: any sequence of operations, each on the members after it. */
 export const manageOptions: readonly OptionSpec[] = [
   { name: "add", short: "a", help: "add the members after it" },
-  { name: "re-add", help: "put members back (see --add)" },
-  { name: "add-spare", help: "not available yet" },
+  { name: "re-add", help: "put members back, only what they have missed is copied; also missing, faulty" },
+  { name: "add-spare", help: "add the members after it, never as --re-add" },
   { name: "fail", short: "f", aliases: ["set-faulty"], help: "mark the members after it as faulty" },
   { name: "remove", short: "r", help: "remove the members after it" },
   { name: "replace", help: "not available yet" },
   { name: "with", help: "not available yet" },
-  { name: "cluster-confirm", help: "not needed: the daemon answers by itself" },
+  { name: "cluster-confirm", help: "NUMBER:DEVICE or NUMBER:missing, for udev rules: the daemon looks by itself" },
   ...markFlags,
   testFlag,
   { name: "force", help: "see --fail" },
@@ -114,6 +114,14 @@ export const arrayVerbs: readonly VerbSpec[] = [
   memberVerb("add", "add a member, on all nodes", [
     { command: "mdctl --add /dev/sdX", text: "to the only array of this node" },
     { command: "mdctl add md0 /dev/disk/by-id/C", text: "to md0" },
+  ]),
+  memberVerb("re-add", "put a member back; only what it has missed is copied", [
+    { command: "mdctl re-add md0 /dev/sdb", text: "removed, or faulty and still bound" },
+    { command: "mdctl re-add md0 missing", text: "all that were members and can be seen here" },
+  ]),
+  memberVerb("add-spare", "add a spare, on all nodes, whatever it was before", [
+    { command: "mdctl add-spare md0 /dev/sdd", text: "it fills the next vacant place" },
+    { command: "mdctl md0 --add-spare /dev/sdd", text: "as with mdadm" },
   ]),
   memberVerb("fail", "mark a member as faulty, on all nodes", [
     { command: "mdctl fail md0 /dev/sdb", text: "no node writes to it after this returns" },
