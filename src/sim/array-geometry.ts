@@ -1,6 +1,6 @@
 import type { MdArray } from "../array/md-array.ts";
 import { SECTOR_SIZE } from "../base/units.ts";
-import { byteOfBit, maskOfBit } from "../bitmap/bitmap-layout.ts";
+import { BITMAP_SUPER_BYTES, byteOfBit, maskOfBit } from "../bitmap/bitmap-layout.ts";
 import type { DiskArea } from "./sim-event.ts";
 
 /** What a scan reads of a superblock. */
@@ -47,5 +47,10 @@ export class ArrayGeometry {
       byte: byte % SECTOR_SIZE,
       mask: maskOfBit(chunk),
     };
+  }
+
+  /** The chunk whose bit is the lowest of a byte of a slot, counted from the slot's start; negative in its superblock. */
+  firstChunkAt(byte: number): number {
+    return (byte - BITMAP_SUPER_BYTES) * 8;
   }
 }

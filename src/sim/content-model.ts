@@ -1,30 +1,51 @@
 import { readStamp } from "./stamp.ts";
 
-/** A write (or a zeroing: then `value` is 0) on its way. */
+/** A write (or a zeroing: then its value is 0) on its way. */
 interface WriteInFlight {
   readonly life: string;
   readonly lo: number;
   readonly hi: number;
-  readonly value: number;
-  readonly since: number;
+  readonly entry: Possible;
 }
 
 /** Something that a sector may hold. */
-interface Possible {
+class Possible {
   readonly value: number;
   readonly life: string;
   readonly since: number;
   /** When it was acknowledged, or its fate sealed; infinite in flight. */
   until: number;
   acknowledged: boolean;
+  /** What a sector may hold that can hold nothing else. */
+  readonly alone: Choices = [this];
+
+  constructor(value: number, life: string, since: number, until: number, acknowledged: boolean) {
+    this.value = value;
+    this.life = life;
+    this.since = since;
+    this.until = until;
+    this.acknowledged = acknowledged;
+  }
 }
+
+/** Never changed but replaced: sectors that were written together share them, and readers keep what they began with. */
+type Choices = readonly Possible[];
 
 interface Reading {
   readonly lo: number;
   readonly hi: number;
-  /** For each sector what the read may return. */
-  readonly allowed: Set<number>[];
+  /** For each sector what it could hold when the read began. */
+  readonly allowed: readonly Choices[];
+  /** Writes begun since. */
+  readonly begun: WriteInFlight[];
 }
+
+const hasValue = (choices: Choices, value: number): boolean => {
+  for (const one of choices) if (one.value === value) return true;
+  return false;
+};
+
+const valuesOf = (choices: Choices): string => [...new Set(choices.map(({ value }) => value))].join(", ");
 
 /**
  * What a disk of the promised kind may hold, sector by sector, after the requests seen so far. A plain model: sets of
@@ -36,21 +57,22 @@ interface Reading {
  */
 export class ContentModel {
   /** By sector: what reads may return. */
-  readonly #now: Possible[][];
+  readonly #now: Choices[];
   /** By sector: what may be left by a power cut. */
-  readonly #afterPowerCut: Possible[][];
+  readonly #afterPowerCut: Choices[];
+  /** Sectors of which a power cut may leave several things. */
+  readonly #uncertain = new Set<number>();
   /** By sector: what a read has ruled out by what it saw. */
-  readonly #ruledOut: Possible[][];
-  readonly #inFlight = new Map<number, { readonly write: WriteInFlight; readonly entry: Possible }>();
+  readonly #ruledOut = new Map<number, Choices>();
+  readonly #inFlight = new Map<number, WriteInFlight>();
   readonly #readings = new Map<number, Reading>();
   /** Counts steps, so that "before" needs no clock. */
   #step = 0;
 
   constructor(sectors: number) {
-    const zero: Possible = { value: 0, life: "", since: 0, until: 0, acknowledged: true };
-    this.#now = Array.from({ length: sectors }, () => [zero]);
-    this.#afterPowerCut = Array.from({ length: sectors }, () => [zero]);
-    this.#ruledOut = Array.from({ length: sectors }, () => []);
+    const zero = new Possible(0, "", 0, 0, true);
+    this.#now = new Array<Choices>(sectors).fill(zero.alone);
+    this.#afterPowerCut = new Array<Choices>(sectors).fill(zero.alone);
   }
 
   /** The step now: to be given to `flushed` later. */
@@ -59,29 +81,31 @@ export class ContentModel {
   }
 
   beginWrite(id: number, life: string, lo: number, hi: number, value: number): void {
-    const since = ++this.#step;
-    const entry: Possible = { value, life, since, until: Number.POSITIVE_INFINITY, acknowledged: false };
-    this.#inFlight.set(id, { write: { life, lo, hi, value, since }, entry });
+    const entry = new Possible(value, life, ++this.#step, Number.POSITIVE_INFINITY, false);
+    const flight = { life, lo, hi, entry };
+    this.#inFlight.set(id, flight);
     for (let sector = lo; sector < hi; sector++) {
-      this.#now[sector]?.push(entry);
-      this.#afterPowerCut[sector]?.push(entry);
+      const now = this.#now[sector] ?? [];
+      const after = this.#afterPowerCut[sector] ?? [];
+      const larger = [...now, entry];
+      this.#now[sector] = larger;
+      this.#afterPowerCut[sector] = now === after ? larger : [...after, entry];
+      this.#uncertain.add(sector);
     }
-    for (const reading of this.#readings.values()) {
-      for (let sector = Math.max(lo, reading.lo); sector < Math.min(hi, reading.hi); sector++) {
-        reading.allowed[sector - reading.lo]?.add(value);
-      }
-    }
+    for (const reading of this.#readings.values()) if (lo < reading.hi && reading.lo < hi) reading.begun.push(flight);
   }
 
   /** Acknowledged; `durable`: with FUA. Of a write whose fate is sealed already: no effect. */
   endWrite(id: number, durable: boolean): void {
     const flight = this.#seal(id);
     if (flight === null) return;
-    flight.entry.acknowledged = true;
-    for (let sector = flight.write.lo; sector < flight.write.hi; sector++) {
-      prune(this.#now[sector], flight.entry);
-      prune(this.#ruledOut[sector], flight.entry);
-      if (durable) prune(this.#afterPowerCut[sector], flight.entry);
+    const { lo, hi, entry } = flight;
+    entry.acknowledged = true;
+    for (let sector = lo; sector < hi; sector++) {
+      this.#now[sector] = prune(this.#now[sector] ?? [], entry);
+      const ruledOut = this.#ruledOut.get(sector);
+      if (ruledOut !== undefined) this.#ruledOut.set(sector, prune(ruledOut, entry));
+      if (durable) this.#cover(sector, entry);
     }
   }
 
@@ -91,39 +115,46 @@ export class ContentModel {
   }
 
   abandonLife(life: string): void {
-    for (const [id, { write }] of [...this.#inFlight]) if (write.life === life) this.#seal(id);
+    for (const [id, flight] of this.#inFlight) if (flight.life === life) this.#seal(id);
   }
 
   /** A flush by `life` that began at step `begun` has been acknowledged. */
   flushed(life: string, begun: number): void {
-    for (const entries of this.#afterPowerCut) {
-      const covered = entries.findLast((one) => one.life === life && one.acknowledged && one.until <= begun);
-      if (covered !== undefined) prune(entries, covered);
+    for (const sector of this.#uncertain) {
+      const covered = this.#afterPowerCut[sector]?.findLast(
+        (one) => one.life === life && one.acknowledged && one.until <= begun,
+      );
+      if (covered !== undefined) this.#cover(sector, covered);
     }
   }
 
+  #cover(sector: number, entry: Possible): void {
+    const left = prune(this.#afterPowerCut[sector] ?? [], entry);
+    this.#afterPowerCut[sector] = left;
+    if (left.length < 2) this.#uncertain.delete(sector);
+  }
+
   powerCut(): void {
-    for (const id of [...this.#inFlight.keys()]) this.#seal(id);
+    for (const id of this.#inFlight.keys()) this.#seal(id);
     this.#readings.clear();
+    this.#ruledOut.clear();
     const at = ++this.#step;
     for (const [sector, entries] of this.#afterPowerCut.entries()) {
       // What is left is on the platters: a later power cut cannot bring anything else back.
-      const left = entries.map((entry) => ({ ...entry, until: at }));
+      const left = entries.map((one) => new Possible(one.value, one.life, one.since, at, one.acknowledged));
       this.#afterPowerCut[sector] = left;
-      this.#now[sector] = [...left];
-      this.#ruledOut[sector] = [];
+      this.#now[sector] = left;
     }
   }
 
   /** A mirror failed that reads were served from: another may hold what they had ruled out, where nothing was promised. */
   mirrorLost(): void {
-    for (const [sector, entries] of this.#ruledOut.entries()) this.#now[sector]?.push(...entries.splice(0));
+    for (const [sector, entries] of this.#ruledOut) this.#now[sector] = [...(this.#now[sector] ?? []), ...entries];
+    this.#ruledOut.clear();
   }
 
   beginRead(id: number, lo: number, hi: number): void {
-    const allowed: Set<number>[] = [];
-    for (let sector = lo; sector < hi; sector++) allowed.push(new Set(this.#values(sector)));
-    this.#readings.set(id, { lo, hi, allowed });
+    this.#readings.set(id, { lo, hi, allowed: this.#now.slice(lo, hi), begun: [] });
   }
 
   /** `settles`: what this read saw is what all later ones must see. Returns what is wrong, or null. */
@@ -131,11 +162,14 @@ export class ContentModel {
     const reading = this.#readings.get(id);
     this.#readings.delete(id);
     if (reading === undefined) return null;
-    for (const [i, allowed] of reading.allowed.entries()) {
-      const sector = reading.lo + i;
-      const value = readStamp(content.subarray(i * 512, (i + 1) * 512), sector);
-      if (value === null || !allowed.has(value)) {
-        return `sector ${sector} read as ${value ?? "a mixture"}, possible are ${[...allowed].join(", ")}`;
+    const words = new Uint32Array(content.buffer, content.byteOffset, content.byteLength / 4);
+    const { lo, hi, allowed, begun } = reading;
+    for (let sector = lo; sector < hi; sector++) {
+      const value = readStamp(words, sector - lo, sector);
+      const choices = allowed[sector - lo] ?? [];
+      const later = begun.filter((flight) => flight.lo <= sector && sector < flight.hi).map(({ entry }) => entry);
+      if (value === null || !(hasValue(choices, value) || hasValue(later, value))) {
+        return `sector ${sector} read as ${value ?? "a mixture"}, possible are ${valuesOf([...choices, ...later])}`;
       }
       if (settles(sector)) this.#collapse(sector, value);
     }
@@ -146,12 +180,12 @@ export class ContentModel {
     this.#readings.delete(id);
   }
 
-  /** Null if `content` is something that the sector may hold now. */
-  judge(sector: number, content: Uint8Array): string | null {
-    const value = readStamp(content, sector);
-    const possible = this.#values(sector);
-    if (value !== null && possible.includes(value)) return null;
-    return `sector ${sector} holds ${value ?? "a mixture"}, possible are ${possible.join(", ")}`;
+  /** Null if the `index`th sector of `words` is something that `sector` may hold now. */
+  judge(sector: number, words: Uint32Array, index: number): string | null {
+    const value = readStamp(words, index, sector);
+    const possible = this.#now[sector] ?? [];
+    if (value !== null && hasValue(possible, value)) return null;
+    return `sector ${sector} holds ${value ?? "a mixture"}, possible are ${valuesOf(possible)}`;
   }
 
   /** Whether anything is still on its way to the sector. */
@@ -162,22 +196,19 @@ export class ContentModel {
   /** Lives whose unacknowledged writes the sector may or may not hold. */
   doubtfulLives(sector: number): readonly string[] {
     const entries = this.#now[sector] ?? [];
-    return entries.length < 2 ? [] : entries.filter((one) => !one.acknowledged).map(({ life }) => life);
-  }
-
-  #values(sector: number): readonly number[] {
-    return (this.#now[sector] ?? []).map(({ value }) => value);
+    return entries.length < 2 ? nobody : entries.filter((one) => !one.acknowledged).map(({ life }) => life);
   }
 
   #collapse(sector: number, value: number): void {
-    const entries = this.#now[sector];
-    const seen = entries?.find((one) => one.value === value);
-    if (entries === undefined || seen === undefined || entries.length === 1) return;
-    this.#ruledOut[sector]?.push(...entries.filter((one) => one !== seen));
-    entries.splice(0, entries.length, seen);
+    const entries = this.#now[sector] ?? [];
+    const seen = entries.find((one) => one.value === value);
+    if (seen === undefined || entries.length === 1) return;
+    const others = entries.filter((one) => one !== seen);
+    this.#ruledOut.set(sector, [...(this.#ruledOut.get(sector) ?? []), ...others]);
+    this.#now[sector] = seen.alone;
   }
 
-  #seal(id: number): { readonly write: WriteInFlight; readonly entry: Possible } | null {
+  #seal(id: number): WriteInFlight | null {
     const flight = this.#inFlight.get(id);
     if (flight === undefined) return null;
     this.#inFlight.delete(id);
@@ -186,9 +217,13 @@ export class ContentModel {
   }
 }
 
-/** Drops what was over before `by` began. */
-function prune(entries: Possible[] | undefined, by: Possible): void {
-  if (entries === undefined) return;
-  const left = entries.filter((one) => one === by || one.until >= by.since);
-  entries.splice(0, entries.length, ...left);
+const nobody: readonly string[] = [];
+
+/** Without what was over before `by` began. */
+function prune(entries: Choices, by: Possible): Choices {
+  let left = 0;
+  for (const one of entries) if (one === by || one.until >= by.since) left++;
+  if (left === entries.length) return entries;
+  if (left === 1 && entries.includes(by)) return by.alone;
+  return entries.filter((one) => one === by || one.until >= by.since);
 }

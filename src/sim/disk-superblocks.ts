@@ -4,30 +4,63 @@ import { decodeSuperblock } from "../superblock/superblock-codec.ts";
 import { type ArrayGeometry, SUPERBLOCK_SECTORS } from "./array-geometry.ts";
 import type { SimDisk } from "./sim-disk.ts";
 
+/** The superblock of one disk, decoded when it has changed. */
+class DiskSuperblock {
+  readonly #disk: SimDisk;
+  readonly #at: number;
+  #durable: Superblock | null | undefined;
+  #current: Superblock | null | undefined;
+
+  constructor(disk: SimDisk, { superblockAt }: ArrayGeometry) {
+    this.#disk = disk;
+    this.#at = superblockAt;
+    disk.versions.onChange((lo, hi) => {
+      if (lo >= superblockAt + SUPERBLOCK_SECTORS || hi <= superblockAt) return;
+      this.#durable = undefined;
+      this.#current = undefined;
+    });
+  }
+
+  get durable(): Superblock | null {
+    if (this.#durable === undefined) this.#durable = this.#decode((at) => this.#disk.versions.durable(at));
+    return this.#durable;
+  }
+
+  get current(): Superblock | null {
+    if (this.#current === undefined) this.#current = this.#decode((at) => this.#disk.versions.current(at));
+    return this.#current;
+  }
+
+  #decode(contentOf: (sector: number) => Uint8Array): Superblock | null {
+    const found = new Uint8Array(SUPERBLOCK_SECTORS * SECTOR_SIZE);
+    for (let i = 0; i < SUPERBLOCK_SECTORS; i++) found.set(contentOf(this.#at + i), i * SECTOR_SIZE);
+    try {
+      const place = { path: this.#disk.path, at: sector(this.#at), deviceSize: sector(this.#disk.sectors) };
+      return decodeSuperblock(found, { ...place, minor: 2 });
+    } catch {
+      return null;
+    }
+  }
+}
+
+const known = new WeakMap<SimDisk, DiskSuperblock>();
+
+/** All disks of a world lie alike, so one superblock a disk is enough. */
+function superblockOf(disk: SimDisk, geometry: ArrayGeometry): DiskSuperblock {
+  const found = known.get(disk) ?? new DiskSuperblock(disk, geometry);
+  known.set(disk, found);
+  return found;
+}
+
 /** The superblock that a power cut would leave on `disk` for sure, or null. */
 export const durableSuperblock = (disk: SimDisk, geometry: ArrayGeometry): Superblock | null =>
-  superblockOf(disk, geometry, (at) => disk.versions.durable(at));
+  superblockOf(disk, geometry).durable;
 
 /** What a scan of devices finds there now: null without a whole superblock, or if it cannot be read. */
 export function visibleSuperblock(disk: SimDisk, geometry: ArrayGeometry): Superblock | null {
   const { superblockAt } = geometry;
   if (disk.fails("read", superblockAt, superblockAt + SUPERBLOCK_SECTORS)) return null;
-  return superblockOf(disk, geometry, (at) => disk.versions.current(at));
-}
-
-function superblockOf(
-  disk: SimDisk,
-  { superblockAt }: ArrayGeometry,
-  contentOf: (sector: number) => Uint8Array,
-): Superblock | null {
-  const found = new Uint8Array(SUPERBLOCK_SECTORS * SECTOR_SIZE);
-  for (let i = 0; i < SUPERBLOCK_SECTORS; i++) found.set(contentOf(superblockAt + i), i * SECTOR_SIZE);
-  try {
-    const place = { path: disk.path, at: sector(superblockAt), deviceSize: sector(disk.sectors) };
-    return decodeSuperblock(found, { ...place, minor: 2 });
-  } catch {
-    return null;
-  }
+  return superblockOf(disk, geometry).current;
 }
 
 /** The disks that the newest superblock calls full copies. */

@@ -3,7 +3,7 @@ import { catchUnhandled, settle } from "./settle.ts";
 import { Simulation, type Verdict } from "./simulation.ts";
 import type { Wrappers } from "./wrappers.ts";
 
-const DEFAULT_STEPS = 6000;
+const DEFAULT_STEPS = 3000;
 
 export interface SimulationOptions {
   readonly seed: number;

@@ -12,12 +12,10 @@ interface Version {
   readonly origin: VersionOrigin;
 }
 
-const WORDS = SECTOR_SIZE / 4;
+/** Told of [lo, hi): its content, or what may become of it at a power cut, has changed. */
+export type ChangeListener = (lo: number, hi: number) => void;
 
-const same = (a: Uint8Array, b: Uint8Array): boolean => {
-  for (let i = 0; i < SECTOR_SIZE; i++) if (a[i] !== b[i]) return false;
-  return true;
-};
+const WORDS = SECTOR_SIZE / 4;
 
 /**
  * The content of a disk with a volatile cache: for each sector what surely survives a power cut, and the versions
@@ -29,7 +27,9 @@ export class SectorVersions {
   readonly #words: Uint32Array;
   readonly #durable: Uint8Array;
   readonly #unsafe = new Map<number, Version[]>();
-  readonly #listeners: ((sector: number) => void)[] = [];
+  readonly #listeners: ChangeListener[] = [];
+  /** Sectors that no version uses any more. */
+  readonly #spare: Uint8Array[] = [];
 
   constructor(sectors: number) {
     this.#current = new Uint8Array(sectors * SECTOR_SIZE);
@@ -37,8 +37,7 @@ export class SectorVersions {
     this.#durable = new Uint8Array(sectors * SECTOR_SIZE);
   }
 
-  /** Called for each sector whose content, or what may become of it at a power cut, has changed. */
-  onChange(listener: (sector: number) => void): void {
+  onChange(listener: ChangeListener): void {
     this.#listeners.push(listener);
   }
 
@@ -51,10 +50,16 @@ export class SectorVersions {
     return this.#current.subarray(sector * SECTOR_SIZE, (sector + 1) * SECTOR_SIZE);
   }
 
+  /** All sectors as reads see them, in words of the host: not a copy. */
+  get words(): Uint32Array {
+    return this.#words;
+  }
+
   /** Does another disk hold the same here, as reads see it? */
   equals(other: SectorVersions, sector: number): boolean {
+    const ours = this.#words;
     const theirs = other.#words;
-    for (let i = sector * WORDS; i < (sector + 1) * WORDS; i++) if (this.#words[i] !== theirs[i]) return false;
+    for (let i = sector * WORDS; i < (sector + 1) * WORDS; i++) if (ours[i] !== theirs[i]) return false;
     return true;
   }
 
@@ -67,60 +72,77 @@ export class SectorVersions {
     return !this.#unsafe.has(sector);
   }
 
-  /** Everything that the sector may hold after a power cut. */
+  /** Everything that the sector may hold after a power cut, valid until the next change. */
   *outcomes(sector: number): Generator<Uint8Array> {
     yield this.durable(sector);
     for (const { bytes } of this.#unsafe.get(sector) ?? []) yield bytes;
   }
 
-  land(sector: number, bytes: Uint8Array, origin: VersionOrigin): void {
+  /** `origin` writes [lo, hi), from `source` at byte `from`. */
+  land(lo: number, hi: number, source: Uint8Array, from: number, origin: VersionOrigin): void {
+    for (let sector = lo; sector < hi; sector++) this.#landOne(sector, source, from + (sector - lo) * SECTOR_SIZE, origin);
+    this.#changed(lo, hi);
+  }
+
+  #landOne(sector: number, source: Uint8Array, from: number, origin: VersionOrigin): void {
     const older = this.#unsafe.get(sector);
-    if (older === undefined && same(bytes, this.durable(sector))) return;
+    if (older === undefined && this.#isDurable(sector, source, from)) return;
+    const bytes = this.#spare.pop() ?? new Uint8Array(SECTOR_SIZE);
+    bytes.set(source.subarray(from, from + SECTOR_SIZE));
     this.#current.set(bytes, sector * SECTOR_SIZE);
-    const version = { bytes: bytes.slice(), origin };
-    if (older === undefined) this.#unsafe.set(sector, [version]);
-    else older.push(version);
-    this.#changed(sector);
+    if (older === undefined) this.#unsafe.set(sector, [{ bytes, origin }]);
+    else older.push({ bytes, origin });
+  }
+
+  #isDurable(sector: number, source: Uint8Array, from: number): boolean {
+    const durable = this.#durable;
+    const base = sector * SECTOR_SIZE;
+    for (let i = 0; i < SECTOR_SIZE; i++) if (durable[base + i] !== source[from + i]) return false;
+    return true;
   }
 
   /** What `origin` wrote in [lo, hi) is safe. */
   makeDurable(lo: number, hi: number, origin: VersionOrigin): void {
-    for (let sector = lo; sector < hi; sector++) this.#settle(sector, (version) => version.origin === origin);
+    for (let sector = lo; sector < hi; sector++) {
+      const versions = this.#unsafe.get(sector);
+      if (versions === undefined) continue;
+      this.#settle(sector, versions, versions.findLastIndex((version) => version.origin === origin));
+    }
+    this.#changed(lo, hi);
   }
 
   /** Every version whose write had completed by then is safe. */
   flush(completed: number): void {
-    for (const sector of [...this.#unsafe.keys()]) {
-      this.#settle(sector, (version) => version.origin.completed <= completed);
+    for (const [sector, versions] of this.#unsafe) {
+      let newest = versions.length - 1;
+      while (newest >= 0 && (versions[newest]?.origin.completed ?? 0) > completed) newest--;
+      if (this.#settle(sector, versions, newest)) this.#changed(sector, sector + 1);
     }
   }
 
   /** Each sector keeps one of its possible contents, chosen by chance. */
   powerCut(random: SeededRandom): void {
-    for (const [sector, versions] of [...this.#unsafe]) {
-      const kept = random.integer(0, versions.length + 1);
-      const version = versions[kept - 1];
-      if (version !== undefined) this.#durable.set(version.bytes, sector * SECTOR_SIZE);
-      this.#current.set(this.durable(sector), sector * SECTOR_SIZE);
+    for (const [sector, versions] of this.#unsafe) {
+      const kept = random.integer(0, versions.length + 1) - 1;
+      this.#settle(sector, versions, kept);
+      for (const { bytes } of versions) this.#spare.push(bytes);
       this.#unsafe.delete(sector);
-      this.#changed(sector);
+      this.#current.set(this.durable(sector), sector * SECTOR_SIZE);
+      this.#changed(sector, sector + 1);
     }
   }
 
-  /** The newest version that `isSettled` takes the place of everything older. */
-  #settle(sector: number, isSettled: (version: Version) => boolean): void {
-    const versions = this.#unsafe.get(sector);
-    if (versions === undefined) return;
-    const newest = versions.findLastIndex(isSettled);
+  /** The version `newest` takes the place of everything older. False: there is none. */
+  #settle(sector: number, versions: Version[], newest: number): boolean {
     const version = versions[newest];
-    if (version === undefined) return;
+    if (version === undefined) return false;
     this.#durable.set(version.bytes, sector * SECTOR_SIZE);
-    if (newest === versions.length - 1) this.#unsafe.delete(sector);
-    else versions.splice(0, newest + 1);
-    this.#changed(sector);
+    for (const { bytes } of versions.splice(0, newest + 1)) this.#spare.push(bytes);
+    if (versions.length === 0) this.#unsafe.delete(sector);
+    return true;
   }
 
-  #changed(sector: number): void {
-    for (const listener of this.#listeners) listener(sector);
+  #changed(lo: number, hi: number): void {
+    for (const listener of this.#listeners) listener(lo, hi);
   }
 }

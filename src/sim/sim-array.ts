@@ -93,7 +93,7 @@ function scribble({ random }: World, { versions }: SimDisk, { dataAt, size }: Ar
   const rubbish = random.bytes(SECTOR_SIZE);
   for (let at = dataAt; at < dataAt + size; at++) {
     rubbish[at % SECTOR_SIZE] = at & 0xff;
-    versions.land(at, rubbish, origin);
+    versions.land(at, at + 1, rubbish, 0, origin);
   }
   versions.makeDurable(dataAt, dataAt + size, origin);
 }

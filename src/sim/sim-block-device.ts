@@ -46,8 +46,10 @@ export class SimBlockDevice implements BlockDevice {
   #run(op: DiskOp, action: string, at: Sector): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#disk.submit(op, this.#user, (result) => {
-        if (result < 0) reject(this.#error(action, at, "EIO"));
-        else resolve();
+        this.#user.thread.later(() => {
+          if (result < 0) reject(this.#error(action, at, "EIO"));
+          else resolve();
+        });
       });
     });
   }

@@ -5,7 +5,7 @@ import type { DiskArea } from "./sim-event.ts";
 import type { SimThread } from "./sim-thread.ts";
 import type { World } from "./world.ts";
 
-/** Who does IO: completions happen on its thread, what it submitted before it died may still land. */
+/** Who does IO: while its thread lives it hears of completions, and what it submitted before may land even later. */
 export interface DiskUser {
   /** The life's name, for the log. */
   readonly life: string;
@@ -85,7 +85,7 @@ export class SimDisk {
     this.versions = new SectorVersions(sectors);
   }
 
-  /** `done` gets the bytes transferred, 0 for a flush, or a negative errno. */
+  /** `done` gets the bytes transferred, 0 for a flush, or a negative errno: in the kernel, not on the user's thread. */
   submit(op: DiskOp, user: DiskUser, done: (result: number) => void): void {
     const flight: Flight = { user, op, completed: Number.POSITIVE_INFINITY, pending: [], failed: false };
     this.#flights.add(flight);
@@ -95,7 +95,7 @@ export class SimDisk {
     this.#world.schedule(latency, null, () => {
       this.#flights.delete(flight);
       const result = this.#complete(flight, watermark);
-      this.#world.schedule(0, user.thread, () => done(result));
+      if (!user.thread.ended) done(result);
     });
   }
 
@@ -160,10 +160,7 @@ export class SimDisk {
     const end = this.#firstBad(lo, hi, "write") ?? hi;
     if (end < hi) flight.failed = true;
     if (end === lo) return;
-    for (let sector = lo; sector < end; sector++) {
-      const from = (sector - op.at) * SECTOR_SIZE;
-      this.versions.land(sector, op.source.subarray(from, from + SECTOR_SIZE), flight);
-    }
+    this.versions.land(lo, end, op.source, (lo - op.at) * SECTOR_SIZE, flight);
     this.#world.emit({
       type: "write_landed",
       life: user.life,

@@ -46,7 +46,7 @@ export class SimFrontEnd implements FrontEnd, RequestPort {
     if (request == null || this.#seat === null) throw new RangeError(`request ${cookie} is completed that nobody made`);
     const buffer = this.#seat.arenaAt + cookie * this.#bufferBytes;
     const end = buffer + (request.hi - request.lo) * 512;
-    const data = request.op === "read" && errno === 0 ? this.#seat.ring.arena.slice(buffer, end) : null;
+    const data = request.op === "read" && errno === 0 ? this.#seat.ring.arena.subarray(buffer, end) : null;
     this.#requests[cookie] = null;
     request.done(errno, data);
   }

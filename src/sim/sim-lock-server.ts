@@ -98,8 +98,7 @@ export class SimLockServer {
   }
 
   #primaryOf(life: string): SimPrimary {
-    const { primary, nodes } = this.#former ?? { primary: this.#primary, nodes: new Set() };
-    return nodes.has(nodeOf(life)) ? primary : this.#primary;
+    return this.#former?.nodes.has(nodeOf(life)) ? this.#former.primary : this.#primary;
   }
 
   #newLife(): string {

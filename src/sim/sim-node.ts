@@ -184,7 +184,7 @@ export class SimNode {
         ...defaultClusterNodeOptions,
         syncSpeedMax: this.#options.syncSpeedMax,
         queueDepth: 32,
-        arenaBytes: 4 << 20,
+        arenaBytes: 2 << 20,
         confirmMs: this.#options.leaseMs / 2,
         pillEveryMs: this.#options.leaseMs / 10,
       },

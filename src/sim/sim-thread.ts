@@ -47,6 +47,11 @@ export class SimThread {
     }
   }
 
+  /** `action` happens on this thread as soon as it runs. */
+  later(action: () => void): void {
+    this.#world.schedule(0, this, action);
+  }
+
   /** While paused: keeps the event for later and says so. */
   hold(event: Held): boolean {
     if (this.#state !== "paused") return false;

@@ -37,6 +37,8 @@ export interface Verdict {
 
 /** Milliseconds that a mended cluster may take until it rests. */
 const REST_WITHIN = 60_000;
+/** Milliseconds between two looks at what costs more than an event. */
+const LOOK_EVERY = 2;
 
 /** A cluster of the real node code in a world made of one seed. */
 export class Simulation {
@@ -145,7 +147,7 @@ export class Simulation {
 
   /** Runs until no node has or knows of anything to resync, and all bitmaps are clean. */
   async untilRest(withinMs = REST_WITHIN): Promise<void> {
-    await this.#expect("resync and recovery end", withinMs, () => this.#isIdle());
+    await this.#expect("resync and recovery end", withinMs, () => this.#isIdle(), LOOK_EVERY);
     for (let round = 0; round < 2 && !this.failed; round++) {
       let flushing = 0;
       for (const { node, process } of this.nodes) {
@@ -243,8 +245,8 @@ export class Simulation {
     return this.nodes.every(({ port }) => port?.isIdle ?? true);
   }
 
-  async #expect(what: string, withinMs: number, done: () => boolean): Promise<void> {
-    if (this.failed || (await this.world.run(this.world.now + withinMs, done)) || this.failed) return;
+  async #expect(what: string, withinMs: number, done: () => boolean, everyMs = 0): Promise<void> {
+    if (this.failed || (await this.world.run(this.world.now + withinMs, done, everyMs)) || this.failed) return;
     const states = this.nodes.map(({ name, node, process }) => {
       const { sync, state, readBalance, slots } = node?.status() ?? {};
       return `${name}: ${JSON.stringify({ up: process !== null, state, readBalance, sync, slots })}`;

@@ -2,31 +2,41 @@ import type { SimEvent } from "./sim-event.ts";
 
 interface Line {
   readonly at: number;
-  readonly text: string;
+  readonly event: SimEvent | string;
 }
 
-const KEPT = 20_000;
+/** Lines that are kept for a failure's story, unless more are asked for. */
+export const TRACE_KEPT = 500;
 
-/** Everything that happened, as text: the last part of it to read, all of it in one number. */
+/** FNV-1a over 32-bit words: enough to tell two runs apart. */
+const mix = (hash: number, word: number): number => Math.imul(hash ^ word, 0x01000193);
+
+const words = new Uint32Array(2);
+const double = new Float64Array(words.buffer);
+
+/**
+ * Everything that happened: all of it in one number, the last part of it to read. Events are put into words only for a
+ * reader.
+ */
 export class Trace {
   #hash = 0x811c9dc5;
   #count = 0;
-  #lines: Line[] = [];
+  /** The newest lines, each in its place modulo the number kept. */
+  readonly #lines: Line[] = [];
+  readonly #kept: number;
+
+  constructor(kept: number = TRACE_KEPT) {
+    this.#kept = kept;
+  }
 
   add(at: number, event: SimEvent): void {
-    const { type, ...fields } = event;
-    this.note(at, `${type.padEnd(15)} ${Object.entries(fields).map(format).join(" ")}`);
+    this.#keep(at, event);
+    this.#object(event);
   }
 
   note(at: number, text: string): void {
-    this.#count++;
-    let hash = this.#hash;
-    const line = `${at.toFixed(3)} ${text}`;
-    // FNV-1a: enough to tell two runs apart.
-    for (let i = 0; i < line.length; i++) hash = Math.imul(hash ^ line.charCodeAt(i), 0x01000193);
-    this.#hash = hash;
-    this.#lines.push({ at, text });
-    if (this.#lines.length >= 2 * KEPT) this.#lines = this.#lines.slice(KEPT);
+    this.#keep(at, text);
+    this.#text(text);
   }
 
   get hash(): string {
@@ -37,10 +47,46 @@ export class Trace {
     return this.#count;
   }
 
-  /** The last `count` lines. */
+  /** The last `count` lines, as far as they are kept. */
   tail(count: number): string[] {
-    return this.#lines.slice(-count).map(({ at, text }) => `${at.toFixed(3).padStart(12)}  ${text}`);
+    const lines = this.#lines;
+    const oldest = lines.length < this.#kept ? 0 : this.#count % this.#kept;
+    const inOrder = [...lines.slice(oldest), ...lines.slice(0, oldest)];
+    return inOrder.slice(-count).map(({ at, event }) => {
+      const text = typeof event === "string" ? event : describe(event);
+      return `${at.toFixed(3).padStart(12)}  ${text}`;
+    });
   }
+
+  #keep(at: number, event: SimEvent | string): void {
+    this.#number(at);
+    this.#lines[this.#count++ % this.#kept] = { at, event };
+  }
+
+  #number(value: number): void {
+    double[0] = value;
+    this.#hash = mix(mix(this.#hash, words[0] ?? 0), words[1] ?? 0);
+  }
+
+  #text(text: string): void {
+    let hash = this.#hash;
+    for (let i = 0; i < text.length; i++) hash = mix(hash, text.charCodeAt(i));
+    this.#hash = mix(hash, text.length);
+  }
+
+  #object(fields: object): void {
+    for (const key in fields) this.#value(fields[key as keyof typeof fields]);
+  }
+
+  #value(value: unknown): void {
+    if (typeof value === "string") this.#text(value);
+    else if (typeof value === "object" && value !== null) this.#object(value);
+    else this.#number(Number(value));
+  }
+}
+
+function describe({ type, ...fields }: SimEvent): string {
+  return `${type.padEnd(15)} ${Object.entries(fields).map(format).join(" ")}`;
 }
 
 function format([key, value]: readonly [string, unknown]): string {

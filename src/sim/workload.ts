@@ -3,7 +3,7 @@ import type { ContentModel } from "./content-model.ts";
 import type { PortRequest, RequestPort } from "./request-port.ts";
 import { SettledLives } from "./settled-lives.ts";
 import type { SimEvent } from "./sim-event.ts";
-import { stampSector } from "./stamp.ts";
+import { stampSectors } from "./stamp.ts";
 import type { World } from "./world.ts";
 
 export interface WorkloadOptions {
@@ -45,6 +45,8 @@ export class Workload {
   readonly #ended = new Set<string>();
   readonly #settled = new SettledLives();
   readonly #hotChunks: readonly number[];
+  /** What a write carries until the node has taken it. */
+  readonly #scratch: Uint8Array;
   #next = 1;
   /** Acknowledged with success. */
   answered = 0;
@@ -56,6 +58,7 @@ export class Workload {
     this.#options = options;
     const chunks = Math.ceil(options.size / options.chunkSectors);
     this.#hotChunks = Array.from({ length: 3 }, () => world.random.integer(0, chunks));
+    this.#scratch = new Uint8Array(options.size * SECTOR_SIZE);
     world.observe((event) => this.#observe(event));
   }
 
@@ -83,10 +86,8 @@ export class Workload {
   ): boolean {
     if (this.#isReserved(port.life, lo, hi)) return false;
     const id = this.#next++;
-    const data = zero ? null : new Uint8Array((hi - lo) * SECTOR_SIZE);
-    for (let sector = lo; data !== null && sector < hi; sector++) {
-      stampSector(data.subarray((sector - lo) * SECTOR_SIZE, (sector - lo + 1) * SECTOR_SIZE), id, sector);
-    }
+    const data = zero ? null : this.#scratch.subarray(0, (hi - lo) * SECTOR_SIZE);
+    if (data !== null) stampSectors(data, id, lo);
     // Of a node that is evicted already nothing may happen: neither a landing nor an acknowledgement.
     const evicted = this.#evicted.has(port.life);
     const begin = (): void => {

@@ -2,7 +2,7 @@ import { assert } from "../base/assert.ts";
 import type { Timer } from "../env/clock.ts";
 import { EventQueue, type Scheduled } from "./event-queue.ts";
 import { SeededRandom } from "./random.ts";
-import { settle } from "./settle.ts";
+import { runSteps } from "./settle.ts";
 import type { SimEvent } from "./sim-event.ts";
 import type { SimThread } from "./sim-thread.ts";
 import { Trace } from "./trace.ts";
@@ -53,7 +53,7 @@ export class World {
     return this.#ids;
   }
 
-  /** `action` happens `delayMs` from now, by `thread` (null: by the world itself, without waiting for promises). */
+  /** `action` happens `delayMs` from now, by `thread` (null: by the world itself: nothing that settles promises). */
   schedule(delayMs: number, thread: SimThread | null, action: () => void): Timer {
     assert(delayMs >= 0, "an event lies in the past");
     const happening = { at: this.#now + delayMs, order: this.#order++, action, thread, cancelled: false };
@@ -86,35 +86,33 @@ export class World {
     this.trace.note(this.#now, `VIOLATION ${text}`);
   }
 
-  /** The next event. False: nothing will ever happen again. */
-  async step(): Promise<boolean> {
-    const next = this.#queue.pop();
-    if (next === null) return false;
-    if (next.cancelled || next.thread?.ended) return true;
-    this.#now = Math.max(this.#now, next.at);
-    this.#steps++;
-    if (next.thread === null) {
-      next.action();
-      return true;
-    }
-    if (next.thread.hold(next)) return true;
-    next.action();
-    await settle();
-    return true;
+  /**
+   * Runs until `done` or until time `untilMs`, whichever is first; true if it was `done`. Stops at a violation. `done` is
+   * asked after each event, or where `everyMs` is given only as often as that: some conditions are expensive.
+   */
+  run(untilMs: number, done: () => boolean = () => false, everyMs = 0): Promise<boolean> {
+    let askAt = this.#now;
+    return runSteps(() => {
+      const last = (this.#queue.peek()?.at ?? Number.POSITIVE_INFINITY) > untilMs;
+      if (last || this.#now >= askAt) {
+        if (done()) return { result: true };
+        askAt = this.#now + everyMs;
+      }
+      if (this.violations.length > 0) return { result: false };
+      if (!last) return this.#step();
+      this.#now = Math.max(this.#now, untilMs);
+      return { result: false };
+    });
   }
 
-  /** Runs until `done` or until time `untilMs`, whichever is first; true if it was `done`. Stops at a violation. */
-  async run(untilMs: number, done: () => boolean = () => false): Promise<boolean> {
-    await settle();
-    for (;;) {
-      if (done()) return true;
-      if (this.violations.length > 0) return false;
-      const next = this.#queue.peek();
-      if (next === null || next.at > untilMs) {
-        this.#now = Math.max(this.#now, untilMs);
-        return false;
-      }
-      await this.step();
-    }
+  /** The next event. What belongs to no thread touches no promise. */
+  #step(): "settle" | "next" {
+    const next = this.#queue.pop();
+    if (next === null || next.cancelled || next.thread?.ended) return "next";
+    this.#now = Math.max(this.#now, next.at);
+    this.#steps++;
+    if (next.thread?.hold(next)) return "next";
+    next.action();
+    return next.thread === null ? "next" : "settle";
   }
 }

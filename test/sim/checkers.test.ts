@@ -13,7 +13,7 @@ import { createSimArray } from "../../src/sim/sim-array.ts";
 import type { SimDisk } from "../../src/sim/sim-disk.ts";
 import type { SimEvent } from "../../src/sim/sim-event.ts";
 import { SimThread } from "../../src/sim/sim-thread.ts";
-import { stampSector } from "../../src/sim/stamp.ts";
+import { stampSectors } from "../../src/sim/stamp.ts";
 import { World } from "../../src/sim/world.ts";
 
 /** What a checker says of a forged log. */
@@ -53,7 +53,7 @@ async function makeArray() {
   };
   const sectorOf = (value: number, sector: number): Uint8Array => {
     const bytes = new Uint8Array(512);
-    stampSector(bytes, value, sector);
+    stampSectors(bytes, value, sector);
     return bytes;
   };
   /** Sets or clears a chunk's bit in a slot on both members. */

@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { ContentModel } from "../../src/sim/content-model.ts";
-import { stampSector } from "../../src/sim/stamp.ts";
+import { stampSectors } from "../../src/sim/stamp.ts";
 
 const SECTOR = 3;
 
 const holding = (value: number): Uint8Array => {
   const bytes = new Uint8Array(512);
-  stampSector(bytes, value, SECTOR);
+  stampSectors(bytes, value, SECTOR);
   return bytes;
 };
 
@@ -15,7 +15,7 @@ const always = (): boolean => true;
 
 /** Values from 0 to 9 that the sector may hold. */
 const possible = (model: ContentModel): number[] =>
-  Array.from({ length: 10 }, (_, value) => value).filter((value) => model.judge(SECTOR, holding(value)) === null);
+  Array.from({ length: 10 }, (_, value) => value).filter((value) => model.judge(SECTOR, new Uint32Array(holding(value).buffer), 0) === null);
 
 const acked = (model: ContentModel, id: number, life = "n1.1", fua = false): void => {
   model.beginWrite(id, life, SECTOR, SECTOR + 1, id);
@@ -94,7 +94,7 @@ describe("the content model", () => {
     mixed.set(holding(1).subarray(0, 8), 256);
     expect(read(mixed)).toMatch(/mixture/);
     const elsewhere = new Uint8Array(512);
-    stampSector(elsewhere, 2, SECTOR + 1);
+    stampSectors(elsewhere, 2, SECTOR + 1);
     expect(read(elsewhere)).toMatch(/mixture/);
   });
 

@@ -4,23 +4,16 @@ import { expectOk } from "./expect-ok.ts";
 
 const SEEDS = 200;
 const PER_TEST = 20;
-/** Of all seeds, these are new in each run; what they find is repeated with the seed that is printed. */
-const FRESH = 20;
 
 const range = (from: number, count: number): number[] => Array.from({ length: count }, (_, i) => from + i);
 
+// Always the same seeds: what a change breaks shows, and nothing else. New ones: `npm run sim -- --count 1000`.
 describe("a simulated cluster is whole again after any mix of faults", () => {
-  for (let first = 0; first < SEEDS - FRESH; first += PER_TEST) {
+  for (let first = 0; first < SEEDS; first += PER_TEST) {
     it(`with seeds ${first} to ${first + PER_TEST - 1}`, async () => {
-      for (const seed of range(first, PER_TEST)) expectOk(await runSimulation({ seed, nodes: 2 + (seed % 3) }));
+      for (const seed of range(first, PER_TEST)) expectOk(await runSimulation({ seed }));
     });
   }
-
-  it("with fresh seeds", async () => {
-    const first = Math.floor(Math.random() * 2 ** 40);
-    process.stderr.write(`fresh seeds: ${first} to ${first + FRESH - 1}\n`);
-    for (const seed of range(first, FRESH)) expectOk(await runSimulation({ seed, nodes: 2 + (seed % 3) }));
-  });
 
   it("in the same way each time", async () => {
     for (const seed of [3, 14]) {

@@ -15,8 +15,7 @@ export function judgeHealed(
   if (first === undefined) return ["no member is in sync"];
   for (let sector = 0; sector < geometry.size; sector++) {
     const at = geometry.dataAt + sector;
-    const expected = first.versions.current(at);
-    const lost = content.judge(sector, expected);
+    const lost = content.judge(sector, first.versions.words, at);
     if (lost !== null) wrong.push(`${first.path}: ${lost}`);
     for (const leg of legs) {
       if (!first.versions.equals(leg.versions, at)) {

@@ -17,8 +17,8 @@ export class LastCopyChecker implements Checker {
     this.#disks = disks;
     this.#report = report;
     for (const disk of disks) {
-      disk.versions.onChange((sector) => {
-        if (geometry.areaOf(sector) === "superblock") this.#changed = true;
+      disk.versions.onChange((lo) => {
+        if (geometry.areaOf(lo) === "superblock") this.#changed = true;
       });
     }
   }

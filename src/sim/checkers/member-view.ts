@@ -58,15 +58,17 @@ export class MemberViewChecker implements Checker {
   #judge(id: number): void {
     const write = this.#writes.get(id);
     if (write === undefined) return;
+    const judged = new Set<string>();
     for (const [life, view] of this.#views) {
-      for (const path of view.values()) this.#judgeCopy(write, life, path);
+      for (const path of view.values()) if (!judged.has(path)) this.#judgeCopy(write, life, path);
+      for (const path of view.values()) judged.add(path);
     }
   }
 
   #judgeCopy({ lo, hi, life: writer }: Write, life: string, path: string): void {
     const disk = this.#disks.get(path);
     for (let sector = lo; disk !== undefined && sector < hi; sector++) {
-      const wrong = this.#content.judge(sector, disk.versions.current(this.#dataAt + sector));
+      const wrong = this.#content.judge(sector, disk.versions.words, this.#dataAt + sector);
       if (wrong === null) continue;
       this.#report(`a write of ${writer} is acknowledged, but ${life} may read ${path}: ${wrong}`);
       return;

@@ -3,6 +3,7 @@ import { inSyncDisks } from "../disk-superblocks.ts";
 import type { SimDisk } from "../sim-disk.ts";
 import type { SimEvent } from "../sim-event.ts";
 import type { Checker, Report } from "./checker.ts";
+import { SureBits } from "./sure-bits.ts";
 
 /**
  * The write-intent rule, at every instant (F25, F26): a sector that differs between mirrors, or that a power cut could
@@ -13,19 +14,23 @@ export class WriteIntentChecker implements Checker {
   readonly #geometry: ArrayGeometry;
   readonly #disks: readonly SimDisk[];
   readonly #report: Report;
-  #legs: readonly SimDisk[];
-  /** By chunk: array sectors whose copies may differ. */
-  readonly #uneven: Set<number>[];
+  readonly #bits: ReadonlyMap<SimDisk, SureBits>;
+  #legs: readonly SimDisk[] = [];
+  /** By sector of the array: 1 where copies may differ. */
+  readonly #uneven: Uint8Array;
+  /** By chunk: how many sectors those are. */
+  readonly #unevenIn: Uint32Array;
   #superblocksChanged = false;
 
   constructor(geometry: ArrayGeometry, disks: readonly SimDisk[], report: Report) {
     this.#geometry = geometry;
     this.#disks = disks;
     this.#report = report;
-    this.#legs = inSyncDisks(disks, geometry);
-    this.#uneven = Array.from({ length: geometry.chunks }, () => new Set<number>());
-    for (const disk of disks) disk.versions.onChange((sector) => this.#changed(sector));
-    this.#lookAtAll();
+    this.#uneven = new Uint8Array(geometry.size);
+    this.#unevenIn = new Uint32Array(geometry.chunks);
+    this.#bits = new Map(disks.map((disk) => [disk, new SureBits(geometry, disk)]));
+    for (const disk of disks) disk.versions.onChange((lo, hi) => this.#changed(disk, lo, hi));
+    this.#chooseLegs();
   }
 
   /** Superblocks are looked at when a write or flush is over: in the middle of one they are torn. */
@@ -33,18 +38,24 @@ export class WriteIntentChecker implements Checker {
     const metadata = event.type === "flushed" || event.type === "power_cut" || event.type === "write_landed";
     if (!metadata || !this.#superblocksChanged) return;
     this.#superblocksChanged = false;
-    this.#legs = inSyncDisks(this.#disks, this.#geometry);
-    this.#lookAtAll();
+    this.#chooseLegs();
   }
 
-  #changed(at: number): void {
-    const { dataAt } = this.#geometry;
-    switch (this.#geometry.areaOf(at)) {
+  #chooseLegs(): void {
+    const legs = inSyncDisks(this.#disks, this.#geometry);
+    if (legs.length === this.#legs.length && legs.every((disk, i) => disk === this.#legs[i])) return;
+    this.#legs = legs;
+    this.#lookAt(0, this.#geometry.size);
+  }
+
+  #changed(disk: SimDisk, lo: number, hi: number): void {
+    const { dataAt, size } = this.#geometry;
+    switch (this.#geometry.areaOf(lo)) {
       case "data":
-        this.#lookAt(at - dataAt);
+        this.#lookAt(lo - dataAt, Math.min(size, hi - dataAt));
         break;
       case "bitmap":
-        this.#lookAtBits(at);
+        for (const chunk of this.#bits.get(disk)?.update(lo, hi) ?? []) this.#lostBit(chunk, lo);
         break;
       case "superblock":
         this.#superblocksChanged = true;
@@ -53,48 +64,45 @@ export class WriteIntentChecker implements Checker {
     }
   }
 
-  #lookAtAll(): void {
-    for (let sector = 0; sector < this.#geometry.size; sector++) this.#lookAt(sector);
+  /** Sectors of the array [lo, hi). */
+  #lookAt(lo: number, hi: number): void {
+    const { chunkSectors } = this.#geometry;
+    for (let at = lo; at < hi; ) {
+      const chunk = Math.floor(at / chunkSectors);
+      const end = Math.min(hi, (chunk + 1) * chunkSectors);
+      let first: number | null = null;
+      for (; at < end; at++) if (this.#judge(at, chunk)) first ??= at;
+      if (first === null || this.#isMarked(chunk)) continue;
+      this.#report(`sector ${first} may differ between mirrors, chunk ${chunk} has no bit`);
+    }
   }
 
-  #lookAt(sector: number): void {
-    const chunk = Math.floor(sector / this.#geometry.chunkSectors);
-    const uneven = this.#uneven[chunk];
-    if (!this.#mayDiffer(sector)) {
-      uneven?.delete(sector);
-      return;
-    }
-    uneven?.add(sector);
-    if (!this.#isMarked(chunk)) this.#report(`sector ${sector} may differ between mirrors, chunk ${chunk} has no bit`);
+  #judge(sector: number, chunk: number): boolean {
+    const differs = this.#mayDiffer(sector);
+    this.#unevenIn[chunk] = (this.#unevenIn[chunk] ?? 0) + Number(differs) - (this.#uneven[sector] ?? 0);
+    this.#uneven[sector] = Number(differs);
+    return differs;
   }
 
-  /** A sector of a bitmap changed: chunks that lean on it must have a bit still. */
-  #lookAtBits(at: number): void {
-    for (const [chunk, uneven] of this.#uneven.entries()) {
-      if (uneven.size === 0 || this.#isMarked(chunk)) continue;
-      const [first] = uneven;
-      const slot = Math.floor((at - this.#geometry.bitmapsAt) / this.#geometry.slotSectors);
-      this.#report(`chunk ${chunk} lost its last bit (slot ${slot}) while sector ${first} may differ between mirrors`);
-    }
+  /** A chunk that leans on a bitmap must have a bit still. */
+  #lostBit(chunk: number, at: number): void {
+    if (this.#unevenIn[chunk] === 0 || this.#isMarked(chunk)) return;
+    const sector = this.#uneven.indexOf(1, chunk * this.#geometry.chunkSectors);
+    const slot = Math.floor((at - this.#geometry.bitmapsAt) / this.#geometry.slotSectors);
+    this.#report(`chunk ${chunk} lost its last bit (slot ${slot}) while sector ${sector} may differ between mirrors`);
   }
 
   #mayDiffer(sector: number): boolean {
     const at = this.#geometry.dataAt + sector;
-    const [first, ...others] = this.#legs;
-    if (first === undefined || others.length === 0) return false;
-    if (this.#legs.some((disk) => !disk.versions.isSafe(at))) return true;
-    return others.some((disk) => !first.versions.equals(disk.versions, at));
+    const [first] = this.#legs;
+    if (first === undefined || this.#legs.length < 2) return false;
+    for (const leg of this.#legs) if (!leg.versions.isSafe(at)) return true;
+    for (const leg of this.#legs) if (leg !== first && !first.versions.equals(leg.versions, at)) return true;
+    return false;
   }
 
   #isMarked(chunk: number): boolean {
-    for (let slot = 0; slot < this.#geometry.slots; slot++) {
-      const { sector, byte, mask } = this.#geometry.bitOf(slot, chunk);
-      for (const disk of this.#legs) {
-        let always = true;
-        for (const content of disk.versions.outcomes(sector)) always &&= ((content[byte] ?? 0) & mask) !== 0;
-        if (always) return true;
-      }
-    }
+    for (const leg of this.#legs) if (this.#bits.get(leg)?.anySlotHas(chunk)) return true;
     return false;
   }
 }
