@@ -54,9 +54,8 @@ export function runSimulation({
   const fixed = nodes === undefined ? scenario : { ...scenario, nodes };
   const use = async (simulation: Simulation): Promise<void> => {
     const { world } = simulation;
+    // Things break from the first moment: joining is as fragile as serving.
     simulation.begin();
-    await simulation.untilAllServe();
-    if (simulation.failed) return;
     simulation.faults.start();
     const end = world.steps + steps;
     await world.run(world.now + 120_000, () => world.steps >= end);

@@ -80,7 +80,8 @@ export class SectorVersions {
 
   /** `origin` writes [lo, hi), from `source` at byte `from`. */
   land(lo: number, hi: number, source: Uint8Array, from: number, origin: VersionOrigin): void {
-    for (let sector = lo; sector < hi; sector++) this.#landOne(sector, source, from + (sector - lo) * SECTOR_SIZE, origin);
+    for (let sector = lo; sector < hi; sector++)
+      this.#landOne(sector, source, from + (sector - lo) * SECTOR_SIZE, origin);
     this.#changed(lo, hi);
   }
 
@@ -106,7 +107,11 @@ export class SectorVersions {
     for (let sector = lo; sector < hi; sector++) {
       const versions = this.#unsafe.get(sector);
       if (versions === undefined) continue;
-      this.#settle(sector, versions, versions.findLastIndex((version) => version.origin === origin));
+      this.#settle(
+        sector,
+        versions,
+        versions.findLastIndex((version) => version.origin === origin),
+      );
     }
     this.#changed(lo, hi);
   }

@@ -15,7 +15,9 @@ const always = (): boolean => true;
 
 /** Values from 0 to 9 that the sector may hold. */
 const possible = (model: ContentModel): number[] =>
-  Array.from({ length: 10 }, (_, value) => value).filter((value) => model.judge(SECTOR, new Uint32Array(holding(value).buffer), 0) === null);
+  Array.from({ length: 10 }, (_, value) => value).filter(
+    (value) => model.judge(SECTOR, new Uint32Array(holding(value).buffer), 0) === null,
+  );
 
 const acked = (model: ContentModel, id: number, life = "n1.1", fua = false): void => {
   model.beginWrite(id, life, SECTOR, SECTOR + 1, id);

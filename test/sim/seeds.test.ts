@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { runSimulation } from "../../src/sim/run-simulation.ts";
 import { expectOk } from "./expect-ok.ts";
 
-const SEEDS = 200;
+const SEEDS = 100;
 const PER_TEST = 20;
 
 const range = (from: number, count: number): number[] => Array.from({ length: count }, (_, i) => from + i);
