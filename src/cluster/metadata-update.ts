@@ -2,7 +2,7 @@ import { type ArrayChange, failMember, removeMember, type Transition } from "../
 import { inSyncMembers, type MdArray, memberByNumber, writableMembers } from "../array/md-array.ts";
 import { nextUpdate } from "../array/superblock-of.ts";
 import { writeSuperblocks } from "../array/superblock-store.ts";
-import type { MemberDevices, MemberFailure } from "../array/write-members.ts";
+import { flushMembers, type MemberDevices, type MemberFailure } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
 import type { Send } from "../messages/message-bus.ts";
 import { countError, mdTime, memberText, type NodeContext, recordChanges } from "./node-context.ts";
@@ -104,14 +104,19 @@ async function write(context: NodeContext, transition: Transition): Promise<Tran
   let { array } = transition;
   const changes: ArrayChange[] = [...transition.changes];
   for (;;) {
-    // A number once used is never used again, even if the update fails: part of it may be on disk. But it is not what
-    // we have adopted: another node's update with the same number is news.
-    const events = Math.max(array.events, context.usedEvents);
-    array = nextUpdate({ ...array, events }, mdTime(context.env));
-    context.usedEvents = array.events;
-    await context.engine.send({ type: "setEvents", events: array.events });
-    const failures = await writeInOrder(array, context.devices);
-    if (failures.length === 0) return { array, changes };
+    // A member that cannot be flushed is out before a number is used: were one skipped, a crash in the middle of the next
+    // update would leave good copies two events behind, and nobody believes those.
+    let failures = await flushMembers(writableMembers(array), context.devices);
+    if (failures.length === 0) {
+      // A number once used is never used again, even if the update fails: part of it may be on disk. But it is not what
+      // we have adopted: another node's update with the same number is news.
+      const events = Math.max(array.events, context.usedEvents);
+      array = nextUpdate({ ...array, events }, mdTime(context.env));
+      context.usedEvents = array.events;
+      await context.engine.send({ type: "setEvents", events: array.events });
+      failures = await writeInOrder(array, context.devices);
+      if (failures.length === 0) return { array, changes };
+    }
     for (const { number, error } of failures) {
       // Not the device's fault: we may not write at all any more.
       if (error.code === "E_NOT_JOINED") throw error;

@@ -546,3 +546,29 @@ describe("a device that two operators add at the same moment", () => {
     });
   });
 });
+
+describe("F22: a member dies and cannot be flushed before superblocks are written", () => {
+  it("leaves no good copy two events behind another member, at no instant", async () => {
+    await check(4, { nodes: 2, members: 3, spares: 1 }, async (simulation) => {
+      const { array, world } = simulation;
+      const [bad, good, failed, spare] = array.disks;
+      if (bad === undefined || good === undefined || failed === undefined || spare === undefined)
+        throw new RangeError("there is no disk");
+      let widest = 0;
+      world.observe(({ type }) => {
+        if (type !== "flushed") return;
+        const events = [good, spare].map((disk) => durableSuperblock(disk, array.geometry)?.events ?? Number.NaN);
+        widest = Math.max(widest, Math.max(...events) - Math.min(...events));
+      });
+      // Nobody writes data: the first to notice is who fails another member.
+      bad.dead = true;
+      const { node, process } = nodeAt(simulation, 1);
+      if (node === null || process === null) throw new Error("the node is down");
+      world.schedule(0, process.control, () => void node.failMember(2));
+      await wait(simulation, 500);
+      expect(inSyncDisks(array.disks, array.geometry)).not.toContain(bad);
+      expect(widest).toBe(1);
+      await simulation.healAndJudge();
+    });
+  });
+});
