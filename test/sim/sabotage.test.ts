@@ -23,7 +23,7 @@ async function firstViolation(
   for (let seed = 1; seed <= 12; seed++) {
     const verdict =
       use === undefined
-        ? await runSimulation({ seed, scenario: { ...hard, ...fixed }, wrappers })
+        ? await runSimulation({ seed, steps: 8000, scenario: { ...hard, ...fixed }, wrappers })
         : await withSimulation(seed, { ...hard, ...fixed }, use, wrappers);
     const [violation] = verdict.violations;
     if (violation !== undefined) return violation;
