@@ -2,10 +2,12 @@ import { MdError } from "../base/md-error.ts";
 import { sector } from "../base/units.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
 import { type Candidate, type Choice, pickSuperblock } from "../superblock/pick-superblock.ts";
+import { decodeRaid10Layout, isNear, raid10LayoutName } from "../superblock/raid10-layout.ts";
 import { Feature, hasFeature, type Superblock } from "../superblock/superblock.ts";
 import { arraySize } from "./array-size.ts";
 import { readBitmapShape } from "./bitmap-store.ts";
-import type { MdArray } from "./md-array.ts";
+import { CopyGroups } from "./copy-groups.ts";
+import { inSyncDisks, type MdArray } from "./md-array.ts";
 import type { Member } from "./member.ts";
 import { memberOf } from "./superblock-of.ts";
 import { readSuperblock } from "./superblock-store.ts";
@@ -44,7 +46,8 @@ interface Opened extends Candidate {
 /**
  * Reads the superblocks of open devices and makes an array of them. Devices without a superblock are an error, as are
  * devices of different arrays. E_NO_SUPERBLOCK, E_CHECKSUM, E_SUPERBLOCK_BAD, E_METADATA_UNSUPPORTED, E_CLUSTER_ONLY,
- * E_LEVEL_UNSUPPORTED, E_CLUSTER_CONFLICT, E_NO_DEVICE (a member that should be there is not; see `run`), E_IO.
+ * E_LEVEL_UNSUPPORTED, E_LAYOUT_UNSUPPORTED, E_CLUSTER_CONFLICT, E_NO_DEVICE (a member that should be there is not, see
+ * `run`; or of some data no copy is), E_IO.
  */
 export async function assembleArray(given: readonly BlockDevice[], options: AssembleOptions = {}): Promise<Assembly> {
   const opened = await Promise.all(
@@ -67,8 +70,10 @@ export async function assembleArray(given: readonly BlockDevice[], options: Asse
         byBitmap: role.type === "rebuilding" && role.byBitmap,
       }),
   );
+  const array = await describe(choice, members);
+  mustBeWhole(array);
   return {
-    array: await describe(choice, members),
+    array,
     devices: new Map(choice.used.map(({ candidate }) => [candidate.superblock.devNumber, candidate.device])),
     refused: choice.refused.map(({ candidate, reason }) => ({
       path: candidate.path,
@@ -122,8 +127,15 @@ function checkSupported(choice: Choice<Opened>): void {
       why: "nothing would keep two hosts from using it at once",
     });
   }
-  if (superblock.level !== 1) {
-    throw new MdError("E_LEVEL_UNSUPPORTED", `${name} has level ${superblock.level}; only raid1 is supported`);
+  if (superblock.level !== 1 && superblock.level !== 10) {
+    throw new MdError("E_LEVEL_UNSUPPORTED", `${name} has level ${superblock.level}; mdctl does raid1 and raid10`);
+  }
+  if (superblock.level === 10 && !isNear(decodeRaid10Layout(superblock.layout))) {
+    const layout = raid10LayoutName(superblock.layout);
+    throw new MdError(
+      "E_LAYOUT_UNSUPPORTED",
+      `${name} has layout ${layout}; clustered arrays have near layouts (n2, n3)`,
+    );
   }
   if (superblock.minor !== 2) {
     throw new MdError(
@@ -132,6 +144,17 @@ function checkSupported(choice: Choice<Opened>): void {
     );
   }
   for (const { candidate } of choice.used) checkFeatures(candidate.path, candidate.superblock);
+}
+
+/** Of every sector some full copy must be here, whatever was asked for. */
+function mustBeWhole(array: MdArray): void {
+  const here = inSyncDisks(array);
+  if (new CopyGroups(array).survives(here)) return;
+  const places = [...here.keys()].filter((raidDisk) => here[raidDisk] === 0).join(", ");
+  throw new MdError("E_NO_DEVICE", `"${array.name}" cannot start: of some of its data no copy is here`, {
+    why: `raid disks ${places} have no member that is in sync`,
+    hint: "find the missing members and assemble again",
+  });
 }
 
 const unsupported = [

@@ -1,5 +1,5 @@
 import { MdError } from "../base/md-error.ts";
-import { type Sector, sector, slotNumber } from "../base/units.ts";
+import { SECTOR_SIZE, type Sector, sector, slotNumber } from "../base/units.ts";
 import {
   BITMAP_PAGE_BYTES,
   BITMAP_SUPER_BYTES,
@@ -9,8 +9,11 @@ import {
   maxSlots,
   smallestChunkBytes,
 } from "../bitmap/bitmap-layout.ts";
+import { copiesOf, decodeRaid10Layout, isNear, raid10LayoutName } from "../superblock/raid10-layout.ts";
 import { IN_SYNC, type MdTime } from "../superblock/superblock.ts";
+import { arraySize } from "./array-size.ts";
 import { freshBitmapSuper, type SlotContent, writeSlot } from "./bitmap-store.ts";
+import { CopyGroups } from "./copy-groups.ts";
 import type { ArrayBitmap, MdArray } from "./md-array.ts";
 import type { Member } from "./member.ts";
 import { wipeSuperblocks, writeSuperblocks } from "./superblock-store.ts";
@@ -30,6 +33,9 @@ export interface CreateRequest {
   /** 16 random bytes. */
   readonly uuid: Uint8Array;
   readonly level: number;
+  /** RAID10: its layout word, and bytes of a stripe's chunk. Null for what mdadm would choose. */
+  readonly layout?: number | null;
+  readonly stripeBytes?: number | null;
   readonly created: MdTime;
   /** At most 63 bytes. */
   readonly clusterName: string;
@@ -53,24 +59,33 @@ const SUPER_OFFSET = sector(8);
 const BITMAP_OFFSET = 8;
 const ROUND_DATA = 2048;
 const ROUND_SIZE = 128;
+/** What mdadm chooses for RAID10: two near copies, chunks of 512 KiB. */
+const DEFAULT_LAYOUT = 0x102;
+const DEFAULT_STRIPE_BYTES = 512 * 1024;
+const LEAST_STRIPE_BYTES = 4096;
+const MOST_STRIPE_BYTES = 2 ** 30;
 
 /**
  * The array that mdadm would create of the same devices (on-disk format, 6); members are numbered by raid_disk, then
- * spares. Nothing is written. E_USAGE, E_VALUE, E_LEVEL_UNSUPPORTED, E_DEVICE_SMALL.
+ * spares. Nothing is written. E_USAGE, E_VALUE, E_LEVEL_UNSUPPORTED, E_LAYOUT_UNSUPPORTED, E_DEVICE_SMALL.
  */
 export function planCreate(request: CreateRequest): MdArray {
   checkRequest(request);
+  const { layout, chunkSectors } = chooseStripes(request);
   const numbered = [...request.members, ...request.spares].flatMap((device, number) =>
     device === null ? [] : [{ device, number }],
   );
   const [first] = numbered;
   if (first === undefined) throw new MdError("E_USAGE", "at least one member must be real");
-  const dataOffset = request.dataOffset ?? chooseDataOffset(first.device.size);
+  const dataOffset = request.dataOffset ?? chooseDataOffset(first.device.size, chunkSectors);
   const memberSize = chooseSize(
     request,
     dataOffset,
+    chunkSectors,
     numbered.map(({ device }) => device),
   );
+  const raidDisks = request.members.length;
+  const size = arraySize({ level: request.level, layout, chunkSectors, raidDisks, memberSize });
   const members = numbered.map(({ device, number }): Member => {
     const active = number < request.members.length;
     return {
@@ -92,16 +107,16 @@ export function planCreate(request: CreateRequest): MdArray {
     name: request.name,
     minor: 2,
     level: request.level,
-    layout: 0,
-    chunkSectors: 0,
-    raidDisks: request.members.length,
+    layout,
+    chunkSectors,
+    raidDisks,
     memberSize,
-    size: memberSize,
+    size,
     created: request.created,
     updated: request.created,
     events: 1,
     resyncOffset: request.assumeClean ? IN_SYNC : 0n,
-    bitmap: planBitmap(request, memberSize, dataOffset),
+    bitmap: planBitmap(request, size, memberSize, dataOffset),
     maxDev: rolesFor(request.members.length + request.spares.length),
     members,
   };
@@ -111,7 +126,9 @@ export function planCreate(request: CreateRequest): MdArray {
 const rolesFor = (devices: number): number => (Math.ceil((256 + 2 * devices) / 512) * 512 - 256) / 2;
 
 function checkRequest({ level, slots, clusterName, daemonSleep, members, name }: CreateRequest): void {
-  if (level !== 1) throw new MdError("E_LEVEL_UNSUPPORTED", `level ${level} is not supported; mdctl does raid1`);
+  if (level !== 1 && level !== 10) {
+    throw new MdError("E_LEVEL_UNSUPPORTED", `level ${level} is not supported; mdctl does raid1 and raid10`);
+  }
   if (members.length < 1) throw new MdError("E_USAGE", "an array needs at least one member");
   if (slots < 2) throw new MdError("E_VALUE", `a clustered array needs at least 2 nodes, got ${slots}`);
   if (!Number.isInteger(daemonSleep) || daemonSleep < 1 || daemonSleep > 0xffff_ffff) {
@@ -131,32 +148,77 @@ function checkText(what: string, text: string, limit: number): void {
   }
 }
 
-/** Where mdadm lets the data begin on a first device of `deviceSize` sectors. Source: 6.1. */
-export function chooseDataOffset(deviceSize: Sector): Sector {
+/** How a RAID10 is striped; zeros for a mirror. */
+function chooseStripes(request: CreateRequest): { readonly layout: number; readonly chunkSectors: number } {
+  if (request.level !== 10) return { layout: 0, chunkSectors: 0 };
+  const layout = request.layout ?? DEFAULT_LAYOUT;
+  checkLayout(request, layout);
+  const stripeBytes = request.stripeBytes ?? DEFAULT_STRIPE_BYTES;
+  const fits = stripeBytes >= LEAST_STRIPE_BYTES && stripeBytes <= MOST_STRIPE_BYTES;
+  if (!fits || !Number.isInteger(Math.log2(stripeBytes))) {
+    throw new MdError(
+      "E_VALUE",
+      `a chunk of ${stripeBytes} bytes is not possible: a power of two from 4 KiB to 1 GiB is`,
+    );
+  }
+  return { layout, chunkSectors: stripeBytes / SECTOR_SIZE };
+}
+
+function checkLayout({ members }: CreateRequest, layout: number): void {
+  const name = raid10LayoutName(layout);
+  if (!isNear(decodeRaid10Layout(layout))) {
+    const possible = "near layouts (n2, n3) are";
+    throw new MdError("E_LAYOUT_UNSUPPORTED", `layout ${name} is not possible with a clustered bitmap; ${possible}`);
+  }
+  const copies = copiesOf(decodeRaid10Layout(layout));
+  if (copies < 2) throw new MdError("E_LAYOUT_UNSUPPORTED", `layout ${name} keeps no second copy; n2 does`);
+  if (copies > members.length) {
+    throw new MdError("E_USAGE", `layout ${name} needs at least ${copies} members, got ${members.length}`);
+  }
+  const groups = new CopyGroups({ level: 10, layout, raidDisks: members.length });
+  if (groups.survives(members.map((member) => (member === null ? 0 : 1)))) return;
+  throw new MdError("E_USAGE", "too many members are missing: of some data there would be no copy");
+}
+
+/**
+ * Where mdadm lets the data begin on a first device of `deviceSize` sectors; `chunkSectors` of a RAID10, else 0.
+ * Source: 6.1.
+ */
+export function chooseDataOffset(deviceSize: Sector, chunkSectors = 0): Sector {
   let headroom = 262_144;
-  while (headroom * 1024 > deviceSize) headroom = Math.floor(headroom / 2);
+  // Room for a reshape by one chunk is kept.
+  while (headroom * 1024 > deviceSize && headroom >= chunkSectors * 4) headroom = Math.floor(headroom / 2);
   const offset = 24 + bitmapSpace(deviceSize) + headroom;
   return sector(Math.ceil(offset / ROUND_DATA) * ROUND_DATA);
 }
 
-function chooseSize(request: CreateRequest, dataOffset: Sector, devices: readonly CreateDevice[]): Sector {
+function chooseSize(
+  request: CreateRequest,
+  dataOffset: Sector,
+  chunkSectors: number,
+  devices: readonly CreateDevice[],
+): Sector {
   const wanted = request.memberSize;
-  if (wanted !== null && (!Number.isInteger(wanted) || wanted < ROUND_SIZE)) {
-    throw new MdError("E_VALUE", `a size of ${wanted} sectors is not possible, at least ${ROUND_SIZE} are needed`);
+  // Stripes have whole chunks; of a mirror a size that is given is taken as it is.
+  const unit = chunkSectors === 0 ? ROUND_SIZE : chunkSectors;
+  const least = Math.max(unit, ROUND_SIZE);
+  if (wanted !== null && (!Number.isInteger(wanted) || wanted < least)) {
+    throw new MdError("E_VALUE", `a size of ${wanted} sectors is not possible, at least ${least} are needed`);
   }
   for (const { path, size } of devices) {
     const available = Math.max(0, size - dataOffset);
-    const needed = wanted ?? ROUND_SIZE;
+    const needed = wanted ?? least;
     if (available >= needed) continue;
     throw new MdError("E_DEVICE_SMALL", `${path} has ${available} sectors for data, ${needed} are needed`);
   }
   const smallest = Math.min(...devices.map(({ size }) => size - dataOffset));
-  return wanted ?? sector(Math.floor(smallest / ROUND_SIZE) * ROUND_SIZE);
+  if (wanted !== null && chunkSectors === 0) return wanted;
+  return sector(Math.floor((wanted ?? smallest) / unit) * unit);
 }
 
-function planBitmap(request: CreateRequest, size: Sector, dataOffset: Sector): ArrayBitmap {
-  const smallest = smallestChunkBytes(size, size);
-  const chunkBytes = request.chunkBytes ?? defaultChunkBytes(size, size);
+function planBitmap(request: CreateRequest, size: Sector, memberSize: Sector, dataOffset: Sector): ArrayBitmap {
+  const smallest = smallestChunkBytes(size, memberSize);
+  const chunkBytes = request.chunkBytes ?? defaultChunkBytes(size, memberSize);
   if (!Number.isInteger(Math.log2(chunkBytes)) || chunkBytes > 2 ** 31) {
     throw new MdError("E_VALUE", `a bitmap chunk of ${chunkBytes} bytes is not possible: it must be a power of two`);
   }

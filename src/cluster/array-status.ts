@@ -76,6 +76,9 @@ export interface ArrayStatus {
   readonly uuid: Uint8Array;
   readonly name: string;
   readonly level: number;
+  /** RAID10: the layout word, and sectors of a chunk; else 0. */
+  readonly layout: number;
+  readonly chunkSectors: number;
   readonly clusterName: string;
   /** Exported sectors. */
   readonly size: Sector;

@@ -1,4 +1,5 @@
-import { inSyncMembers, isDegraded, type MdArray } from "../array/md-array.ts";
+import { CopyGroups } from "../array/copy-groups.ts";
+import { inSyncDisks, inSyncMembers, isDegraded, type MdArray } from "../array/md-array.ts";
 import { sector, slotNumber } from "../base/units.ts";
 import { reportProgress } from "../resync/resync-progress.ts";
 import type { ArrayStatus, MemberStatus, SlotStatus, SyncStatus } from "./array-status.ts";
@@ -20,6 +21,8 @@ export function buildStatus(context: NodeContext, runner: ResyncRunner, extras: 
     uuid: array.uuid,
     name: array.name,
     level: array.level,
+    layout: array.layout,
+    chunkSectors: array.chunkSectors,
     clusterName: array.bitmap.clusterName,
     size: array.size,
     memberSize: array.memberSize,
@@ -61,7 +64,7 @@ function stateOf({ array, node }: NodeContext, ended: boolean): ArrayStatus["sta
   if (node.phase === "fenced") return "fenced";
   if (ended) return "stopped";
   if (node.phase !== "active") return node.phase;
-  if (inSyncMembers(array).length === 0) return "failed";
+  if (!new CopyGroups(array).survives(inSyncDisks(array))) return "failed";
   return isDegraded(array) ? "degraded" : "active";
 }
 

@@ -1,6 +1,7 @@
 import type { Examination } from "../array/examine.ts";
 import { bytesOf, sector } from "../base/units.ts";
 import type { ArrayStatus, MemberStatus, SlotStatus, SyncStatus } from "../cluster/array-status.ts";
+import { raid10LayoutName } from "../superblock/raid10-layout.ts";
 import { mdUuidText } from "../superblock/uuid.ts";
 import { homehostOf } from "./array-name.ts";
 import type { ArraySession } from "./array-session.ts";
@@ -41,9 +42,9 @@ export function arrayInfo(session: ArraySession, options: ArrayInfoOptions): Arr
     homehost: homehostOf(status.name),
     homeCluster: status.clusterName,
     metadata: "1.2",
-    level: "raid1",
-    layout: null,
-    chunkBytes: null,
+    level: status.level === 10 ? "raid10" : "raid1",
+    layout: status.level === 10 ? raid10LayoutName(status.layout) : null,
+    chunkBytes: status.level === 10 ? bytesOf(sector(status.chunkSectors)) : null,
     raidDevices: status.raidDisks,
     totalDevices: real.length,
     activeDevices: inSync,

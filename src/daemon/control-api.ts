@@ -149,7 +149,11 @@ export interface PingData {
 export interface CreateParams {
   /** Null: the lowest free mdN. */
   readonly name: string | null;
-  readonly level: 1;
+  readonly level: 1 | 10;
+  /** RAID10: n2, n3...; null for n2. */
+  readonly layout: string | null;
+  /** RAID10; null for 512 KiB. */
+  readonly chunkBytes: number | null;
   /** In order of raid_disk; null for the word `missing`. Absolute paths. */
   readonly members: readonly (string | null)[];
   /** Absolute paths. */

@@ -67,7 +67,7 @@ describe("mdstat", () => {
   it("is what the kernel would write of a resync", () => {
     const array = arrayInfo("md0", { sync: { ...resyncing, speedBytesPerSecond: 204_800 * 1024 } });
     expect(mdstatText([array])).toMatchInlineSnapshot(`
-      "Personalities : [raid1] 
+      "Personalities : [raid1] [raid10] 
       md0 : active raid1 sdb[1] sda[0]
             104857600 blocks super 1.2 [2/2] [UU]
             [=======>.............]  resync = 37.5% (39321600/104857600) finish=5.3min speed=204800K/sec
@@ -76,6 +76,17 @@ describe("mdstat", () => {
       unused devices: <none>
       "
     `);
+  });
+
+  it("tells of a RAID10's stripes, and of its chunks where it is more than one mirror", () => {
+    const raid10 = { level: "raid10", layout: "n2", chunkBytes: 524_288 } as const;
+    const lines = (array: ArrayInfo): string | undefined => mdstatText([array]).split("\n")[2];
+    const four = arrayInfo("md0", { ...raid10, raidDevices: 4 });
+    expect(lines(four)).toContain("104857600 blocks super 1.2 512K chunks 2 near-copies [4/2] ");
+    expect(lines(arrayInfo("md0", raid10))).toContain("blocks super 1.2 2 near-copies [2/2] [UU]");
+    expect(detailText(four, { devices: false, utcOffset: () => 0 })).toEqual(
+      expect.arrayContaining(["            Layout : near=2", "        Chunk Size : 512K"]),
+    );
   });
 
   const waiting = (status: Sync["status"], action: Sync["action"] = "resync"): Sync => ({ ...idle, action, status });

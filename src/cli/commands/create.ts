@@ -21,8 +21,9 @@ export const create: Command = async (invocation, context) => {
     return { data, text: `${lines.join("\n")}\n` };
   }
   const { array } = data;
+  const layout = array.layout === null ? "" : ` ${array.layout}`;
   context.note(
-    `creating ${array.name}: raid1, ${array.members.length} members, clustered for ${array.nodesMax} nodes, cluster ${array.homeCluster}`,
+    `creating ${array.name}: ${array.level}${layout}, ${array.members.length} members, clustered for ${array.nodesMax} nodes, cluster ${array.homeCluster}`,
   );
   for (const { path, sizeBytes } of array.members) {
     if (path !== null && sizeBytes !== null) context.note(`  ${path}  ${sizeText(sizeBytes)}`);
@@ -51,8 +52,8 @@ export async function withQuestion<T>(context: CommandContext, attempt: (run: bo
 
 export function readCreate(invocation: Invocation, context: CommandContext): CreateParams {
   const { array, members } = arrayAndMembers(invocation, context.cwd);
-  checkLevel(invocation.value("level"));
-  checkKind(invocation);
+  const level = readLevel(invocation.value("level"));
+  checkKind(invocation, level);
   const real = members.map((member) => (member === "missing" ? null : newMemberPath(member, context.cwd)));
   const raidDevices = checkCounts(invocation, real.length);
   const active = real.slice(0, raidDevices);
@@ -72,7 +73,9 @@ export function readCreate(invocation: Invocation, context: CommandContext): Cre
     throw new MdError("E_VALUE", `a clustered array needs at least 2 nodes, got ${nodes}`);
   return {
     name: invocation.value("name") ?? array,
-    level: 1,
+    level,
+    layout: invocation.value("layout"),
+    chunkBytes: size("chunk"),
     members: active,
     spares,
     nodes,
@@ -111,18 +114,16 @@ function isArrayName(word: string, cwd: string): boolean {
   return isArrayDesignator(word) || isPlainName(word);
 }
 
-function checkLevel(level: string | null): void {
+function readLevel(level: string | null): CreateParams["level"] {
   if (level === null) throw new MdError("E_USAGE", "a RAID level is needed to create an array", { hint: "--level=1" });
-  if (["1", "raid1", "mirror"].includes(level)) return;
+  if (["1", "raid1", "mirror"].includes(level)) return 1;
+  if (["10", "raid10"].includes(level)) return 10;
   const name = /^\d+$/.test(level) ? `raid${level}` : level;
-  if (name === "raid10") {
-    throw new MdError("E_LEVEL_UNSUPPORTED", "level raid10 is not available in this version; raid1 is");
-  }
   throw new MdError("E_LEVEL_UNSUPPORTED", `level ${name} is not supported; mdctl does raid1 and raid10`);
 }
 
 /** What only other kinds of arrays have. */
-function checkKind(invocation: Invocation): void {
+function checkKind(invocation: Invocation, level: CreateParams["level"]): void {
   const bitmap = invocation.value("bitmap");
   if (bitmap !== null && bitmap !== "clustered") {
     throw new MdError("E_CLUSTER_ONLY", `bitmap ${bitmap} is not possible: only clustered arrays are made`, {
@@ -143,7 +144,7 @@ function checkKind(invocation: Invocation): void {
     throw new MdError("E_USAGE", "write-mostly is not possible with a clustered bitmap");
   }
   for (const option of ["chunk", "layout"]) {
-    if (invocation.value(option) !== null) throw new MdError("E_USAGE", `--${option} is for raid10`);
+    if (level !== 10 && invocation.value(option) !== null) throw new MdError("E_USAGE", `--${option} is for raid10`);
   }
   const frontend = invocation.value("frontend") ?? "auto";
   if (!["auto", "nbd"].includes(frontend)) {

@@ -11,7 +11,7 @@ const create: VerbSpec = {
   summary: "make a new array of these members and start it here",
   operands: "[ARRAY] MEMBER...",
   options: [
-    { name: "level", short: "l", value: "LEVEL", help: "1, raid1 or mirror (required)" },
+    { name: "level", short: "l", value: "LEVEL", help: "1, raid1, mirror, 10 or raid10 (required)" },
     { name: "raid-devices", short: "n", value: "N", help: "members (default: as many as are given, less the spares)" },
     { name: "spare-devices", short: "x", value: "N", help: "spares (0)" },
     { name: "cluster", value: "NAME", optional: true, help: "clustered bitmap, of the daemon's cluster or of NAME" },
@@ -25,8 +25,8 @@ const create: VerbSpec = {
     { name: "homehost", value: "NAME", help: "host in the superblock (any)" },
     { name: "size", short: "z", value: "SIZE", help: "of each member to use (the largest common size)" },
     { name: "data-offset", value: "SIZE", help: "where the data begins (as mdadm computes it)" },
-    { name: "chunk", short: "c", value: "SIZE", help: "RAID10 only" },
-    { name: "layout", short: "p", value: "LAYOUT", help: "RAID10 only" },
+    { name: "chunk", short: "c", value: "SIZE", help: "of a stripe, RAID10 only (512K)" },
+    { name: "layout", short: "p", value: "LAYOUT", help: "near copies, RAID10 only (n2)" },
     { name: "uuid", short: "u", value: "UUID", help: "of the array (random)" },
     { name: "assume-clean", help: "the members are equal already: no resync" },
     { name: "write-mostly", short: "W", help: "refused with a clustered bitmap" },
@@ -40,6 +40,7 @@ const create: VerbSpec = {
   ],
   examples: [
     { command: "mdctl create --level=1 --cluster /dev/disk/by-id/A /dev/disk/by-id/B", text: "the lowest free mdN" },
+    { command: "mdctl create --level=10 --layout=n2 --cluster A B C D", text: "stripes over mirrors" },
     { command: "mdctl --create /dev/md/data -l1 -n2 -b clustered /dev/sdb /dev/sdc", text: "as with mdadm" },
   ],
 };

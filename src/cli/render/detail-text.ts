@@ -1,6 +1,7 @@
 import { humanSize, timeText } from "../../array/mdadm-text.ts";
 import type { ArrayInfo, BitmapSlot, Member, NodeInfo, Sync } from "../../daemon/control-api.ts";
 import { nextText } from "../../daemon/frozen-info.ts";
+import { parseRaid10Layout, raid10LayoutText } from "../../superblock/raid10-layout.ts";
 import { durationText } from "./duration-text.ts";
 import { safeText } from "./safe-text.ts";
 import { etaText, percentText } from "./sync-text.ts";
@@ -41,6 +42,7 @@ export function detailText(array: ArrayInfo, { devices, utcOffset }: DetailOptio
     field("Failed Devices", array.failedDevices),
     field("Spare Devices", array.spareDevices),
     "",
+    ...stripeLines(array),
     field("Consistency Policy", array.consistency),
     ...frozenLines(array),
     ...syncLines(array.sync),
@@ -56,6 +58,12 @@ export function detailText(array: ArrayInfo, { devices, utcOffset }: DetailOptio
     "",
     ...slotLines(array),
   ];
+}
+
+function stripeLines({ layout, chunkBytes }: ArrayInfo): readonly string[] {
+  const word = layout === null ? null : parseRaid10Layout(layout);
+  if (word === null || chunkBytes === null) return [];
+  return [field("Layout", raid10LayoutText(word)), field("Chunk Size", `${chunkBytes / 1024}K`), ""];
 }
 
 const ringText = ({ ring: { kind, about } }: ArrayInfo): string =>

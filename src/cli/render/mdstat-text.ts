@@ -1,5 +1,6 @@
 import { basename } from "node:path";
 import type { ArrayInfo, Bitmap, Member, Sync } from "../../daemon/control-api.ts";
+import { decodeRaid10Layout, parseRaid10Layout } from "../../superblock/raid10-layout.ts";
 import { safeText } from "./safe-text.ts";
 import { memberLetters } from "./sync-text.ts";
 
@@ -10,7 +11,7 @@ const CHUNKS_PER_PAGE = 2048;
 /** The text of /proc/mdstat for these arrays, as md writes it. */
 export function mdstatText(arrays: readonly ArrayInfo[]): string {
   const blocks = arrays.flatMap((array) => [...arrayLines(array), ""]);
-  return `${["Personalities : [raid1] ", ...blocks, "unused devices: <none>"].join("\n")}\n`;
+  return `${["Personalities : [raid1] [raid10] ", ...blocks, "unused devices: <none>"].join("\n")}\n`;
 }
 
 function arrayLines(array: ArrayInfo): readonly string[] {
@@ -23,10 +24,19 @@ function arrayLines(array: ArrayInfo): readonly string[] {
   const status = `[${raidDevices}/${activeDevices}] ${memberLetters(array)}`;
   return [
     `${word(name)} : ${[active, ...devices].join(" ")}`,
-    `      ${kib} blocks super ${metadata} ${status}`,
+    `      ${kib} blocks super ${metadata}${stripeText(array)} ${status}`,
     ...syncLines(sync),
     ...(bitmap === null ? [] : [bitmapLine(bitmap)]),
   ];
+}
+
+/** Of a RAID10; the chunk only where it is not one mirror. */
+function stripeText({ layout, chunkBytes, raidDevices }: ArrayInfo): string {
+  const word = layout === null ? null : parseRaid10Layout(layout);
+  if (word === null || chunkBytes === null) return "";
+  const { near } = decodeRaid10Layout(word);
+  const chunk = near < raidDevices ? ` ${chunkBytes / 1024}K chunks` : "";
+  return `${chunk} ${near} near-copies`;
 }
 
 /** A name in this text must be one word. */

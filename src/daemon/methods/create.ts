@@ -5,6 +5,7 @@ import { MdError } from "../../base/md-error.ts";
 import { sector } from "../../base/units.ts";
 import type { BlockDevice } from "../../blockdev/block-device.ts";
 import { openFileDevice } from "../../blockdev/file-device.ts";
+import { parseRaid10Layout } from "../../superblock/raid10-layout.ts";
 import { mdTime } from "../../superblock/superblock.ts";
 import { mdUuidText, parseUuid, uuidText } from "../../superblock/uuid.ts";
 import { checkArrayName } from "../array-name.ts";
@@ -29,7 +30,9 @@ export const create: Method<"create"> = {
   takesLocks: true,
   read: (reader) => ({
     name: reader.textOrNull("name"),
-    level: reader.count("level", 1, 1) as 1,
+    level: readLevel(reader.count("level", 1, 10)),
+    layout: reader.textOrNull("layout"),
+    chunkBytes: reader.countOrNull("chunkBytes", 1, 2 ** 40),
     members: reader.textsOrNulls("members"),
     spares: reader.texts("spares"),
     nodes: reader.countOrNull("nodes", 0, 1024),
@@ -60,6 +63,21 @@ export const create: Method<"create"> = {
     return { ...data, op: daemon.operations.get(operation) };
   },
 };
+
+function readLevel(level: number): CreateParams["level"] {
+  if (level === 1 || level === 10) return level;
+  throw new MdError("E_LEVEL_UNSUPPORTED", `level raid${level} is not supported; mdctl does raid1 and raid10`);
+}
+
+function readLayout({ level, layout, chunkBytes }: CreateParams): number | null {
+  if (level !== 10 && (layout !== null || chunkBytes !== null)) {
+    throw new MdError("E_USAGE", `--${layout === null ? "chunk" : "layout"} is for raid10`);
+  }
+  if (layout === null) return null;
+  const word = parseRaid10Layout(layout);
+  if (word === null) throw new MdError("E_VALUE", `layout: "${layout}" is no layout of raid10; n2 is`);
+  return word;
+}
 
 function checkRequest(params: CreateParams, daemon: Daemon): void {
   const real = params.members.filter((path) => path !== null);
@@ -108,6 +126,8 @@ async function prepare(daemon: Daemon, params: CreateParams): Promise<Prepared> 
     name: `${params.homehost ?? "any"}:${name}`,
     uuid: params.uuid === null ? env.random.bytes(16) : parseUuid(params.uuid),
     level: params.level,
+    layout: readLayout(params),
+    stripeBytes: params.chunkBytes,
     created: mdTime(env.clock.wall()),
     clusterName: params.homeCluster ?? config.cluster,
     slots: params.nodes ?? DEFAULT_NODES,
