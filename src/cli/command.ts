@@ -20,6 +20,8 @@ export interface CommandResult {
 export interface CommandContext {
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Of the daemon. */
+  readonly socketPath: string;
   readonly json: boolean;
   /** A line for people on standard error; nothing with `--quiet` or `--json`. */
   note(line: string): void;

@@ -1,6 +1,6 @@
 import { MdError } from "../base/md-error.ts";
+import { nearest } from "../base/nearest.ts";
 import { isArrayDesignator } from "./array-designator.ts";
-import { nearest } from "./nearest.ts";
 import { globalOptions } from "./options/global-options.ts";
 import { verbNamed, verbs } from "./options/verbs.ts";
 

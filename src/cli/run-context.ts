@@ -1,4 +1,5 @@
 import { MdError } from "../base/md-error.ts";
+import { readConfigFiles } from "../daemon/config-files.ts";
 import type { ControlMethod, ControlMethods, Note } from "../daemon/control-api.ts";
 import { type Answer, DEFAULT_SOCKET, type RequestOptions } from "../daemon/control-client.ts";
 import { parseDuration } from "../daemon/parse-duration.ts";
@@ -22,7 +23,6 @@ export class RunContext implements CommandContext {
   readonly cwd: string;
   readonly env: World["env"];
   readonly json: boolean;
-  readonly socketPath: string;
   readonly timeoutMs: number | null;
   /** Who answered, for the envelope. */
   node: string;
@@ -42,10 +42,17 @@ export class RunContext implements CommandContext {
     this.cwd = world.cwd;
     this.env = env;
     this.json = wantsJson(invocation, env);
-    this.socketPath = invocation.value("socket") ?? (env["MDCTL_SOCKET"] || DEFAULT_SOCKET);
     this.node = env["MDCTL_NODE"] ?? world.hostname.split(".")[0] ?? world.hostname;
     const timeout = invocation.value("timeout");
     this.timeoutMs = timeout === null ? null : parseDuration("timeout", timeout);
+  }
+
+  /** Option, environment, configuration file, default. E_VALUE, E_PERMISSION: a configuration that cannot be read. */
+  get socketPath(): string {
+    const given = this.#invocation.value("socket") ?? this.env["MDCTL_SOCKET"];
+    if (given !== undefined && given !== "") return given;
+    const { settings } = readConfigFiles(this.#invocation.value("config") ?? this.env["MDCTL_CONFIG"] ?? null);
+    return settings.get("socket")?.text ?? DEFAULT_SOCKET;
   }
 
   get interrupted(): AbortSignal {

@@ -1,5 +1,5 @@
 import { MdError } from "../base/md-error.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../base/nearest.ts";
 import type { OptionSpec } from "./options/option-spec.ts";
 
 /** One word of a command line, understood; the order is that of the command line. */

@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { MdError } from "../base/md-error.ts";
 import type { LeaseTimes } from "../dlm/lease.ts";
+import type { FileSetting, FileSettings } from "./config-file.ts";
 import { DEFAULT_SOCKET } from "./control-client.ts";
 import type { DaemonSettings } from "./daemon-options.ts";
 import { type FenceConfig, readFence } from "./fence-config.ts";
@@ -29,49 +30,84 @@ export interface DaemonConfig {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+const nothing: FileSettings = { settings: new Map(), warnings: [] };
+
 /**
  * Command line first, then MDCTL_NODE, MDCTL_CLUSTER, MDCTL_LOCK_SERVER, MDCTL_SOCKET, MDCTL_FENCE, MDCTL_LOG, then
- * what is built in. E_VALUE names the setting; E_PERMISSION for a file with secrets that others can read.
+ * configuration files, then what is built in. E_VALUE names the setting, and file and line where it is from one;
+ * E_PERMISSION for a file with secrets that others can read.
  */
-export function readConfig(settings: DaemonSettings, env: Environment): DaemonConfig {
+export function readConfig(settings: DaemonSettings, env: Environment, files: FileSettings = nothing): DaemonConfig {
+  /** Settings that count and are from a file. */
+  const fromFile = new Map<string, FileSetting>();
   const value = (option: string, variable?: string): string | null => {
     const given = settings.get(option);
-    return typeof given === "string" ? given : (variable && env[variable]) || null;
+    if (typeof given === "string") return given;
+    const inherited = (variable && env[variable]) || null;
+    const written = files.settings.get(option);
+    if (inherited !== null || written === undefined) return inherited;
+    fromFile.set(option, written);
+    return written.text;
+  };
+  /** What is wrong with a value that is from a file says where it is. */
+  const reading = <T>(options: readonly string[], read: () => T): T => {
+    try {
+      return read();
+    } catch (error) {
+      const [where] = options.flatMap((option) => fromFile.get(option)?.at ?? []);
+      if (!(error instanceof MdError) || where === undefined) throw error;
+      const { code, message, why, hint, details } = error;
+      const more = { ...(why === null ? {} : { why }), ...(hint === null ? {} : { hint }) };
+      throw new MdError(code, `${where}: ${message}`, { ...more, details, cause: error });
+    }
   };
   const file = (option: string, variable: string): string | null => {
     const path = value(option, variable);
     return path === null ? null : resolve(path);
   };
   const socketPath = resolve(value("socket", "MDCTL_SOCKET") ?? DEFAULT_SOCKET);
-  const node = checkName("node", value("node", "MDCTL_NODE") ?? shortHostname());
+  const node = reading(["node"], () => checkName("node", value("node", "MDCTL_NODE") ?? shortHostname()));
   const stateDir = resolve(value("state-dir") ?? join(dirname(socketPath), node));
   return {
     node,
-    cluster: checkName("cluster", value("cluster", "MDCTL_CLUSTER") ?? "mdctl"),
-    lockServer: readLockServer(
-      {
-        text: value("lock-server", "MDCTL_LOCK_SERVER"),
-        onCommandLine: settings.has("lock-server"),
-        files: {
-          password: file("lock-server-password-file", "MDCTL_LOCK_SERVER_PASSWORD_FILE"),
-          ca: file("lock-server-ca", "MDCTL_LOCK_SERVER_CA"),
-          cert: file("lock-server-cert", "MDCTL_LOCK_SERVER_CERT"),
-          key: file("lock-server-key", "MDCTL_LOCK_SERVER_KEY"),
+    cluster: reading(["cluster"], () => checkName("cluster", value("cluster", "MDCTL_CLUSTER") ?? "mdctl")),
+    lockServer: reading(["lock-server"], () => {
+      const text = value("lock-server", "MDCTL_LOCK_SERVER");
+      return readLockServer(
+        {
+          text,
+          exposedBy: settings.has("lock-server")
+            ? "on a command line"
+            : fromFile.get("lock-server")?.exposed === true
+              ? "in this file"
+              : null,
+          files: {
+            password: file("lock-server-password-file", "MDCTL_LOCK_SERVER_PASSWORD_FILE"),
+            ca: file("lock-server-ca", "MDCTL_LOCK_SERVER_CA"),
+            cert: file("lock-server-cert", "MDCTL_LOCK_SERVER_CERT"),
+            key: file("lock-server-key", "MDCTL_LOCK_SERVER_KEY"),
+          },
         },
-      },
-      socketPath,
-    ),
+        socketPath,
+      );
+    }),
     socketPath,
     stateDir,
-    lease: readLease({ lease: value("lease"), ping: value("ping"), lost: value("lost") }),
-    fence: readFence(value("fence", "MDCTL_FENCE")),
-    fileMembers: settings.has("file-members"),
-    ring: oneOf("ring", value("ring") ?? "auto", ["auto", "io_uring", "threads"]),
-    syncSpeedMax: readSpeed(value("sync-speed-max")),
-    logLevel: oneOf("log-level", value("log-level", "MDCTL_LOG") ?? "info", [
-      ...(["fatal", "error", "warn", "info", "debug", "trace"] as const),
-    ]),
-    logFormat: oneOf("log-format", value("log-format") ?? "auto", ["auto", "json", "pretty"]),
+    lease: reading(["lease", "ping", "lost"], () =>
+      readLease({ lease: value("lease"), ping: value("ping"), lost: value("lost") }),
+    ),
+    fence: reading(["fence"], () => readFence(value("fence", "MDCTL_FENCE"))),
+    fileMembers: settings.has("file-members") || value("file-members") === "yes",
+    ring: reading(["ring"], () => oneOf("ring", value("ring") ?? "auto", ["auto", "io_uring", "threads"])),
+    syncSpeedMax: reading(["sync-speed-max"], () => readSpeed(value("sync-speed-max"))),
+    logLevel: reading(["log-level"], () =>
+      oneOf("log-level", value("log-level", "MDCTL_LOG") ?? "info", [
+        ...(["fatal", "error", "warn", "info", "debug", "trace"] as const),
+      ]),
+    ),
+    logFormat: reading(["log-format"], () =>
+      oneOf("log-format", value("log-format") ?? "auto", ["auto", "json", "pretty"]),
+    ),
   };
 }
 

@@ -7,6 +7,7 @@ export interface DaemonOption {
 }
 
 export const daemonOptions: readonly DaemonOption[] = [
+  { name: "config", value: "FILE|DIR|none", help: "settings below that are not given (/etc/mdctl/mdctl.conf)" },
   { name: "node", value: "NAME", help: "this node's name (the host's)" },
   { name: "cluster", value: "NAME", help: "name of the cluster (mdctl)" },
   {

@@ -14,8 +14,8 @@ export type LockServerAddress =
 export interface LockServerSetting {
   /** As it was given; null: the default. */
   readonly text: string | null;
-  /** On the command line, where others can read it. */
-  readonly onCommandLine: boolean;
+  /** Where others can read it, in words ("on a command line"); null: they cannot. */
+  readonly exposedBy: string | null;
   /** From options of their own; they are for the words that name none. */
   readonly files: RedisFiles;
 }
@@ -67,13 +67,13 @@ function ownServer(address: string, files: RedisFiles): LockServerAddress | null
   return { type: "net", server: readNetAddress("lock-server", address, "mdctl+", { ca, cert, key }) };
 }
 
-function checkRedis(url: string, { onCommandLine }: LockServerSetting, files: RedisFiles): string {
+function checkRedis(url: string, { exposedBy }: LockServerSetting, files: RedisFiles): string {
   const { username, password, passwordFile } = parseRedisUrl(url, files);
   // A name without a password beside it may be the password.
   const named = username !== null && passwordFile === null;
-  if (onCommandLine && (password !== null || named)) {
-    throw new MdError("E_USAGE", "lock-server: credentials do not belong on a command line, which others can read", {
-      hint: "--lock-server-password-file=FILE",
+  if (exposedBy !== null && (password !== null || named)) {
+    throw new MdError("E_USAGE", `lock-server: credentials do not belong ${exposedBy}, which others can read`, {
+      hint: "--lock-server-password-file=FILE, or passwordfile=FILE among its words",
     });
   }
   if (passwordFile !== null) readSecretFile(passwordFile, "password file");

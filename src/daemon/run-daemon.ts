@@ -2,6 +2,7 @@ import { AssertionError } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
 import { realClock, realEnv } from "../env/real-env.ts";
 import { type DaemonConfig, readConfig } from "./config.ts";
+import { readConfigFiles } from "./config-files.ts";
 import { ControlServer } from "./control-server.ts";
 import { Daemon } from "./daemon.ts";
 import type { DaemonSettings } from "./daemon-options.ts";
@@ -17,11 +18,14 @@ const EXIT_BUG = 70;
  * takes over.
  */
 export async function runDaemon(settings: DaemonSettings, environment: NodeJS.ProcessEnv): Promise<void> {
-  const config = readConfig(settings, environment);
+  const configFile = settings.get("config");
+  const files = readConfigFiles(typeof configFile === "string" ? configFile : (environment["MDCTL_CONFIG"] ?? null));
+  const config = readConfig(settings, environment, files);
   const { node, logLevel: level, logFormat: format } = config;
   const tap = new TraceTap();
   const log = createLogger({ level, format, node, clock: realClock, tap });
   const env = realEnv(log);
+  for (const warning of files.warnings) log.warn({ evt: "config" }, warning);
   const die = (reason: string): never => {
     log.error({ evt: "died" }, reason);
     process.exit(EXIT_BUG);

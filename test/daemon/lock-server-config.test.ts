@@ -9,9 +9,9 @@ const folder = tempDir("lock-server-config");
 afterAll(() => folder.remove());
 
 const none: RedisFiles = { password: null, ca: null, cert: null, key: null };
-const read = (text: string | null, more: { onCommandLine?: boolean; files?: Partial<RedisFiles> } = {}) =>
+const read = (text: string | null, more: { exposedBy?: string; files?: Partial<RedisFiles> } = {}) =>
   readLockServer(
-    { text, onCommandLine: more.onCommandLine ?? false, files: { ...none, ...more.files } },
+    { text, exposedBy: more.exposedBy ?? null, files: { ...none, ...more.files } },
     "/run/mdctl/mdctld.sock",
   );
 const secret = (name: string, mode = 0o600): string => {
@@ -61,7 +61,7 @@ describe("the lock server setting", () => {
 
   it("takes no credentials from the command line, and shows none when it refuses", () => {
     for (const text of ["redis://:secret@host", "redis://u:secret@host", "redis://secret@host"]) {
-      expect(() => read(text, { onCommandLine: true })).toThrow(
+      expect(() => read(text, { exposedBy: "on a command line" })).toThrow(
         expect.objectContaining({ code: "E_USAGE", message: expect.not.stringContaining("secret") }),
       );
       expect(read(text)).toMatchObject({ urls: [text] });
@@ -70,7 +70,9 @@ describe("the lock server setting", () => {
       expect.objectContaining({ message: expect.not.stringContaining("secret") }),
     );
     const files = { password: secret("two") };
-    expect(read("redis://mdlm@host", { onCommandLine: true, files })).toMatchObject({ urls: ["redis://mdlm@host"] });
+    expect(read("redis://mdlm@host", { exposedBy: "on a command line", files })).toMatchObject({
+      urls: ["redis://mdlm@host"],
+    });
   });
 
   it("takes a password from a file only if nobody else can read it", () => {

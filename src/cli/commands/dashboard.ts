@@ -1,5 +1,4 @@
 import { MdError } from "../../base/md-error.ts";
-import { DEFAULT_SOCKET } from "../../daemon/control-client.ts";
 import { parseDuration } from "../../daemon/parse-duration.ts";
 import { runDashboard } from "../../dashboard/main.ts";
 import type { Command } from "../command.ts";
@@ -8,7 +7,7 @@ import type { Invocation } from "../invocation.ts";
 export const dashboard: Command = async (invocation, context) => {
   const refresh = parseDuration("refresh", invocation.value("refresh") ?? "1s");
   const exitCode = await runDashboard({
-    socket: invocation.value("socket") ?? (context.env["MDCTL_SOCKET"] || DEFAULT_SOCKET),
+    socket: context.socketPath,
     once: invocation.has("once"),
     size: sizeOf(invocation),
     refreshSeconds: refresh / 1000,

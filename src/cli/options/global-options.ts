@@ -13,6 +13,7 @@ export const globalOptions: readonly OptionSpec[] = [
   { name: "color", value: "auto|always|never", help: "colour (auto: on a terminal)" },
   { name: "no-input", help: "never ask; a needed question becomes E_CONFIRM" },
   { name: "yes", short: "y", help: "answer yes to the question of this command" },
+  { name: "config", value: "FILE|DIR|none", help: "where settings are read (/etc/mdctl/mdctl.conf)" },
   { name: "socket", value: "PATH", help: "daemon to talk to (/run/mdctl/mdctld.sock)" },
   { name: "timeout", value: "DUR", help: "give up waiting; the operation itself goes on (30s)" },
   { name: "trace-id", value: "ID", help: "correlation id for the logs" },

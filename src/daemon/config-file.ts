@@ -1,0 +1,173 @@
+import { MdError } from "../base/md-error.ts";
+import { nearest } from "../base/nearest.ts";
+
+/** A value of a configuration file, as the daemon's option of the same name would have it. */
+export interface FileSetting {
+  readonly text: string;
+  /** FILE:LINE. */
+  readonly at: string;
+  /** Others may read the file. */
+  readonly exposed: boolean;
+}
+
+export interface FileSettings {
+  /** By the daemon's options (`daemonOptions`); a flag's text is yes or no. */
+  readonly settings: ReadonlyMap<string, FileSetting>;
+  /** What is not right and does no harm, one line each. */
+  readonly warnings: readonly string[];
+}
+
+interface Keyword {
+  /** Option that takes the whole line. */
+  readonly line?: string;
+  /** Option that takes the word without `=`, and what it is called. */
+  readonly name?: readonly [option: string, called: string];
+  /** Options by the key of KEY=VALUE. */
+  readonly keys?: Readonly<Record<string, string>>;
+}
+
+/** Command line specification, section 11: what of it has an effect. Everything else is refused. */
+const keywords: Readonly<Record<string, Keyword>> = {
+  CLUSTER: { name: ["cluster", "NAME"], keys: { lease: "lease", ping: "ping", lost: "lost" } },
+  DAEMON: {
+    keys: { node: "node", socket: "socket", "state-dir": "state-dir", ring: "ring", "file-members": "file-members" },
+  },
+  FENCE: { line: "fence" },
+  LOCKSERVER: { line: "lock-server" },
+  LOG: { keys: { level: "log-level", format: "log-format" } },
+  SYNC: { keys: { "speed-max": "sync-speed-max" } },
+};
+
+/** Of mdadm.conf and of the specification, and without an effect so far. */
+const idle = [
+  ...["DEVICE", "ARRAY", "MAILADDR", "MAILFROM", "PROGRAM", "CREATE", "HOMEHOST", "HOMECLUSTER", "AUTO", "POLICY"],
+  ...["PART-POLICY", "SYSFS", "MONITORDELAY", "NODE", "MAP", "SCRUB", "SLOWIO", "IOTIMEOUT", "METRICS", "DASHBOARD"],
+  "INCLUDE",
+];
+
+const absolute: ReadonlySet<string> = new Set(["socket", "state-dir"]);
+
+interface Word {
+  readonly text: string;
+  readonly line: number;
+}
+
+/**
+ * Reads a configuration file in the syntax of mdadm.conf: words separated by white space, quotes, `#` comments, indented
+ * lines go on with the one before, keywords in any case and shortened to three letters. Of a setting that is given twice the first
+ * counts, as with mdadm. E_VALUE names file, line, the word and what is known instead. Pure.
+ */
+export function parseConfigFile(file: string, text: string, exposed = false): FileSettings {
+  const settings = new Map<string, FileSetting>();
+  const warnings: string[] = [];
+  for (const [first, ...rest] of logicalLines(file, text)) {
+    if (first === undefined) continue;
+    for (const [option, { text, line }] of settingsOf(file, first, rest)) {
+      const at = `${file}:${line}`;
+      const before = settings.get(option);
+      if (before === undefined) settings.set(option, { text, at, exposed });
+      else warnings.push(`${at}: ${option} was set at ${before.at} already, and that counts`);
+    }
+  }
+  return { settings, warnings };
+}
+
+function settingsOf(file: string, first: Word, rest: readonly Word[]): readonly (readonly [string, Word])[] {
+  const name = keywordOf(file, first);
+  const { line, name: named, keys = {} } = keywords[name] ?? {};
+  if (rest.length === 0) throw refusal(file, first, `${name} says nothing`, `it takes ${takes(name)}`);
+  if (line !== undefined) {
+    return [[line, { text: rest.map((word) => quoted(file, word)).join(" "), line: first.line }]];
+  }
+  return rest.map((word) => {
+    const [, key = "", value = ""] = /^([^=]*)=(.*)$/s.exec(word.text) ?? [];
+    const option = Object.hasOwn(keys, key) ? keys[key] : undefined;
+    if (option === undefined) {
+      if (named !== undefined && !word.text.includes("=")) return [named[0], word] as const;
+      const meant = nearest(key, Object.keys(keys));
+      const hint = meant === null ? {} : { hint: `${name} ${meant}=${value}` };
+      throw refusal(file, word, `${name} knows no "${word.text}"`, `it takes ${takes(name)}`, hint);
+    }
+    if (value === "") throw refusal(file, word, `${name}: ${key}= has no value`, `it takes ${takes(name)}`);
+    if (option === "file-members" && value !== "yes" && value !== "no") {
+      throw refusal(file, word, `${name}: file-members= takes yes or no, not "${value}"`);
+    }
+    if (absolute.has(option) && !value.startsWith("/")) {
+      throw refusal(file, word, `${name}: ${key}=${value} is not an absolute path`);
+    }
+    return [option, { text: value, line: word.line }] as const;
+  });
+}
+
+function keywordOf(file: string, word: Word): string {
+  const wanted = word.text.toUpperCase();
+  const fits = (name: string): boolean => wanted.length >= 3 && name.startsWith(wanted);
+  const found = Object.keys(keywords).find(fits);
+  if (found !== undefined) return found;
+  const known = `keywords are ${Object.keys(keywords).join(", ")}`;
+  const unused = idle.find(fits);
+  if (unused !== undefined) throw refusal(file, word, `${unused} has no effect in this version`, known);
+  const meant = nearest(wanted, Object.keys(keywords));
+  throw refusal(file, word, `"${word.text}" is no keyword`, known, meant === null ? {} : { hint: meant });
+}
+
+function takes(name: string): string {
+  const { line, name: named, keys = {} } = keywords[name] ?? {};
+  if (line !== undefined) return `the words of mdctld --${line}`;
+  return [...(named === undefined ? [] : [named[1]]), ...Object.keys(keys).map((key) => `${key}=`)].join(", ");
+}
+
+/** As a reader of a whole line takes it apart again. */
+function quoted(file: string, word: Word): string {
+  if (word.text.includes('"')) throw refusal(file, word, `"${word.text}" has a quotation mark in it`);
+  return /\s/.test(word.text) ? `"${word.text}"` : word.text;
+}
+
+/** The words of each line together with the indented ones after it. */
+function logicalLines(file: string, text: string): readonly Word[][] {
+  const lines: Word[][] = [];
+  text.split(/\r?\n/).forEach((content, at) => {
+    const words = wordsOf(file, content, at + 1);
+    const [first] = words;
+    if (first === undefined) return;
+    const last = lines.at(-1);
+    if (!/^\s/.test(content)) lines.push([...words]);
+    else if (last === undefined)
+      throw refusal(file, first, "an indented line goes on with the one before; there is none");
+    else last.push(...words);
+  });
+  return lines;
+}
+
+function wordsOf(file: string, content: string, line: number): readonly Word[] {
+  const words: Word[] = [];
+  let word: string | null = null;
+  let quote: string | null = null;
+  const end = (): void => {
+    if (word !== null) words.push({ text: word, line });
+    word = null;
+  };
+  for (const char of content) {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: nobody sees them
+    if (/[\u0000-\u0008\u000e-\u001f\u007f]/.test(char)) {
+      throw refusal(file, { text: "", line }, "a control character stands in it");
+    }
+    if (quote !== null) {
+      if (char === quote) quote = null;
+      else word += char;
+    } else if (/\s/.test(char)) end();
+    else if (char === "#" && word === null) return words;
+    else {
+      word ??= "";
+      if (char === '"' || char === "'") quote = char;
+      else word += char;
+    }
+  }
+  if (quote !== null) throw refusal(file, { text: "", line }, `a quotation that begins with ${quote} does not end`);
+  end();
+  return words;
+}
+
+function refusal(file: string, { line }: Word, what: string, why?: string, more: { hint?: string } = {}): MdError {
+  return new MdError("E_VALUE", `${file}:${line}: ${what}`, { ...(why === undefined ? {} : { why }), ...more });
+}
