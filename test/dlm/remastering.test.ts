@@ -1,4 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
+import type { LockEvent } from "../../src/dlm/lock-call.ts";
+import type { LockMaster } from "../../src/dlm/lock-master.ts";
 import { type Frozen, type Lock, LVB_SIZE } from "../../src/dlm/lockspace.ts";
 import { Cable } from "../support/cable.ts";
 import { FakeClock } from "../support/fake-clock.ts";
@@ -49,6 +51,14 @@ describe("a lock server that loses its state", () => {
 
   const open = (node: Node, resource: string, onBast?: (mode: string) => void): Promise<Lock> =>
     node.lockspace.open(resource, { lvb: true, ...(onBast === undefined ? {} : { onBast }) });
+
+  /** Its notifications come when `deliver` is called. */
+  const openBy = async ({ lockspace }: RecordedNode, resource: string, deliver: () => void): Promise<Lock> => {
+    const opening = lockspace.open(resource, { lvb: true });
+    await clock.advance(1);
+    deliver();
+    return opening;
+  };
 
   /** Of what a node was told: who is dead. */
   const deaths = ({ log }: Node): readonly string[] => log.filter((line) => /^(slot|fenced)/.test(line));
@@ -326,6 +336,59 @@ describe("a lock server that loses its state", () => {
     expect(a.lockspace.frozen).toBeNull();
     expect([deaths(a), deaths(c)]).toEqual([["slot 1 n2"], ["slot 1 n2"]]);
     expect((await ours.convert("EX")).status).toBe("granted");
+  });
+
+  it("is told of what was granted before the loss and is still being handled", async () => {
+    // Notifications wait for whoever acts on the one before: many of them take longer than it takes to hear of the loss.
+    const names = Array.from({ length: 40 }, (_, n) => `r${n}`);
+    let delivered: () => void = () => {};
+    let reachable: (reachable: boolean) => void = () => {};
+    const heldBack: LockMaster = {
+      about: "held back",
+      call: (lockspace, call) => server.call(lockspace, call),
+      watch: (lockspace, member, deliver) => {
+        let waiting: (readonly LockEvent[])[] = [];
+        delivered = () => {
+          for (const events of waiting.splice(0)) deliver(events);
+        };
+        return server.watch(lockspace, member, (events) => {
+          waiting = [events];
+        });
+      },
+      onReachable: (listener) => {
+        reachable = listener;
+        return { stop: () => {} };
+      },
+      close: () => Promise.resolve(),
+    };
+    const b = await join("n1");
+    const a = await joinRecorded(heldBack, envOf(clock, 77), "n2");
+    await clock.advance(1);
+    delivered();
+    const ours = await Promise.all(names.map((name) => openBy(a, name, () => delivered())));
+    const theirs = await Promise.all(names.map((name) => open(b, name)));
+    for (const lock of theirs) await lock.convert("EX");
+    const outcomes: string[] = [];
+    for (const lock of ours) {
+      void lock.convert("EX").then(async (taken) => {
+        const given = await lock.convert("NL");
+        outcomes.push(`${taken.mode} ${given.mode}`);
+      });
+    }
+    // Until all of them wait.
+    for (const _ of names) await clock.advance(1);
+    for (const lock of theirs) await lock.convert("NL");
+    expect(new Set(ours.map(({ mode }) => mode))).toEqual(new Set(["NL"]));
+    server.lose();
+    delivered();
+    reachable(true);
+    for (let turn = 0; turn < 10; turn++) {
+      await clock.advance(100);
+      delivered();
+    }
+    expect(outcomes).toEqual(names.map(() => "EX NL"));
+    const modes = (await a.lockspace.dump()).resources.flatMap(({ granted }) => granted.map(({ mode }) => mode));
+    expect(new Set(modes)).toEqual(new Set(["NL"]));
   });
 
   it("lets a node that leaves meanwhile leave", async () => {
