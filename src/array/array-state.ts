@@ -1,6 +1,7 @@
 import { MdError } from "../base/md-error.ts";
 import { type Sector, sector } from "../base/units.ts";
 import { Feature, hasFeature, isActiveRole, ROLE_FAULTY, roleOf, type Superblock } from "../superblock/superblock.ts";
+import { withShape } from "./array-shape.ts";
 import { CopyGroups } from "./copy-groups.ts";
 import {
   inSyncDisks,
@@ -132,7 +133,7 @@ export function memberRebuilt(array: MdArray, number: number): Transition {
 /**
  * What a peer has written (METADATA_UPDATED): `announced` is the superblock of the member it named; `superblocks` are
  * those of all members that could be read, by number, for what each says of itself. An announcement older than what we
- * know changes nothing. A size or number of disks that differs is E_METADATA_UNSUPPORTED. Source: md-cluster, 16.
+ * know changes nothing. Source: md-cluster, 16.
  */
 export function applyPeerUpdate(
   array: MdArray,
@@ -140,18 +141,15 @@ export function applyPeerUpdate(
   superblocks: ReadonlyMap<number, Superblock>,
 ): Transition {
   if (announced.events < array.events) return unchanged(array);
-  if (announced.size !== array.memberSize || announced.raidDisks !== array.raidDisks) {
-    throw new MdError("E_METADATA_UNSUPPORTED", `another node has changed the size or shape of "${array.name}"`);
-  }
   let next: MdArray = {
-    ...array,
+    ...withShape(array, { memberSize: announced.size, raidDisks: announced.raidDisks }),
     events: announced.events,
     updated: announced.utime,
     resyncOffset: announced.resyncOffset,
     maxDev: Math.max(array.maxDev, announced.devRoles.length),
   };
   const changes: ArrayChange[] = [];
-  for (const member of array.members) {
+  for (const member of next.members) {
     const own = superblocks.get(member.number);
     // One that the update did not reach says nothing about what the member is now.
     const current = own !== undefined && own.events >= announced.events ? own : null;

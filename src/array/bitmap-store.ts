@@ -8,8 +8,9 @@ import {
   bitmapLayout,
   slotStart,
 } from "../bitmap/bitmap-layout.ts";
-import { trimBits } from "../bitmap/bitmap-merge.ts";
+import { mergeBits, trimBits } from "../bitmap/bitmap-merge.ts";
 import { BITMAP_STALE, type BitmapSuper, decodeBitmapSuper, encodeBitmapSuper } from "../bitmap/bitmap-super.ts";
+import { bitsOfRange, convertBits } from "../bitmap/resize-bits.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
 import type { Superblock } from "../superblock/superblock.ts";
 import { arraySize } from "./array-size.ts";
@@ -57,8 +58,9 @@ export async function readAllSlots(device: BlockDevice, superblock: Superblock):
 }
 
 /**
- * Slot `slot`'s bitmap from one member, which must be in sync: others may have missed what it says. A bitmap that calls
- * itself stale has every bit set.
+ * Slot `slot`'s bitmap from one member, which must be in sync: others may have missed what it says. Its bits are those of
+ * the array's layout, whatever its own is (`super` says that): where it covers less than the array, every chunk is dirty.
+ * A bitmap that calls itself stale has every bit set.
  */
 export async function readSlot(
   array: MdArray,
@@ -94,15 +96,27 @@ export function writeSlot(
 
 /**
  * Clears every bit of slot `slot` on every non-faulty member, durably. Only for who holds its lock, and only once the
- * bits are durable elsewhere. `found` is what was read before: its superblock stays.
+ * bits are durable elsewhere. `found` is what was read before: its superblock stays, in the array's shape.
  */
 export const clearSlot = (
   array: MdArray,
   devices: MemberDevices,
   slot: SlotNumber,
   found: SlotContent,
-): Promise<readonly MemberFailure[]> =>
-  writeSlot(array, devices, slot, { super: found.super, bits: new Uint8Array(bitBytes(array.bitmap.layout)) });
+): Promise<readonly MemberFailure[]> => {
+  const bits = new Uint8Array(bitBytes(array.bitmap.layout));
+  return writeSlot(array, devices, slot, { super: inShape(array, found.super), bits });
+};
+
+/** A slot's bitmap superblock as that of a bitmap in the array's layout. */
+export const inShape = (array: MdArray, found: BitmapSuper): BitmapSuper => ({
+  ...found,
+  syncSize: array.bitmap.layout.syncSize,
+  chunkBytes: array.bitmap.layout.chunkSectors * 512,
+});
+
+export const isInShape = (array: MdArray, { syncSize, chunkBytes }: BitmapSuper): boolean =>
+  syncSize === array.bitmap.layout.syncSize && chunkBytes === array.bitmap.layout.chunkSectors * 512;
 
 /** The whole area of a slot, padded with zeros. */
 function encodeSlot(layout: BitmapLayout, content: SlotContent): Uint8Array {
@@ -152,10 +166,12 @@ async function readAt(
 ): Promise<SlotContent> {
   const where = `${device.path}, slot ${slot}`;
   const at = slotStart(layout, area.superOffset, area.bitmapOffset, slot);
-  const found = await readBytes(device, sector(at), layout.bytes);
+  const found = await readBytes(device, sector(at), layout.pages * BITMAP_PAGE_BYTES);
   const decoded = decodeBitmapSuper(found, { ...area, where });
+  const own = bitmapLayout(decoded.syncSize, decoded.chunkBytes);
   for (const [field, mine, theirs] of [
-    ["chunksize", decoded.chunkBytes, shape.chunkBytes],
+    // Another chunk is as good if it needs as much space: somebody died while it was changed.
+    ["chunksize", own.pages === layout.pages ? shape.chunkBytes : decoded.chunkBytes, shape.chunkBytes],
     ["nodes", decoded.nodes, shape.nodes],
   ] as const) {
     if (mine === theirs) continue;
@@ -163,7 +179,9 @@ async function readAt(
       details: { field },
     });
   }
-  const bits = found.slice(BITMAP_SUPER_BYTES);
-  trimBits(bits, layout.chunks);
-  return { super: decoded, bits };
+  const bits = found.slice(BITMAP_SUPER_BYTES, BITMAP_SUPER_BYTES + bitBytes(own));
+  trimBits(bits, own.chunks);
+  const converted = convertBits(bits, own, layout);
+  if (own.syncSize < layout.syncSize) mergeBits(converted, bitsOfRange(layout, own.syncSize, layout.syncSize));
+  return { super: decoded, bits: converted };
 }

@@ -42,6 +42,11 @@ export function trimBits(bits: Uint8Array, chunks: number): void {
   bits.fill(0, rest > 0 ? whole + 1 : whole);
 }
 
+/** Clears the bits of chunks [from, end). */
+export function clearBits(bits: Uint8Array, from: number, end: number): void {
+  for (let chunk = from; chunk < end; chunk++) bits[chunk >> 3] = (bits[chunk >> 3] ?? 0) & ~(1 << (chunk & 7));
+}
+
 /** Numbers of the set bits among the first `chunks`, ascending. */
 export function* setBits(bits: Uint8Array, chunks: number): Generator<number> {
   for (let i = 0; i * 8 < chunks; i++) {

@@ -68,6 +68,10 @@ export interface BitmapExpectation {
   /** For the text of errors: path and slot. */
   readonly where: string;
   readonly uuid: Uint8Array;
+  /**
+   * Of the array. A bitmap may cover another number of sectors, if that needs as much space: somebody died while the
+   * array changed its size.
+   */
   readonly syncSize: number;
   readonly space: number;
 }
@@ -91,7 +95,10 @@ export function decodeBitmapSuper(found: Uint8Array, expected: BitmapExpectation
   if (raw.daemonSleep < 1) bad("daemon_sleep", raw.daemonSleep, "not positive");
   if (raw.writeBehind > 16383) bad("write_behind", raw.writeBehind, "above 16383");
   if ((raw.state & BITMAP_HOST_ENDIAN) !== 0) bad("state", raw.state, "bits in the byte order of some host");
-  if (raw.syncSize !== BigInt(expected.syncSize)) bad("sync_size", raw.syncSize, `the array has ${expected.syncSize}`);
+  const syncSize = decodeCount(raw.syncSize, "sync_size", bad);
+  const covers = bitmapLayout(syncSize, raw.chunkBytes).slotSectors;
+  const shouldCover = bitmapLayout(expected.syncSize, raw.chunkBytes).slotSectors;
+  if (syncSize < 1 || covers !== shouldCover) bad("sync_size", raw.syncSize, `the array has ${expected.syncSize}`);
   if (raw.sectorsReserved > expected.space) bad("sectors_reserved", raw.sectorsReserved, `there are ${expected.space}`);
   const slots = raw.version === BITMAP_VERSION_CLUSTERED ? raw.nodes : 1;
   if (slots < 1) bad("nodes", raw.nodes, "a clustered bitmap has at least one slot");
@@ -102,7 +109,7 @@ export function decodeBitmapSuper(found: Uint8Array, expected: BitmapExpectation
     ...pickFields(raw),
     events: decodeCount(raw.events, "events", bad),
     eventsCleared: decodeCount(raw.eventsCleared, "events_cleared", bad),
-    syncSize: expected.syncSize,
+    syncSize,
     clusterName: decodeClusterName(raw.clusterName, bad),
   };
 }

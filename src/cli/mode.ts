@@ -63,7 +63,6 @@ const manageOperations = new Set([
 /** What mdadm or the manual has and this version has not: said, not guessed. */
 const absent: Readonly<Record<string, string>> = {
   build: "arrays without superblocks are not supported",
-  grow: "grow is not available in this version",
   incremental: "incremental is not available in this version",
   monitor: "monitor is not available in this version",
   "zero-superblock": "zero-superblock is not available in this version",

@@ -2,6 +2,7 @@ import { MdError } from "../base/md-error.ts";
 import type { SlotNumber } from "../base/units.ts";
 import type { MessageOf } from "../messages/message.ts";
 import type { AfterAll } from "../messages/message-bus.ts";
+import { followShape } from "./grow-receiver.ts";
 import { closeRemoved } from "./metadata-update.ts";
 import { type NodeContext, recordChanges } from "./node-context.ts";
 import { decideCandidates, type FoundUpdate, readPeerUpdate } from "./peer-update.ts";
@@ -38,8 +39,9 @@ export async function applyNewest(context: NodeContext, from: SlotNumber): Promi
 
 async function follow(context: NodeContext, found: FoundUpdate, from: SlotNumber): Promise<void> {
   context.members.learnEvents(found.array.events);
-  await context.members.begin(found.array, found.changes);
-  context.array = found.array;
+  const array = await followShape(context, found.array);
+  await context.members.begin(array, found.changes);
+  context.array = array;
   await closeRemoved(context, found.changes);
   const sender = context.node.members.find(({ slot }) => slot === from)?.node ?? `slot ${from}`;
   recordChanges(context, found.changes, sender);

@@ -24,7 +24,7 @@ export function buildStatus(context: NodeContext, runner: ResyncRunner, extras: 
     layout: array.layout,
     chunkSectors: array.chunkSectors,
     clusterName: array.bitmap.clusterName,
-    size: array.size,
+    size: context.capacity,
     memberSize: array.memberSize,
     raidDisks: array.raidDisks,
     events: array.events,

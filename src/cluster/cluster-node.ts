@@ -12,6 +12,7 @@ import { buildStatus } from "./build-status.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
 import { type AddedMember, type AddHow, addByCommand } from "./device-add.ts";
 import { failByCommand, removeByCommand } from "./device-change.ts";
+import { type Grown, type GrowRequest, growByCommand, planGrow } from "./grow-command.ts";
 import { History } from "./history.ts";
 import { joinArray } from "./join.ts";
 import { leaveArray } from "./leave.ts";
@@ -175,11 +176,31 @@ export class ClusterNode {
   async attach(frontEnd: NbdExport): Promise<number> {
     const { engine, deps } = this.#shell.context;
     const readOnly = frontEnd.readOnly || deps.options.readOnly;
-    return (await engine.send({ type: "attach", frontEnd: { ...frontEnd, readOnly } })).port;
+    const { context } = this.#shell;
+    const before = context.exported;
+    // At once: from now on the array must not shrink below its clients.
+    context.exported = readOnly ? "read-only" : "writable";
+    try {
+      return (await engine.send({ type: "attach", frontEnd: { ...frontEnd, readOnly } })).port;
+    } catch (error) {
+      context.exported = before;
+      throw error;
+    }
   }
 
   async detach(): Promise<void> {
     await this.#shell.context.engine.send({ type: "detach" });
+    this.#shell.context.exported = "no";
+  }
+
+  /** Another size, number of raid_disks or bitmap chunk, on all nodes or on none; see `growByCommand`. */
+  grow(request: GrowRequest): Promise<Grown> {
+    return growByCommand(this.#shell.context, request);
+  }
+
+  /** What `grow` would do, and what would keep it from doing it as far as this node knows. */
+  planGrow(request: GrowRequest): Promise<Grown> {
+    return planGrow(this.#shell.context, request);
   }
 
   /** Clears at once every bit that may be cleared. */

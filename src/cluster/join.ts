@@ -1,4 +1,5 @@
 import { assembleArray } from "../array/assemble-array.ts";
+import { inShape } from "../array/bitmap-store.ts";
 import { type MdArray, writableMembers } from "../array/md-array.ts";
 import type { MemberDevices } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
@@ -207,7 +208,7 @@ async function engineConfig(
       chunkSectors: layout.chunkSectors,
       chunks: layout.chunks,
       flushMs: daemonSleep * 1000,
-      superblock: encodeBitmapSuper(own.super),
+      superblock: encodeBitmapSuper(inShape(array, own.super)),
       bits: own.bits,
       events: array.events,
     },

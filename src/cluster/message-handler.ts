@@ -5,6 +5,7 @@ import type { AfterAll } from "../messages/message-bus.ts";
 import { applyMetadata } from "./apply-metadata.ts";
 import { askPeer } from "./ask-peer.ts";
 import { receiveRemove, voteOnDevice, voteOnReturn } from "./device-vote.ts";
+import { receiveCapacity, receiveResize } from "./grow-receiver.ts";
 import type { NodeContext } from "./node-context.ts";
 import { receiveResyncing } from "./suspend-receiver.ts";
 
@@ -55,8 +56,11 @@ async function carryOut(context: NodeContext, message: ClusterMessage): Promise<
       await voteOnReturn(context, message);
       return null;
     case "change_capacity":
+      await receiveCapacity(context, message);
+      return null;
     case "bitmap_resize":
-      throw new MdError("E_PROTOCOL_VERSION", `${message.type} is not supported`);
+      await receiveResize(context, message);
+      return null;
     case "unknown":
       throw new MdError("E_PROTOCOL_VERSION", `message type ${message.raw} is unknown`);
     default:

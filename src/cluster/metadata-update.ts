@@ -5,6 +5,8 @@ import { writeSuperblocks } from "../array/superblock-store.ts";
 import { flushMembers, type MemberDevices, type MemberFailure } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
 import type { Send } from "../messages/message-bus.ts";
+import { followShape } from "./grow-receiver.ts";
+import { settleShape } from "./grow-settle.ts";
 import { countError, mdTime, memberText, type NodeContext, recordChanges } from "./node-context.ts";
 import { decideCandidates, readPeerUpdate } from "./peer-update.ts";
 
@@ -42,11 +44,16 @@ export async function adoptUnannounced(context: NodeContext, send: Send): Promis
   const found = await readPeerUpdate(context, null);
   await decideCandidates(context, found.accepted, { wipe: true });
   const isNews = found.changes.length > 0 || found.torn || found.array.events > context.array.events;
-  if (!isNews && !context.members.hasUnsettled) return false;
+  if (!isNews && !context.members.hasUnsettled) {
+    await settleShape(context, send);
+    return false;
+  }
+  const array = await followShape(context, found.array);
   // First what was begun, with its own number: a member two events behind is no longer believed, and the next crash may
   // come in the middle of the next update. A member that cannot be written fails in that one.
-  if (found.torn) await writeSuperblocks(found.array, context.devices);
-  await writeAndAnnounce(context, send, found);
+  if (found.torn) await writeSuperblocks(array, context.devices);
+  await writeAndAnnounce(context, send, { ...found, array });
+  await settleShape(context, send);
   return true;
 }
 

@@ -1,7 +1,7 @@
 import type { ArrayChange } from "../array/array-state.ts";
 import type { MdArray } from "../array/md-array.ts";
 import { MdError } from "../base/md-error.ts";
-import type { SlotNumber } from "../base/units.ts";
+import type { Sector, SlotNumber } from "../base/units.ts";
 import type { BlockDevice, OpenBlockDevice } from "../blockdev/block-device.ts";
 import type { Lockspace } from "../dlm/lockspace.ts";
 import type { SharedBlock } from "../engine/shared-block.ts";
@@ -11,6 +11,7 @@ import type { MdTime } from "../superblock/superblock.ts";
 import type { AskedDevice } from "./asked-device.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
 import type { EngineMembers } from "./engine-members.ts";
+import type { Form, PreparedForm } from "./grow-form.ts";
 import type { GuardedEngine } from "./guarded-engine.ts";
 import type { GuardedLock } from "./guarded-lock.ts";
 import type { History } from "./history.ts";
@@ -63,6 +64,15 @@ export interface NodeContext {
   /** By member number. */
   readonly errors: Map<number, { read: number; write: number }>;
   array: MdArray;
+  /** What the data plane and our bitmap are made for, and the change of it that is not over yet. */
+  form: Form;
+  prepared: PreparedForm | null;
+  /** Ends with the last change of `form` that was begun. */
+  formChange: Promise<unknown>;
+  /** Sectors that clients of this node may ask for. */
+  capacity: Sector;
+  /** Whether this node has clients, and what they may do. */
+  exported: "no" | "read-only" | "writable";
   /** The highest event number that this node has written anywhere, also for an update that failed. */
   usedEvents: number;
   /** What the others are doing; changes by `dispatch` alone. */

@@ -6,6 +6,7 @@ import { askPeer } from "./ask-peer.ts";
 import { AskedDevice } from "./asked-device.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
 import { EngineMembers } from "./engine-members.ts";
+import { formOf } from "./grow-form.ts";
 import type { History } from "./history.ts";
 import type { JoinedNode } from "./join.ts";
 import { settleFailure } from "./member-failure.ts";
@@ -50,6 +51,11 @@ export function startShell(
     history,
     ownWindow: new OwnWindow(slotLocks),
     members: new EngineMembers(engine, lockspace.slot, devices, array),
+    form: formOf(array),
+    prepared: null,
+    formChange: Promise.resolve(),
+    capacity: array.size,
+    exported: "no",
     usedEvents: array.events,
     candidates: new Map(),
     asked: new AskedDevice(),
@@ -207,5 +213,5 @@ function record(context: NodeContext, event: NodeEvent): void {
 export function isIdle({ context, runner }: NodeShell): boolean {
   const { node, remoteSyncs } = context;
   const others = node.recovering.length + node.windows.size + node.unresynced.size + remoteSyncs.size;
-  return runner.isIdle && !node.changing && others === 0;
+  return runner.isIdle && !node.changing && others === 0 && context.prepared === null;
 }

@@ -1,9 +1,9 @@
-import { clearSlot, type SlotContent } from "../array/bitmap-store.ts";
-import { isDegraded } from "../array/md-array.ts";
+import { clearSlot, isInShape, type SlotContent } from "../array/bitmap-store.ts";
+import { isDegraded, type MdArray } from "../array/md-array.ts";
 import type { MemberFailure } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
 import type { SlotNumber } from "../base/units.ts";
-import { countBits } from "../bitmap/bitmap-merge.ts";
+import { clearBits, countBits } from "../bitmap/bitmap-merge.ts";
 import { sleep } from "../env/clock.ts";
 import { updateMetadata } from "./metadata-update.ts";
 import type { NodeContext } from "./node-context.ts";
@@ -83,22 +83,46 @@ function clear(context: NodeContext, slot: SlotNumber, found: SlotContent): Prom
 }
 
 /**
- * For the holder of the slot's lock: folds its bits into ours, durably, and only then clears them on disk. Returns the
- * number of chunks. On an error they are still there.
+ * For the holder of the slot's lock: folds its bits into ours, durably, and only then clears them on disk; the slot has
+ * the array's form then. Returns the number of chunks. On an error they are still there. `uncovered`: whether chunks that
+ * the slot's bitmap does not cover (the array has become larger) are dirty; `known`: if they are, our bitmap says so.
  */
-export async function takeOverBits(context: NodeContext, slot: SlotNumber): Promise<number> {
-  const { array, devices, env } = context;
+export async function takeOverBits(
+  context: NodeContext,
+  slot: SlotNumber,
+  how: { readonly uncovered: "dirty" | "known"; readonly hasToken: boolean } = { uncovered: "dirty", hasToken: false },
+): Promise<number> {
   await warnOwner(context, slot);
+  await context.formChange;
+  const { array, devices, env } = context;
+  const { layout } = array.bitmap;
   const found = await readSlotBits(array, devices, slot, env.log);
-  const dirty = countBits(found.bits, array.bitmap.layout.chunks);
-  if (dirty === 0) return 0;
-  await context.engine.send({ type: "mergeBits", bits: found.bits });
-  // Before the lock is free: the others ask us next, and must hear that we have work.
-  await context.ownWindow.needs(true);
-  const failures = await clear(context, slot, found);
+  if (how.uncovered === "known" && found.super.syncSize < layout.syncSize) {
+    clearBits(found.bits, Math.ceil(found.super.syncSize / layout.chunkSectors), layout.chunks);
+  }
+  const dirty = countBits(found.bits, layout.chunks);
+  if (dirty === 0 && isInShape(array, found.super)) return 0;
+  if (dirty > 0) {
+    if (!(await mergeBits(context, array, found.bits))) return takeOverBits(context, slot, how);
+    // Before the lock is free: the others ask us next, and must hear that we have work.
+    await context.ownWindow.needs(true);
+  }
+  const failures = await (how.hasToken ? clearSlot(array, devices, slot, found) : clear(context, slot, found));
   for (const { number, error } of failures) {
     // Bits that stay are resynced once more, by whoever takes the slot; the member's failure shows by itself.
     env.log.warn({ evt: "slot-not-cleared", slot, member: number, err: error.message }, "a stale bitmap remains");
   }
   return dirty;
+}
+
+/** False: our bitmap has taken another form since the bits were read. */
+async function mergeBits(context: NodeContext, { bitmap }: MdArray, bits: Uint8Array): Promise<boolean> {
+  try {
+    await context.engine.send({ type: "mergeBits", bits });
+    return true;
+  } catch (error) {
+    await context.formChange;
+    if (context.array.bitmap.layout === bitmap.layout) throw error;
+    return false;
+  }
 }

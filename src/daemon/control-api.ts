@@ -245,6 +245,34 @@ export interface ManageData {
   readonly changes: readonly Change[];
 }
 
+export interface GrowParams {
+  readonly array: string | null;
+  /** Of each member; null: as it is, unless `sizeMax`, which takes what all have. */
+  readonly sizeBytes: number | null;
+  readonly sizeMax: boolean;
+  readonly raidDevices: number | null;
+  readonly bitmapChunkBytes: number | null;
+  /** Members to add in the same step. */
+  readonly add: readonly string[];
+  /** What is new to the array is equal on all members: no resync of it. */
+  readonly assumeClean: boolean;
+  /** E_CONFIRM for a smaller size without it. */
+  readonly mayShrink: boolean;
+  /** Tell what would change, change nothing. */
+  readonly dryRun: boolean;
+}
+
+export interface GrowData {
+  readonly array: string;
+  /** `size` and `bitmap-chunk` in bytes. */
+  readonly changes: readonly Change[];
+  readonly shrinks: boolean;
+  /** Of an array that shrinks: what it seems to hold, e.g. a file system. */
+  readonly content: string | null;
+  /** Null: nothing was changed yet. */
+  readonly sync: Sync | null;
+}
+
 export interface MapParams {
   readonly array: string | null;
   readonly readOnly: boolean;
@@ -289,6 +317,7 @@ export interface ControlMethods {
     };
     event: never;
   };
+  grow: { params: GrowParams; data: GrowData; event: never };
   manage: { params: ManageParams; data: ManageData; event: never };
   /** Of this array on this node: KiB per second that a resync or a recovery may copy, 0 for no limit. */
   action: {

@@ -63,10 +63,18 @@ export class CommandWaits {
   whenWritten(pages: readonly number[], everywhere: boolean): Progress {
     const { intent } = this.#options.bitmap;
     if (this.#core.config.readOnly) return atOnce(none);
-    const writes = pages.map((page) => ({ page, write: intent.coveringWrite(page) }));
+    const coveringIn = (those: readonly number[]) =>
+      those.map((page) => ({ page, write: this.#options.bitmap.intent.coveringWrite(page) }));
+    let current = intent;
+    let writes = coveringIn(pages);
     return () => {
+      if (current !== this.#options.bitmap.intent) {
+        // The bitmap has taken another form, which has all that the old one said, on some page.
+        current = this.#options.bitmap.intent;
+        writes = coveringIn(Array.from({ length: current.pages }, (_, page) => page));
+      }
       for (const { page, write } of writes) {
-        const standing = intent.standing(page, write);
+        const standing = current.standing(page, write);
         if (standing === "failed") throw new MdError("E_IO", "the bitmap cannot be written on the last copy");
         if (standing === "pending" || (standing === "partial" && everywhere)) return null;
       }

@@ -58,7 +58,12 @@ export function encodeFrame({ message, sequence }: MessageFrame): Uint8Array {
       // A range that ends at 0 is how a node says that its resync is over.
       return wire.encode({ ...fields, low: message.range?.lo ?? 0, high: message.range?.hi ?? 0 });
     case "bitmap_resize":
-      return wire.encode({ ...fields, high: message.size });
+      return wire.encode({
+        ...fields,
+        low: message.chunkBytes,
+        high: message.size,
+        number: message.raidDisks,
+      });
     case "newdisk":
       return wire.encode({ ...fields, uuid: message.uuid, number: message.number });
     case "metadata_updated":
@@ -95,7 +100,7 @@ function decodeMessage(fields: MessageFields): ClusterMessage | null {
       if (fields.high === 0) return { type, from, range: null };
       return fields.low < fields.high ? { type, from, range: sectorRange(fields.low, fields.high) } : null;
     case "bitmap_resize":
-      return { type, from, size: sector(fields.high) };
+      return { type, from, size: sector(fields.high), raidDisks: fields.number, chunkBytes: fields.low };
     case "newdisk":
       return { type, from, uuid: fields.uuid, number: fields.number };
     case "metadata_updated":

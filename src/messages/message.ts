@@ -14,8 +14,19 @@ export type ClusterMessage =
   | { readonly type: "re_add"; readonly from: SlotNumber; readonly number: number }
   /** The sender leaves in good order with chunks that still need a resync: treat its slot like a dead node's. */
   | { readonly type: "bitmap_needs_sync"; readonly from: SlotNumber }
+  /** What was prepared by `bitmap_resize`, and announced, may be used now. */
   | { readonly type: "change_capacity"; readonly from: SlotNumber }
-  | { readonly type: "bitmap_resize"; readonly from: SlotNumber; readonly size: Sector }
+  /**
+   * Make your bitmap (and data plane) fit for `size` sectors, so many raid_disks and bytes per bit; 0: as many as now,
+   * which is all that the kernel's says. May be refused; the former values undo it.
+   */
+  | {
+      readonly type: "bitmap_resize";
+      readonly from: SlotNumber;
+      readonly size: Sector;
+      readonly raidDisks: number;
+      readonly chunkBytes: number;
+    }
   /** The sender got the `resync` lock and will run: nobody need wait for its first window. */
   | { readonly type: "resyncing_start"; readonly from: SlotNumber }
   /** From a newer version: refused. */
@@ -35,5 +46,6 @@ const mustSucceed: ReadonlySet<ClusterMessageType> = new Set<ClusterMessageType>
   "resyncing",
   "resyncing_start",
   "bitmap_needs_sync",
+  "change_capacity",
   "remove",
 ]);

@@ -8,6 +8,7 @@ import type { Member } from "../../src/array/member.ts";
 import { readSuperblock, wipeSuperblocks } from "../../src/array/superblock-store.ts";
 import { bytesOf, sector, slotNumber } from "../../src/base/units.ts";
 import { bitBytes } from "../../src/bitmap/bitmap-layout.ts";
+import { setBits } from "../../src/bitmap/bitmap-merge.ts";
 import { BITMAP_STALE } from "../../src/bitmap/bitmap-super.ts";
 import type { BlockDevice } from "../../src/blockdev/block-device.ts";
 import { MemoryDevice } from "../../src/blockdev/memory-device.ts";
@@ -165,12 +166,34 @@ describe("the bitmap of a slot", () => {
   });
 
   it("is refused, with slot and field, when it does not fit the others", async () => {
-    const other = { ...freshBitmapSuper(array), chunkBytes: 8192 };
-    await writeSlot(array, byNumber(devices), slotNumber(3), { super: other, bits: someBits() });
-    await expect(onFirst(3)).rejects.toMatchObject({
-      code: "E_SUPERBLOCK_BAD",
-      message: expect.stringMatching(/slot 3.*chunksize/),
-    });
+    for (const [field, other] of [
+      ["nodes", { nodes: 3 }],
+      // Such a bitmap would take more pages, and lie elsewhere.
+      ["sync_size", { syncSize: 2 ** 30 }],
+    ] as const) {
+      const wrong = { ...freshBitmapSuper(array), ...other };
+      await writeSlot(array, byNumber(devices), slotNumber(3), { super: wrong, bits: someBits() });
+      await expect(onFirst(3)).rejects.toMatchObject({
+        code: "E_SUPERBLOCK_BAD",
+        message: expect.stringMatching(new RegExp(`slot 3.*${field}`)),
+      });
+    }
+  });
+
+  it.each([
+    ["larger chunks", { chunkBytes: 8192 }, [0b1000_0001], [0, 1, 14, 15]],
+    ["fewer sectors: what it does not cover is dirty", { syncSize: 2004 }, [0b1], [0, 250, 251, 252, 253, 254, 255]],
+    ["more sectors: what is beyond the array is nobody's", { syncSize: 3000 }, [0b1], [0]],
+  ] as const)("is understood in another form: %s", async (_, change, [bits], dirty) => {
+    const form = { ...freshBitmapSuper(array), ...change };
+    const content = someBits().fill(0);
+    content[0] = bits;
+    await writeSlot(array, byNumber(devices), slotNumber(2), { super: form, bits: content });
+    const found = await onFirst(2);
+    expect(found.super).toEqual(form);
+    expect([...setBits(found.bits, array.bitmap.layout.chunks)]).toEqual(dirty);
+    await clearSlot(array, byNumber(devices), slotNumber(2), found);
+    expect((await onFirst(2)).super).toEqual(freshBitmapSuper(array));
   });
 
   it("tells whether the copies are equal, where the superblock cannot", async () => {

@@ -80,6 +80,8 @@ export class ClusterWorld {
       readonly spares?: number;
       readonly sectors?: number;
       readonly clean?: boolean;
+      /** Sectors that the array uses of each member; all that there are. */
+      readonly memberSize?: number;
     } = {},
   ): Promise<ClusterWorld> {
     const { mirrors = 2, spares = 0, sectors = 8192, clean = true } = change;
@@ -87,6 +89,7 @@ export class ClusterWorld {
     const request = createRequest(paths.slice(0, mirrors).map(() => sectors));
     const array = planCreate({
       ...request,
+      memberSize: change.memberSize === undefined ? null : sector(change.memberSize),
       chunkBytes: CHUNK_SECTORS * 512,
       spares: paths.slice(mirrors).map((path, i) => ({
         path,

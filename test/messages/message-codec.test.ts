@@ -17,7 +17,7 @@ const numbered: readonly (readonly [number, ClusterMessage])[] = [
   [4, { type: "re_add", from, number: 1 }],
   [5, { type: "bitmap_needs_sync", from }],
   [6, { type: "change_capacity", from }],
-  [7, { type: "bitmap_resize", from, size: sector(2 ** 40) }],
+  [7, { type: "bitmap_resize", from, size: sector(2 ** 40), raidDisks: 3, chunkBytes: 2 ** 26 }],
   [8, { type: "resyncing_start", from }],
 ];
 

@@ -1,6 +1,6 @@
 import { deferred } from "../../src/base/deferred.ts";
 import { MdError } from "../../src/base/md-error.ts";
-import { bytesOf, type Sector } from "../../src/base/units.ts";
+import { bytesOf, type Sector, sector } from "../../src/base/units.ts";
 import type { BlockDevice } from "../../src/blockdev/block-device.ts";
 import { MemoryDevice } from "../../src/blockdev/memory-device.ts";
 
@@ -17,6 +17,8 @@ export class SharedDisks {
   /** `host path` of every device that cannot be read. */
   readonly unreadable = new Set<string>();
 
+  /** Sectors of devices that a host sees smaller than they are, as `host path`. */
+  readonly sizes = new Map<string, number>();
   /** Devices with blocks of another size than 512 bytes, as `host path`. */
   readonly blockSizes = new Map<string, number>();
 
@@ -77,7 +79,7 @@ export class SharedDisks {
     };
     return {
       path,
-      size: device.size,
+      size: sector(this.sizes.get(`${host} ${path}`) ?? device.size),
       logicalBlockSize: device.logicalBlockSize,
       read: async (at, into) => {
         await this.#held.get(host);

@@ -5,6 +5,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   create: async () => (await import("./create.ts")).create,
   assemble: async () => (await import("./assemble.ts")).assemble,
   stop: async () => (await import("./stop.ts")).stop,
+  grow: async () => (await import("./grow.ts")).grow,
   manage: async () => (await import("./manage.ts")).manage,
   add: async () => (await import("./add.ts")).add,
   "re-add": async () => (await import("./re-add.ts")).reAdd,

@@ -4,6 +4,7 @@ import { assemble } from "./assemble.ts";
 import { create } from "./create.ts";
 import { nodeEvict } from "./evict.ts";
 import { map, unmap } from "./export.ts";
+import { grow } from "./grow.ts";
 import { manage } from "./manage.ts";
 import type { Method } from "./method.ts";
 import {
@@ -35,6 +36,7 @@ export const methods: { readonly [M in ControlMethod]: Method<M> } = {
   assemble,
   stop,
   manage,
+  grow,
   action,
   wait,
   map,

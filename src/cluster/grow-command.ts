@@ -1,0 +1,118 @@
+import { type ArrayShape, planShape, type ShapeChange, sameShape, shapeOf, withShape } from "../array/array-shape.ts";
+import { MdError } from "../base/md-error.ts";
+import { bitmapLayout } from "../bitmap/bitmap-layout.ts";
+import { bitsOfRange } from "../bitmap/resize-bits.ts";
+import type { Send } from "../messages/message-bus.ts";
+import { type Form, formOfShape, memberRoom, prepareForm } from "./grow-form.ts";
+import { finishShape, resizeMessage, undoShape } from "./grow-settle.ts";
+import { bringSlotsInForm } from "./grow-slots.ts";
+import { GuardedLock } from "./guarded-lock.ts";
+import { adoptUnannounced, writeAndAnnounce } from "./metadata-update.ts";
+import type { NodeContext } from "./node-context.ts";
+
+const LOCK_MS = 5000;
+
+export interface GrowRequest extends ShapeChange {
+  /** What is new to the array is equal on all members, the caller says: no resync of it. */
+  readonly assumeClean: boolean;
+}
+
+export interface Grown {
+  readonly before: ArrayShape;
+  readonly after: ArrayShape;
+}
+
+/** What a grow would do now. Errors as `growByCommand`, as far as they can be known without asking the others. */
+export async function planGrow(context: NodeContext, request: GrowRequest): Promise<Grown> {
+  refuseIfSyncing(context);
+  const room = request.size === null ? [] : await memberRoom(context);
+  return { before: shapeOf(context.array), after: planShape(context.array, request, room) };
+}
+
+/**
+ * Another size, number of raid_disks or bitmap chunk, on all nodes or on none (md-cluster, 21; decision 20). No resync
+ * may run anywhere, and none begins meanwhile: E_SYNC_RUNNING. Also E_DEVICE_SMALL, E_VALUE, E_MEMBER_ACTIVE, E_HELD, and
+ * what a node refuses it with, by its name; then everything is as it was, everywhere.
+ */
+export async function growByCommand(context: NodeContext, request: GrowRequest): Promise<Grown> {
+  refuseIfSyncing(context);
+  const resync = await GuardedLock.open(context.lockspace, "resync", false);
+  try {
+    await takeResync(context, resync);
+    return await context.bus.withToken((send) => growUnderToken(context, send, request));
+  } finally {
+    await resync.close();
+    context.lookForWork();
+  }
+}
+
+/** Whoever has just come to the end of a resync may have it for a moment still. */
+async function takeResync(context: NodeContext, lock: GuardedLock): Promise<void> {
+  const inTime = new AbortController();
+  const limit = context.env.clock.after(LOCK_MS, () => inTime.abort());
+  try {
+    const { status } = await lock.convert("EX", { signal: inTime.signal });
+    if (status !== "granted") throw syncRunning(context);
+  } finally {
+    limit.cancel();
+  }
+}
+
+async function growUnderToken(context: NodeContext, send: Send, request: GrowRequest): Promise<Grown> {
+  await adoptUnannounced(context, send);
+  const plan = await planGrow(context, request);
+  const { before, after } = plan;
+  if (sameShape(before, after)) return plan;
+  const form = formOfShape(context.array, after);
+  const need = newChunks(context, form, request.assumeClean);
+  // Before anybody else can learn of it: whoever joins must know that there is something to resync.
+  if (need !== null) await context.ownWindow.needs(true);
+  await prepareForm(context, form, need);
+  try {
+    await send(resizeMessage(context, form));
+    await bringSlotsInForm(context);
+  } catch (error) {
+    if (error instanceof MdError) await undoShape(context, send);
+    throw error;
+  }
+  if (before.memberSize !== after.memberSize || before.raidDisks !== after.raidDisks) {
+    // From here on it has happened: whoever goes on after us finds it in the superblocks.
+    await writeAndAnnounce(context, send, { array: withShape(context.array, after), changes: [] });
+  }
+  await finishShape(context, send);
+  record(context, plan);
+  return plan;
+}
+
+/** Bits, in the new form, of all that is new to the array. */
+function newChunks(context: NodeContext, { syncSize, chunkBytes }: Form, assumeClean: boolean): Uint8Array | null {
+  const { size } = context.array;
+  return syncSize <= size || assumeClean ? null : bitsOfRange(bitmapLayout(syncSize, chunkBytes), size, syncSize);
+}
+
+/** Any node that copies, or has something to copy, as far as it is known here; who copies has the `resync` lock, too. */
+function refuseIfSyncing(context: NodeContext): void {
+  const { array, shared, node, remoteSyncs } = context;
+  const needed = shared.read("neededChunks");
+  const others = node.recovering.length + node.windows.size + node.unresynced.size + remoteSyncs.size;
+  const isFilling = array.members.some(({ state }) => state === "rebuilding");
+  if (needed > 0 || others > 0 || node.changing || isFilling) throw syncRunning(context);
+}
+
+function syncRunning({ array, node }: NodeContext): MdError {
+  const slots = new Set([...node.windows.keys(), ...node.unresynced, ...node.recovering.map(({ slot }) => slot)]);
+  const names = node.members.filter(({ slot }) => slots.has(slot)).map((member) => member.node);
+  const where = names.length === 0 ? "" : `, on ${names.join(", ")}`;
+  return new MdError("E_SYNC_RUNNING", `"${array.name}" is being resynced${where}: its shape cannot change now`, {
+    hint: "mdctl wait, then try again",
+  });
+}
+
+function record({ history }: NodeContext, { before, after }: Grown): void {
+  const parts: string[] = [];
+  if (before.memberSize !== after.memberSize) parts.push(`size ${before.memberSize} -> ${after.memberSize} sectors`);
+  if (before.raidDisks !== after.raidDisks) parts.push(`raid-devices ${before.raidDisks} -> ${after.raidDisks}`);
+  if (before.chunkBytes !== after.chunkBytes)
+    parts.push(`bitmap chunk ${before.chunkBytes} -> ${after.chunkBytes} bytes`);
+  history.add("info", "GROW", parts.join(", "), { before, after });
+}
