@@ -3,7 +3,7 @@ import { MdError } from "../base/md-error.ts";
 import { type SlotNumber, slotNumber } from "../base/units.ts";
 import type { NodeContext } from "./node-context.ts";
 import { readSlotBits } from "./slot-bits.ts";
-import { takeOverBits } from "./slot-recovery.ts";
+import { takeOverBits } from "./take-over-bits.ts";
 
 /**
  * Every other slot's bitmap superblock must show the array's new form (md-cluster, 21): of a slot that nobody has we see

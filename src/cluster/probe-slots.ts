@@ -1,8 +1,8 @@
 import { type SlotNumber, slotNumber } from "../base/units.ts";
 import { askPeer } from "./ask-peer.ts";
 import type { NodeContext } from "./node-context.ts";
-import { takeOverBits } from "./slot-recovery.ts";
 import { suspendFor } from "./suspend-receiver.ts";
+import { takeOverBits } from "./take-over-bits.ts";
 
 /**
  * The second half of joining: every other slot either has an owner, who says what it resyncs, or nobody, and then its
