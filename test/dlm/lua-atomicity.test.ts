@@ -58,7 +58,7 @@ describe("the Lua library when a command of Redis fails", () => {
   });
 
   const execute = async (call: LockCall, failAt = 0): Promise<LockReply> => {
-    const keys = keysOf(lockspace, call, 8);
+    const keys = keysOf(lockspace, call);
     const body = JSON.stringify({ ...call, code: "c" });
     const text = await client.call("FCALL", `${library.name}_${call.op}`, keys.length, ...keys, body, "", failAt);
     return JSON.parse(String(text)) as LockReply;

@@ -102,6 +102,14 @@ describe("F45: who may talk to Redis", () => {
     }
   });
 
+  it("says so when that user may not tell of events", async () => {
+    const server = await start();
+    await (await connect(server.url)).close();
+    await addUser(server);
+    await server.command("acl", "setuser", "mdlm", "resetchannels");
+    expect(await refusal(`redis://mdlm:pw@127.0.0.1:${server.port}`)).toMatchObject(denied("channel"));
+  });
+
   it("names a wrong password, a missing one, and rights that are too narrow", async () => {
     const server = await start("--requirepass", "right");
     expect(await refusal(server.url)).toMatchObject(denied("it wants a password"));

@@ -200,7 +200,7 @@ describe("the connection to Redis", () => {
   it("tells that replicas are missing, that rights were taken away, and that the password has changed", async () => {
     const server = await start();
     const root = admin(server);
-    await root.call("ACL", "SETUSER", "mdlm", "on", ">one", "~*", "+@all");
+    await root.call("ACL", "SETUSER", "mdlm", "on", ">one", "~*", "&*", "+@all");
     const master = await connect(`redis://mdlm:one@127.0.0.1:${server.port}`);
     await root.config("SET", "min-replicas-to-write", "1");
     await expect(master.call(lockspace, { op: "format", lsid: "x", epoch: 0 })).rejects.toMatchObject(

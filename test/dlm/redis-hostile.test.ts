@@ -3,7 +3,7 @@ import type { LockMaster } from "../../src/dlm/lock-master.ts";
 import { connectRedisMaster } from "../../src/dlm/redis/redis-lock-master.ts";
 import { silentLogger } from "../../src/env/logger.ts";
 import { realEnv } from "../../src/env/real-env.ts";
-import { bulk, type FakeRedis, type Say, startFakeRedis } from "../support/fake-redis.ts";
+import { bulk, bytesOf, type FakeRedis, type Say, startFakeRedis } from "../support/fake-redis.ts";
 import { joinRecorded } from "../support/lockspace-node.ts";
 
 const env = realEnv(silentLogger);
@@ -114,20 +114,50 @@ describe("F45: a hostile lock server", () => {
     await expect(connect(server.url)).rejects.toMatchObject({ code: expect.stringMatching(/^E_/) });
   });
 
-  it.each(hostile)("does no harm through the mailbox with %s", async (_, say) => {
-    let answers = 0;
-    const event = (n: number): string =>
-      `*1\r\n*2\r\n${bulk("mb")}*1\r\n*2\r\n${bulk(`1-${n}`)}*4\r\n${["i", "me", "e", JSON.stringify({ n, seq: n, type: "prep" })].map(bulk).join("")}`;
-    const server = await start(([name]) => {
-      if (name !== "XREAD") return undefined;
-      answers += 1;
-      return answers === 1 ? say : answers === 2 ? event(1) : null;
+  const message = (...parts: readonly string[]): string => `*3\r\n${["message", ...parts].map(bulk).join("")}`;
+  const noMessages: readonly (readonly [string, Say])[] = [
+    ["a message of nothing", "*3\r\n$7\r\nmessage\r\n$-1\r\n$-1\r\n"],
+    ["a message that is a number", "*3\r\n$7\r\nmessage\r\n:1\r\n:2\r\n"],
+    ["a message of four", `*4\r\n${["message", "a", "b", "c"].map(bulk).join("")}`],
+    ["a subscription that nobody asked for", `*3\r\n${bulk("subscribe")}${bulk("a")}:1\r\n`],
+  ];
+
+  it.each(["1 me {}", "{}", ""])("is asked when it says %j of the mailbox", async (text) => {
+    const server = await start(([name, channel = ""]) =>
+      name === "subscribe"
+        ? `*3\r\n${bulk("subscribe")}${bulk(channel)}:1\r\n${message(channel, text).repeat(2)}`
+        : undefined,
+    );
+    const master = await connect(server.url);
+    const member = { slot: 1, incarnation: "me", epoch: 1 };
+    const heard: unknown[] = [];
+    // One is for the connection.
+    await new Promise<void>((resolve) => {
+      const watch = master.watch(lockspace, member, (events) => {
+        if (heard.push(...events, "asked") === 3) resolve();
+      });
+      cleanup.push(async () => watch.stop());
     });
+    expect(heard).toEqual(["asked", "asked", "asked"]);
+  });
+
+  it.each([...hostile, ...noMessages])("does no harm through the mailbox with %s", async (_, say) => {
     if (say === null) return; // a silent mailbox is the usual one
+    const event = `1 me ${JSON.stringify({ n: 1, seq: 1, type: "prep" })}`;
+    let asked = 0;
+    const server = await start(([name, channel = ""]) => {
+      if (name !== "subscribe") return undefined;
+      asked += 1;
+      const subscribed = `*3\r\n${bulk("subscribe")}${bulk(channel)}:1\r\n`;
+      if (asked === 1 && say === "hang up") return say;
+      const spoken = asked === 1 ? bytesOf(say, []) : message(channel, event);
+      return Buffer.concat([Buffer.from(subscribed), Buffer.from(spoken)]);
+    });
     const master = await connect(server.url);
     await new Promise<void>((resolve) => {
       const member = { slot: 1, incarnation: "me", epoch: 1 };
       const watch = master.watch(lockspace, member, (events) => {
+        if (events.length === 0) return; // a connection was made: it is time to ask
         expect(events).toEqual([{ n: 1, seq: 1, type: "prep" }]);
         watch.stop();
         resolve();

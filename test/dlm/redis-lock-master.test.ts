@@ -8,6 +8,7 @@ import { realEnv } from "../../src/env/real-env.ts";
 import { BareMember } from "../support/lock-vector-runner.ts";
 import { joinRecorded, type RecordedNode } from "../support/lockspace-node.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
+import { aclRule } from "../support/redis-acl.ts";
 
 const env = realEnv(silentLogger);
 const lockspace = { cluster: "alpha", name: "array" };
@@ -73,10 +74,7 @@ describe("Redis as lock server", () => {
 
   it("needs few rights once the library is loaded, and says which are missing before", async () => {
     const server = await start();
-    const rights =
-      "on >pw ~mdlm:* resetchannels -@all +fcall +hget +hset +hdel +hmget +hgetall +hlen +xadd +xread +xrange +xtrim " +
-      "+del +info +ping +auth +client|setname +client|no-evict +function|list";
-    await admin(server).call("ACL", "SETUSER", "mdlm", "reset", ...rights.split(" "));
+    await admin(server).call("ACL", "SETUSER", "mdlm", "reset", "on", ">pw", ...aclRule());
     const url = `redis://mdlm:pw@127.0.0.1:${server.port}`;
     await expect(connect(url)).rejects.toMatchObject({ code: "E_PERMISSION" });
     await connect(server.url); // somebody who may load it

@@ -174,7 +174,6 @@ describe("several independent Redis", () => {
         name: "test",
         env,
         commandMs: 400,
-        socketMs: 400,
         cluster: false,
         locate: async () => ({ at, tls: null, username: null, password: null, db: 0 }),
       });

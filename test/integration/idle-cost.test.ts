@@ -47,7 +47,7 @@ describe("an idle node with an array, at the default lease", () => {
       const stats = await admin.info("stats");
       const commands = await admin.info("commandstats");
       const bytes = number(stats, /total_net_input_bytes:(\d+)/) + number(stats, /total_net_output_bytes:(\d+)/);
-      const calls = number(commands, /cmdstat_fcall:calls=(\d+)/) + number(commands, /cmdstat_xread:calls=(\d+)/);
+      const calls = number(commands, /cmdstat_fcall:calls=(\d+)/) + number(commands, /cmdstat_ping:calls=(\d+)/);
       return { bytes, calls };
     };
     return { lockServer: server.url, read };

@@ -54,7 +54,7 @@ export async function startFakeRedis(say: (words: readonly string[]) => Say | un
   };
 }
 
-function bytesOf(answer: string | Buffer | Marked, [name, ...words]: readonly string[]): string | Buffer {
+export function bytesOf(answer: string | Buffer | Marked, [name, ...words]: readonly string[]): string | Buffer {
   if (typeof answer === "string" || Buffer.isBuffer(answer)) return answer;
   return bulk(`${name === "FCALL" ? words.at(-1) : ""}${answer.reply}`);
 }
@@ -65,8 +65,8 @@ function usual([name = "", sub = ""]: readonly string[]): Say {
       return bulk(INFO);
     case "FUNCTION":
       return sub === "LIST" ? `*1\r\n${bulk("library")}` : "+OK\r\n";
-    case "XREAD":
-      return null;
+    case "SUBSCRIBE":
+      return `*3\r\n${bulk("subscribe")}${bulk(sub)}:1\r\n`;
     default:
       return "+OK\r\n";
   }

@@ -45,7 +45,6 @@ export function connectArbiters(places: readonly RedisPlace[], node: string, env
       name: `mdlm/${node}/arb`,
       env,
       commandMs: ARBITER_MS,
-      socketMs: ARBITER_MS,
       cluster: false,
       locate: () => locateMaster(place, null),
     });

@@ -10,8 +10,11 @@ export interface Endpoint {
   readonly tls: TlsOptions | null;
 }
 
-/** How ioredis gets its sockets from us: each is watched by a ReplyGuard and ends when that complains. */
-export function guardedConnector(endpoint: Endpoint): new (options: unknown) => AbstractConnector {
+/**
+ * How ioredis gets its sockets from us: each is watched by a ReplyGuard and ends when that complains. `listens`: messages of
+ * a subscription may come unasked.
+ */
+export function guardedConnector(endpoint: Endpoint, listens = false): new (options: unknown) => AbstractConnector {
   return class extends AbstractConnector {
     constructor() {
       super(0);
@@ -27,7 +30,7 @@ export function guardedConnector(endpoint: Endpoint): new (options: unknown) => 
       this.connecting = true;
       const { at, tls } = endpoint;
       const socket = tls === null ? connect(at) : connectTls({ ...at, ...tls });
-      guard(socket);
+      guard(socket, new ReplyGuard(listens));
       socket.once("error", (error) => {
         this.firstError = error;
       });
@@ -41,8 +44,7 @@ export function guardedConnector(endpoint: Endpoint): new (options: unknown) => 
  * What arrives is inspected on its way into the stream: no listener, however early, sees what is refused. ioredis
  * writes each command at once and whole.
  */
-function guard(socket: Socket): void {
-  const inspector = new ReplyGuard();
+function guard(socket: Socket, inspector: ReplyGuard): void {
   const push = socket.push.bind(socket);
   const write = socket.write.bind(socket) as (...args: readonly unknown[]) => boolean;
   let refused = false;

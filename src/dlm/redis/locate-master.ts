@@ -107,9 +107,8 @@ async function ask(
   commands: readonly (readonly string[])[],
 ): Promise<readonly unknown[]> {
   const about = `${at.host}:${at.port}`;
-  const silence = { commandMs: ASK_MS, socketMs: ASK_MS };
   const client = new Redis({
-    ...connectionOptions("mdlm/locate", silence, guardedConnector({ at, tls: tlsTo(tls, at) })),
+    ...connectionOptions("mdlm/locate", ASK_MS, guardedConnector({ at, tls: tlsTo(tls, at) })),
     connectTimeout: ASK_MS,
     ...(tls === null ? {} : { tls: {} }),
     ...(username === null ? {} : { username }),

@@ -1,6 +1,4 @@
-import type { LockCall, LockspaceId } from "../lock-call.ts";
-
-const MAX_SLOTS = 64;
+import type { LockCall, LockspaceId, MemberCall } from "../lock-call.ts";
 
 const prefix = ({ cluster, name }: LockspaceId): string => `mdlm:{${cluster}/${name}}`;
 
@@ -10,28 +8,23 @@ export const tableKey = (lockspace: LockspaceId): string => `${prefix(lockspace)
 export const mailboxKey = (lockspace: LockspaceId, slot: number): string => `${prefix(lockspace)}:mb:${slot}`;
 
 /**
- * The keys of a call, all with one hash tag, in the order that redis/lua/state.lua names. A member's calls can touch
- * the mailbox of every slot there is; a join does not know yet how many these are.
+ * The keys of a call, all with one hash tag, in the order that redis/lua/state.lua names. A member's call touches its own
+ * mailbox; those of others are derived from the first key by the function that has something to tell them.
  */
-export function keysOf(lockspace: LockspaceId, call: LockCall, slots: number): string[] {
+export function keysOf(lockspace: LockspaceId, call: LockCall): string[] {
   const keys = ["meta", "res"].map((part) => `${prefix(lockspace)}:${part}`);
-  // What a node does all the time, in lockspaces of many slots too: it touches nobody else's mailbox.
-  if (call.op === "renew" || call.op === "poll") return [...keys, mailboxKey(lockspace, call.slot)];
-  for (let slot = 1; slot <= mailboxesOf(call, slots); slot++) keys.push(mailboxKey(lockspace, slot));
-  return keys;
+  return isMemberCall(call) ? [...keys, mailboxKey(lockspace, call.slot)] : keys;
 }
 
-function mailboxesOf(call: LockCall, slots: number): number {
+function isMemberCall(call: LockCall): call is MemberCall {
   switch (call.op) {
     case "hello":
     case "format":
-      return 0;
     case "join":
-    case "dump":
-      return MAX_SLOTS;
     case "recover":
-      return call.settings.slots;
+    case "dump":
+      return false;
     default:
-      return slots;
+      return true;
   }
 }

@@ -18,15 +18,21 @@ export interface LinkTarget extends Endpoint {
   readonly db: number;
 }
 
+/** A link that listens: it sends nothing but PING. */
+export interface LinkSubscription {
+  readonly channel: string;
+  readonly hear: (text: string) => void;
+}
+
 export interface LinkOptions {
   /** For people: what this is a connection to. */
   readonly about: string;
   /** As CLIENT LIST shows it. */
   readonly name: string;
   readonly env: Env;
-  /** Null: commands may take as long as the server is not silent for `socketMs`. */
-  readonly commandMs: number | null;
-  readonly socketMs: number;
+  /** A command without its answer for this long has failed, and the connection with it. */
+  readonly commandMs: number;
+  readonly subscription?: LinkSubscription;
   readonly cluster: boolean;
   /** Asked before every connection: a master moves. */
   readonly locate: () => Promise<LinkTarget>;
@@ -124,6 +130,9 @@ export class RedisLink {
       ended = new Promise((resolve) => client?.once("end", () => resolve()));
       await client.connect();
       await this.#judge(client);
+      // Without it a server short of memory may cut us off; where it is forbidden or unknown, so be it.
+      client.call("CLIENT", "NO-EVICT", "ON").catch(() => {});
+      await this.#subscribe(client);
     } catch (error) {
       client?.disconnect();
       this.#failed(serverFault(about, lastError ?? error));
@@ -133,8 +142,6 @@ export class RedisLink {
       client.disconnect();
       return null;
     }
-    // Without it a server short of memory may cut us off; where it is forbidden or unknown, so be it.
-    client.call("CLIENT", "NO-EVICT", "ON").catch(() => {});
     env.log.debug({ evt: "dlm.connected", to: about, as: this.#options.name }, `connected to ${about}`);
     this.#client = client;
     for (const listener of [...this.#listeners]) listener(true);
@@ -144,11 +151,18 @@ export class RedisLink {
     return { ended: told };
   }
 
+  async #subscribe(client: Redis): Promise<void> {
+    const { subscription } = this.#options;
+    if (subscription === undefined) return;
+    client.on("message", (_, text: string) => subscription.hear(text));
+    await client.subscribe(subscription.channel);
+  }
+
   #clientFor(target: LinkTarget): Redis {
-    const { name, commandMs, socketMs } = this.#options;
+    const { name, commandMs, subscription } = this.#options;
     const { username, password, db, tls } = target;
     return new Redis({
-      ...connectionOptions(name, { commandMs, socketMs }, guardedConnector(target)),
+      ...connectionOptions(name, commandMs, guardedConnector(target, subscription !== undefined)),
       db,
       // The socket is made by the connector; this tells which event says that it is ready.
       ...(tls === null ? {} : { tls: {} }),

@@ -4,7 +4,6 @@ import { KnownMembers, type MemberDetails } from "../known-members.ts";
 import type { LockCall, LockEvent, LockReply, LockspaceId } from "../lock-call.ts";
 import type { LockMaster, Subscription, WatchedMember } from "../lock-master.ts";
 import { parseLockReply } from "../lock-reply-parser.ts";
-import { lockStatus } from "../lock-status.ts";
 import { connectArbiters, type MembershipGuard } from "./arbiters.ts";
 import { ensureLibrary } from "./function-library.ts";
 import { locateMaster } from "./locate-master.ts";
@@ -12,8 +11,8 @@ import { type LuaLibrary, readLuaLibrary } from "./lua-library.ts";
 import { type MailboxReader, readMailbox } from "./mailbox-reader.ts";
 import { serverFault } from "./redis-faults.ts";
 import { keysOf, tableKey } from "./redis-keys.ts";
-import { RedisLink } from "./redis-link.ts";
-import { BLOCK_MS, COMMAND_MS } from "./redis-options.ts";
+import { type LinkSubscription, RedisLink } from "./redis-link.ts";
+import { COMMAND_MS } from "./redis-options.ts";
 import { parseRedisUrl, type RedisFiles, type RedisPlace } from "./redis-url.ts";
 
 export interface RedisLockMasterOptions {
@@ -69,8 +68,6 @@ class RedisLockMaster implements LockMaster {
   /** By lockspace, incarnation and epoch. */
   readonly #readers = new Map<string, MailboxReader>();
   readonly #guard: MembershipGuard | null;
-  /** Slots of the lockspaces that were joined from here: which keys a call needs. */
-  readonly #slots = new Map<string, number>();
   readonly #known = new KnownMembers();
   /** Calls so far. */
   #marks = 0;
@@ -90,6 +87,8 @@ class RedisLockMaster implements LockMaster {
   async connect(): Promise<void> {
     const link = await this.#link(null, "cmd");
     await this.#load(link);
+    // The functions say nothing where this is forbidden, and events would come late.
+    await link.send("PUBLISH", "mdlm:", "");
     await this.#guard?.open();
   }
 
@@ -100,15 +99,15 @@ class RedisLockMaster implements LockMaster {
     this.#options.env.log.info({ evt: "dlm.library", library: name }, `loaded ${name} into ${this.about}`);
   }
 
-  #newLink(lockspace: LockspaceId | null, purpose: string, commandMs: number | null, socketMs: number): RedisLink {
+  #newLink(lockspace: LockspaceId | null, purpose: string, subscription?: LinkSubscription): RedisLink {
     const { node, env } = this.#options;
     const key = lockspace === null ? null : tableKey(lockspace);
     return new RedisLink({
       about: this.about,
       name: `mdlm/${lockspace === null ? "" : `${lockspace.name}/`}${node}/${purpose}`,
       env,
-      commandMs,
-      socketMs,
+      commandMs: COMMAND_MS,
+      ...(subscription === undefined ? {} : { subscription }),
       cluster: this.#place.topology.type === "cluster",
       locate: () => locateMaster(this.#place, key),
     });
@@ -120,7 +119,7 @@ class RedisLockMaster implements LockMaster {
     const name = `${purpose} ${owner === null ? "" : nameOf(owner)}`;
     const known = this.#links.get(name);
     if (known !== undefined) return known;
-    const link = this.#newLink(owner, purpose, COMMAND_MS, COMMAND_MS);
+    const link = this.#newLink(owner, purpose);
     const opened = link.open().then(() => {
       if (this.#closed) link.close();
       else if (purpose === "cmd") link.onUp((up) => this.#tell(up));
@@ -143,34 +142,25 @@ class RedisLockMaster implements LockMaster {
   }
 
   async #execute(lockspace: LockspaceId, call: LockCall): Promise<LockReply> {
-    // The answer brings all events that there are: no need to be told of our own ones once more.
+    // The answer brings all events that there are up to it: what is heard meanwhile comes behind it.
     const reader = isLockCall(call) ? this.#readers.get(readerName(lockspace, call)) : undefined;
-    let events: readonly LockEvent[] = [];
     reader?.pause();
     try {
-      const reply = await this.#ask(lockspace, call);
-      if (reply.rc === lockStatus.OK || reply.rc === lockStatus.ECONFLICT) this.#learnSlots(lockspace, call);
-      events = reply.events;
-      return reply;
+      return await this.#ask(lockspace, call);
     } catch (error) {
       if (!(error instanceof MdError)) throw error;
       // Whatever it is, it may pass: a password may be put right, a master may come back.
       throw asLost(error);
     } finally {
-      reader?.resume(events);
+      reader?.resume();
     }
-  }
-
-  #learnSlots(lockspace: LockspaceId, call: LockCall): void {
-    if (call.op === "join") this.#slots.set(nameOf(lockspace), call.slots);
-    if (call.op === "recover") this.#slots.set(nameOf(lockspace), call.settings.slots);
   }
 
   async #ask(lockspace: LockspaceId, call: LockCall, functionsLoaded = false): Promise<LockReply> {
     const { wait } = this.#place;
     const confirm = wait > 0 && waited.has(call.op);
     const link = await this.#link(lockspace, confirm ? "ms" : "cmd");
-    const keys = keysOf(lockspace, call, this.#slots.get(nameOf(lockspace)) ?? 0);
+    const keys = keysOf(lockspace, call);
     const known = this.#known.of(lockspace, call);
     const body = this.#bodyOf(call, known);
     const mark = `${++this.#marks}`;
@@ -216,9 +206,8 @@ class RedisLockMaster implements LockMaster {
   }
 
   watch(lockspace: LockspaceId, member: WatchedMember, deliver: (events: readonly LockEvent[]) => void): Subscription {
-    // A silent socket is a dead one: each XREAD comes back within BLOCK_MS.
-    const link = this.#newLink(lockspace, "rd", null, BLOCK_MS + 1000);
-    const reader = readMailbox(link, this.#options.env, { lockspace, member, deliver });
+    const connect = (subscription: LinkSubscription): RedisLink => this.#newLink(lockspace, "rd", subscription);
+    const reader = readMailbox(connect, this.#options.env, { lockspace, member, deliver });
     const name = readerName(lockspace, member);
     this.#readers.set(name, reader);
     return {

@@ -5,8 +5,8 @@ export type ConnectionOptions = RedisOptions & { readonly replyMapping: "legacy"
 
 /** A command without its answer for this long has failed: whether it was or will be executed is not known. */
 export const COMMAND_MS = 2000;
-/** How long one XREAD waits for events. They come with the next renewal too: this is no bound on anything. */
-export const BLOCK_MS = 5000;
+/** How often a connection that only listens is asked whether it is still there. Events come with the next renewal too. */
+export const PING_MS = 5000;
 
 /**
  * No command may run later than its caller thinks, or twice: nothing is queued while disconnected, nothing is sent
@@ -16,7 +16,7 @@ export const BLOCK_MS = 5000;
  */
 export const connectionOptions = (
   connectionName: string,
-  silence: { readonly commandMs: number | null; readonly socketMs: number },
+  commandMs: number,
   Connector: new (options: unknown) => AbstractConnector,
 ): ConnectionOptions => ({
   replyMapping: "legacy",
@@ -36,8 +36,7 @@ export const connectionOptions = (
   noDelay: true,
   disableClientInfo: true,
   keyPrefix: "",
-  socketTimeout: silence.socketMs,
-  ...(silence.commandMs === null ? {} : { commandTimeout: silence.commandMs }),
+  commandTimeout: commandMs,
   connectionName,
   Connector,
 });

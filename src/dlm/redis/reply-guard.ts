@@ -1,9 +1,13 @@
 /** What no reply of a lock server comes near: beyond it, it is not one, or it is out of its mind. */
 const LIMITS = { line: 64 * 1024, bulk: 16 * 1024 * 1024, depth: 8, reply: 32 * 1024 * 1024 } as const;
 
+const MESSAGE = "message";
+
 const CR = 13;
 const LF = 10;
 const DASH = 45;
+const BULK = 0x24; // $
+const ARRAY = 0x2a; // *
 
 /**
  * Looks at the bytes of a connection (RESP2) before the client library does, which would reserve memory for whatever a
@@ -21,6 +25,15 @@ export class ReplyGuard {
   #reply = 0;
   /** Replies that were asked for and have not begun. */
   #expected = 0;
+  readonly #listens: boolean;
+  /** Of a connection that listens: an array may be a message, which its first string tells; the rest of one is strings. */
+  #kind: "reply" | "unknown" | "message" = "reply";
+  #word = "";
+
+  /** `listens`: messages of a subscription come unasked, ["message", channel, text]. */
+  constructor(listens = false) {
+    this.#listens = listens;
+  }
 
   /** A command has been written. */
   expectOne(): void {
@@ -33,9 +46,13 @@ export class ReplyGuard {
     while (at < chunk.length) {
       if (this.#state === "payload") {
         const taken = Math.min(this.#left, chunk.length - at);
+        if (this.#kind === "unknown") this.#word += String.fromCharCode(...chunk.subarray(at, at + taken));
         this.#left -= taken;
         at += taken;
-        if (this.#left === 0) this.#valueEnds();
+        if (this.#left > 0) continue;
+        const complaint = this.#kind === "unknown" ? this.#judgeWord() : null;
+        if (complaint !== null) return complaint;
+        this.#valueEnds();
         continue;
       }
       const complaint = this.#header(chunk[at] ?? 0);
@@ -47,10 +64,8 @@ export class ReplyGuard {
 
   #header(byte: number): string | null {
     if (this.#state === "type") {
-      if (this.#open.length === 0) {
-        if (this.#expected === 0) return "a reply that nobody asked for";
-        this.#expected -= 1;
-      }
+      const complaint = this.#valueBegins(byte);
+      if (complaint !== null) return complaint;
       this.#type = byte;
       this.#digits = "";
       this.#line = 0;
@@ -60,8 +75,8 @@ export class ReplyGuard {
         case 0x3a: // : integer
           this.#state = "text";
           return null;
-        case 0x24: // $ bulk string
-        case 0x2a: // * array
+        case BULK:
+        case ARRAY:
           this.#state = "length";
           return null;
         default:
@@ -82,11 +97,42 @@ export class ReplyGuard {
     return null;
   }
 
+  #valueBegins(type: number): string | null {
+    if (this.#open.length > 0) return this.#kind !== "reply" && type !== BULK ? this.#notAMessage() : null;
+    this.#kind = this.#listens && type === ARRAY ? "unknown" : "reply";
+    this.#word = "";
+    return this.#kind === "reply" ? this.#take() : null;
+  }
+
+  /** A reply begins: was it asked for? */
+  #take(): string | null {
+    if (this.#expected === 0) return "a reply that nobody asked for";
+    this.#expected -= 1;
+    return null;
+  }
+
+  /** The first string of an array is there. */
+  #judgeWord(): string | null {
+    if (this.#word !== `${MESSAGE}\r\n` || this.#open[0] !== 3) return this.#notAMessage();
+    this.#kind = "message";
+    return null;
+  }
+
+  #notAMessage(): string | null {
+    if (this.#kind === "message") return "a message that is none";
+    this.#kind = "reply";
+    return this.#take();
+  }
+
   #lengthKnown(): string | null {
     const length = Number.parseInt(this.#digits, 10);
     if (Number.isNaN(length)) return "a length that is no number";
-    if (length <= 0 && !(length === 0 && this.#type === 0x24)) return this.#valueEnds();
-    if (this.#type === 0x24) {
+    const isEmpty = length <= 0 && !(length === 0 && this.#type === BULK);
+    const isOther = this.#kind === "unknown" && this.#type === BULK && length !== MESSAGE.length;
+    const complaint = isOther || (isEmpty && this.#kind !== "reply") ? this.#notAMessage() : null;
+    if (complaint !== null) return complaint;
+    if (isEmpty) return this.#valueEnds();
+    if (this.#type === BULK) {
       if (length > LIMITS.bulk) return `a string of ${length} bytes`;
       this.#left = length + 2;
       this.#state = "payload";

@@ -1,7 +1,6 @@
 -- The functions, each one atomic step: @LIBRARY@_OP.
 --
--- KEYS   those of state.lua. hello and format need the first two; join, recover and dump all mailboxes there may be; calls
---        of a member as many mailboxes as the lockspace has slots.
+-- KEYS   those of state.lua.
 -- ARGV   1: the call as JSON (lock-call.ts); 2: a mark of this call, so that its reply is not taken for another's
 -- reply  the mark, then the reply as JSON (LockReply). Every refusal is a reply with its code in rc, never a Redis error.
 -- error  only what no caller can cause: values of a wrong type at our keys. Raised before the first write it has changed
@@ -93,26 +92,26 @@ end
 -- Old entries are trimmed when the acknowledgement passes a multiple of 64.
 local function trim(state, member, ack)
   if ack <= member.acked then return end
-  if math.floor(ack / 64) > math.floor(member.acked / 64) then
-    table.insert(state.streams, { 'XTRIM', state.keys[2 + member.slot], 'MINID', state.epoch .. '-' .. (ack + 1) })
-  end
+  if math.floor(ack / 64) > math.floor(member.acked / 64) then state.trim = member end
   member.acked, member.changed = ack, true
+end
+
+-- rid, rc and value of a place in the reply ring; nothing, if it is empty.
+local function readAnswer(raw)
+  if raw then return cmsgpack.unpack(raw) end
 end
 
 -- A call that was executed before: the same answer, without executing it again.
 local function repeated(state, member, call, place, events)
-  local kept = redis.call('HGET', state.keys[1], place)
-  local rid, rc, value = string.match(kept or '', '^(%d+)|(-?%d+)|(%d+)$')
-  if tonumber(rid) ~= call.rid then return reply(state, ESTALE, 0, eventsAfter(state, member, member.acked)) end
+  local rid, rc, value = readAnswer(redis.call('HGET', state.keys[1], place))
+  if rid ~= call.rid then return reply(state, ESTALE, 0, eventsAfter(state, member, member.acked)) end
   trim(state, member, call.ack)
   return finish(state, reply(state, rc, value, events))
 end
 
--- `toldAlone`: it causes no events, and of all mailboxes the keys hold the caller's own only.
-local function memberFunction(execute, isLockCall, parts, toldAlone)
+local function memberFunction(execute, isLockCall, parts)
   return function(keys, args)
     local call = cjson.decode(args[1])
-    if toldAlone then keys = { keys[1], keys[2], [2 + call.slot] = keys[3] } end
     local state = load(keys, call.slot)
     local rc = usable(state)
     if rc ~= OK then return refuse(state, rc) end
@@ -120,7 +119,7 @@ local function memberFunction(execute, isLockCall, parts, toldAlone)
     local events, value
     rc, events = admit(state, member, call, isLockCall)
     if rc ~= OK then return refuse(state, rc) end
-    local place = 'r:' .. call.slot .. ':' .. call.rid % REPLY_RING
+    local place = placeOf(call.slot, call.rid)
     if call.rid ~= 0 and call.rid <= member.lastRid then return repeated(state, member, call, place, events) end
     if call.rid > member.lastRid + 1 then return reply(state, EGAP, 0, eventsAfter(state, member, member.acked)) end
 
@@ -131,7 +130,7 @@ local function memberFunction(execute, isLockCall, parts, toldAlone)
     local stays = state.members[call.slot] == member
     if call.rid ~= 0 and stays then
       member.lastRid, member.changed = call.rid, true
-      state.answer = { place, call.rid .. '|' .. rc .. '|' .. value }
+      state.place, state.answer = place, cmsgpack.pack(call.rid, rc, value)
     end
     return finish(state, reply(state, rc, value, stays and state.fresh or nil, parts and parts(state, call)))
   end
@@ -183,11 +182,11 @@ end
 
 local function dumpMailbox(state, member)
   local places = {}
-  for at = 0, REPLY_RING - 1 do table.insert(places, 'r:' .. member.slot .. ':' .. at) end
+  for at = 0, REPLY_RING - 1 do table.insert(places, placeOf(member.slot, at)) end
   local ring = {}
   for _, kept in ipairs(redis.call('HMGET', state.keys[1], unpack(places))) do
-    local rid, rc, value = string.match(kept or '', '^(%d+)|(-?%d+)|(%d+)$')
-    if rid then table.insert(ring, { tonumber(rid), '[' .. rid .. ',' .. rc .. ',' .. value .. ']' }) end
+    local rid, rc, value = readAnswer(kept)
+    if rid then table.insert(ring, { rid, '[' .. rid .. ',' .. rc .. ',' .. value .. ']' }) end
   end
   table.sort(ring, function(a, b) return a[1] < b[1] end)
   local rows = {}
@@ -247,10 +246,10 @@ register('format', format, 'allow-oom')
 register('join', join, 'allow-oom')
 -- A member's report of its locks; the last one rebuilds the table. EFENCED, ECONFLICT, EPROTO, EINVAL; O(locks).
 register('recover', recover, 'allow-oom')
--- Events only. Its third key, and renew's, is the caller's own mailbox.
-register('poll', memberFunction(memberCalls.poll, false, phasePart, true), 'allow-oom')
+-- Events only.
+register('poll', memberFunction(memberCalls.poll, false, phasePart), 'allow-oom')
 -- The caller lives. Answers with all members, or with their counters.
-register('renew', memberFunction(memberCalls.renew, false, renewedPart, true), 'allow-oom')
+register('renew', memberFunction(memberCalls.renew, false, renewedPart), 'allow-oom')
 -- One record of res, O(locks on it), each: EINVAL, ERECOVER;
 -- lock also ERANGE, the others ENOENT and EBUSY. value: the new lock's id.
 register('lock', memberFunction(lockCalls.lock, true), 'allow-oom')

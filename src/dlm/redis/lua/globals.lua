@@ -5,16 +5,17 @@
 local registerFunction = redis.register_function
 
 local function lookUp()
-  return redis, cjson, cmsgpack, bit, string, table, math, ipairs, pairs, tonumber, tostring, type, unpack
+  return redis, cjson, cmsgpack, bit, string, table, math, ipairs, pairs, tonumber, tostring, type, unpack, setmetatable
 end
 
-local redis, cjson, cmsgpack, bit, string, table, math, ipairs, pairs, tonumber, tostring, type, unpack
+local redis, cjson, cmsgpack, bit, string, table, math, ipairs, pairs, tonumber, tostring, type, unpack, setmetatable
 
 -- A function that may use them.
 local function ready(callback)
   return function(keys, args)
     if not redis then
-      redis, cjson, cmsgpack, bit, string, table, math, ipairs, pairs, tonumber, tostring, type, unpack = lookUp()
+      redis, cjson, cmsgpack, bit, string, table, math, ipairs, pairs, tonumber, tostring, type, unpack, setmetatable =
+        lookUp()
     end
     return callback(keys, args)
   end

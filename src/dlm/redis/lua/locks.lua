@@ -1,5 +1,11 @@
 -- Lock calls of a member: what table-locks.ts and lock-validation.ts do. Each returns rc, value.
 
+local isHeldLock, touch
+local lockCalls = {}
+
+-- The files are one function of Lua, which has room for 200 locals: what no other file uses is in a block.
+do
+
 local function badBuffer(flags, lvb, lvbSize)
   if lvb == nil then return has(flags, VALBLK) end
   return #lvb > 4 * math.ceil(lvbSize / 3)
@@ -38,7 +44,7 @@ local function checkUnlock(call, lvbSize)
 end
 
 -- A lock as it may be reported.
-local function isHeldLock(l, lvbSize)
+function isHeldLock(l, lvbSize)
   local modes
   if l.queue == 'g' then modes = isMode(l.gr) and l.rq == NONE
   elseif l.queue == 'c' then modes = isMode(l.gr) and isMode(l.rq)
@@ -53,12 +59,10 @@ local function quecvtAllowed(granted, requested)
   return string.find(QUECVT_ALLOWED[granted] or '', tostring(requested), 1, true) ~= nil
 end
 
-local function touch(state)
+function touch(state)
   state.seq = state.seq + 1
   state.changed = true
 end
-
-local lockCalls = {}
 
 function lockCalls.lock(state, member, call)
   local rc = checkRequest(call, state.lvbSize)
@@ -128,4 +132,6 @@ function lockCalls.unlock(state, member, call)
   end
   keep(state, r)
   return OK, 0
+end
+
 end

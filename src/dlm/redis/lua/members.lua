@@ -133,7 +133,7 @@ local function addMember(state, call)
   tellAll(state, '"type":"prep"')
   tellAll(state, aboutSlot('joined', slot, call.node))
   state.members[slot] = newMember(slot, call, 'active', 0, state.generation)
-  table.insert(state.left, slot) -- what an earlier lockspace may have left in its mailbox
+  note(state, 'left', slot) -- what an earlier lockspace may have left in its mailbox
   state.caller = slot
   tellDone(state)
   return OK, slot

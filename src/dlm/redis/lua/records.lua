@@ -4,44 +4,35 @@ local function emptyResource(name)
   return { name = name, granted = {}, convert = {}, wait = {}, lvbSeq = 0, lvbInvalid = false, recovering = false }
 end
 
+-- Piece by piece, so that nothing but what it is worked with becomes a table.
 local function unpackResource(name, raw)
   local r = emptyResource(name)
-  local values = { cmsgpack.unpack_limit(raw, 7 + CHUNK, 0) }
-  local at = values[1]
-  local invalid, hasValue, value, granted, converting = values[4], values[5], values[6], values[7], values[8]
-  r.lvbSeq, r.lvbInvalid = values[3], invalid == 1
+  local at, _, lvbSeq, invalid, hasValue, value, granted, converting = cmsgpack.unpack_limit(raw, 7, 0)
+  r.lvbSeq, r.lvbInvalid = lvbSeq, invalid == 1
   if hasValue == 1 then r.lvb = value end
-  local count, first = 0, 9
-  while true do
-    for i = first, #values, 10 do
-      count = count + 1
-      local queue = count <= granted and r.granted or count <= granted + converting and r.convert or r.wait
-      queue[#queue + 1] = {
-        lkid = values[i], slot = values[i + 1], gr = values[i + 2], rq = values[i + 3], ex = values[i + 4],
-        sb = values[i + 5], hi = values[i + 6], bast = values[i + 7] == 1, lvbSeq = values[i + 8],
-        order = values[i + 9],
-      }
-    end
-    if at < 0 then return r end
-    values = { cmsgpack.unpack_limit(raw, CHUNK, at) }
-    at, first = values[1], 2
+  local count = 0
+  while at > 0 do
+    local next, lkid, slot, gr, rq, ex, sb, hi, bast, seq, order = cmsgpack.unpack_limit(raw, 10, at)
+    at, count = next, count + 1
+    local queue = count <= granted and r.granted or count <= granted + converting and r.convert or r.wait
+    queue[#queue + 1] = {
+      lkid = lkid, slot = slot, gr = gr, rq = rq, ex = ex, sb = sb, hi = hi, bast = bast == 1, lvbSeq = seq, order = order,
+    }
   end
+  return r
 end
 
 local function packResource(r)
-  local flat = { 1, r.lvbSeq, r.lvbInvalid and 1 or 0, r.lvb and 1 or 0, r.lvb or '', #r.granted, #r.convert }
-  local n = 7
-  for _, queue in ipairs({ r.granted, r.convert, r.wait }) do
+  local parts = { cmsgpack.pack(1, r.lvbSeq, r.lvbInvalid and 1 or 0, r.lvb and 1 or 0, r.lvb or '', #r.granted, #r.convert) }
+  local function add(queue)
     for i = 1, #queue do
       local l = queue[i]
-      flat[n + 1], flat[n + 2], flat[n + 3], flat[n + 4], flat[n + 5] = l.lkid, l.slot, l.gr, l.rq, l.ex
-      flat[n + 6], flat[n + 7], flat[n + 8], flat[n + 9], flat[n + 10] = l.sb, l.hi, l.bast and 1 or 0, l.lvbSeq, l.order
-      n = n + 10
+      parts[#parts + 1] = cmsgpack.pack(l.lkid, l.slot, l.gr, l.rq, l.ex, l.sb, l.hi, l.bast and 1 or 0, l.lvbSeq, l.order)
     end
   end
-  if n <= CHUNK then return cmsgpack.pack(unpack(flat)) end
-  local parts = {}
-  for i = 1, n, CHUNK do table.insert(parts, cmsgpack.pack(unpack(flat, i, math.min(i + CHUNK - 1, n)))) end
+  add(r.granted)
+  add(r.convert)
+  add(r.wait)
   return table.concat(parts)
 end
 
@@ -75,7 +66,7 @@ local function keep(state, r)
   if countLocks(r) > 0 then return end
   state.count = state.count - 1
   state.resources[r.name] = false
-  table.insert(state.deleted, r.name)
+  note(state, 'deleted', r.name)
 end
 
 -- Sorted by name in byte order: Lua's own < on strings depends on the server's locale.

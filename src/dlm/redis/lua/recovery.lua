@@ -12,12 +12,13 @@ end
 -- Not a member any more: nothing of it stays.
 local function forget(state, member)
   state.members[member.slot] = false
-  table.insert(state.left, member.slot)
-  local streams = {}
-  for _, command in ipairs(state.streams) do
-    if command[2] ~= state.keys[2 + member.slot] then table.insert(streams, command) end
+  note(state, 'left', member.slot)
+  local mail = {}
+  for _, letter in ipairs(state.mail) do
+    if letter.member ~= member then table.insert(mail, letter) end
   end
-  state.streams = streams
+  state.mail = mail
+  if state.trim == member then state.trim = nil end
 end
 
 local function newMember(slot, about, standing, counter, knows)
@@ -137,8 +138,8 @@ local function rebuild(state)
     regrant(r, state)
   end
   tellDone(state)
-  table.insert(state.dropped, 'gone')
-  for slot = 1, state.slots do table.insert(state.dropped, 'p:' .. slot) end
+  note(state, 'dropped', 'gone')
+  for slot = 1, state.slots do note(state, 'dropped', 'p:' .. slot) end
   for _, member in ipairs(allMembers(state)) do member.report = nil end
   state.departed, state.departedChanged = {}, false
 end

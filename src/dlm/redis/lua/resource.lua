@@ -134,11 +134,15 @@ local function lvbOnUnlock(r, l, input)
   end
 end
 
+local function detachFrom(queue, l)
+  local at = indexOf(queue, l)
+  if at then table.remove(queue, at) end
+end
+
 local function detach(r, l)
-  for _, queue in ipairs({ r.granted, r.convert, r.wait }) do
-    local at = indexOf(queue, l)
-    if at then table.remove(queue, at) end
-  end
+  detachFrom(r.granted, l)
+  detachFrom(r.convert, l)
+  detachFrom(r.wait, l)
 end
 
 local function grant(r, l, input, emit)
@@ -184,6 +188,7 @@ local function grantConvert(r, emit)
 end
 
 local function grantPending(r, emit)
+  if #r.convert == 0 and #r.wait == 0 then return end
   local high, cw = grantConvert(r, emit)
   for _, l in ipairs(copy(r.wait)) do
     if grantable(r, l, false, false) == 'ok' then
