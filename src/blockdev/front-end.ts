@@ -20,7 +20,7 @@ export interface RequestSink {
   /**
    * Takes a request in: checked by the front end (alignment, end of the array), any length up to the arena's buffer.
    * `buffer` is an arena offset that belongs to the request until `complete`. Never blocks; false when the request
-   * table is full (offer it again after the next `complete`).
+   * table has no room (offer it again after the next `complete`): writes can fill theirs, and reads still go on.
    */
   submit(
     frontEnd: FrontEnd,

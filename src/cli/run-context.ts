@@ -16,7 +16,14 @@ const PIPED_ANSWER_MS = 2000;
 /** Redrawn at most this often. */
 const REDRAW_MS = 250;
 
-const endless: ReadonlySet<ControlMethod> = new Set<ControlMethod>(["wait", "watch", "events", "trace", "nodeEvict"]);
+const endless: ReadonlySet<ControlMethod> = new Set<ControlMethod>([
+  "wait",
+  "watch",
+  "events",
+  "trace",
+  "nodeEvict",
+  "nodeDrain",
+]);
 
 /** What a command sees of the world, and what it leaves behind for the envelope. */
 export class RunContext implements CommandContext {

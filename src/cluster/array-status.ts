@@ -22,9 +22,12 @@ export interface MemberStatus {
 /** resync: mirrors may differ in chunks with a bit. recover: a member is filled. */
 export interface SyncStatus {
   readonly action: "resync" | "recover";
-  /** running here; pending: waits for the cluster's `resync` lock; remote: another node does it. */
-  readonly phase: "running" | "pending" | "remote";
-  /** The node that does it, null if pending. */
+  /**
+   * running here; remote: another node does it; delayed: another node copies, and then we have chunks of our own; pending:
+   * waits for the cluster's `resync` lock, without having heard who has it.
+   */
+  readonly phase: "running" | "pending" | "delayed" | "remote";
+  /** The node that copies, null if pending. */
   readonly slot: SlotNumber | null;
   /** Tenths of a percent, truncated; null unless running here. */
   readonly permille: number | null;

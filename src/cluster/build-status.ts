@@ -119,7 +119,12 @@ function syncOf(context: NodeContext, runner: ResyncRunner): SyncStatus | null {
   const [remote] = context.remoteSyncs.keys();
   const [announced] = node.windows.keys();
   const slot = remote ?? announced;
-  if (slot !== undefined) return { ...none, action, phase: "remote", slot, window: node.windows.get(slot) ?? null };
+  if (slot !== undefined) {
+    const window = node.windows.get(slot) ?? null;
+    // What others fill is done when we would come to it; chunks of our own nobody else copies.
+    if (pending === "resync") return { ...none, action: pending, phase: "delayed", slot, window };
+    return { ...none, action, phase: "remote", slot, window };
+  }
   if (pending !== null) return { ...none, action: pending, phase: "pending", slot: null, window: null };
   return null;
 }

@@ -167,7 +167,7 @@ function syncInfo(status: ArrayStatus): Sync {
     etaLowSeconds: low === null ? null : Math.round(low),
     etaHighSeconds: high === null ? null : Math.round(high),
     startedAt: null,
-    waitingFor: sync.phase === "pending" ? "resync lock" : null,
+    waitingFor: sync.phase === "pending" || sync.phase === "delayed" ? "resync lock" : null,
     stalledSeconds: Math.round(sync.stalledFor),
   };
 }

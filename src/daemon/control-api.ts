@@ -122,6 +122,18 @@ export interface LockResource {
   readonly ageSeconds: number | null;
 }
 
+export interface DrainData {
+  readonly node: string;
+  readonly arrays: readonly {
+    readonly name: string;
+    /** It was resyncing, and another node goes on. */
+    readonly moved: boolean;
+    readonly stopped: boolean;
+    readonly error: ErrorInfo | null;
+  }[];
+  readonly left: boolean;
+}
+
 export interface MessagesData {
   readonly array: string;
   readonly sent: Readonly<Record<string, number>>;
@@ -351,6 +363,12 @@ export interface ControlMethods {
   nodeEvict: {
     params: { readonly node: string; readonly confirmDead: boolean };
     data: EvictData;
+    event: never;
+  };
+  /** This node leaves its arrays, whose resyncs go on elsewhere, and then the cluster; `left`: it has. */
+  nodeDrain: {
+    params: { readonly node: string };
+    data: DrainData;
     event: never;
   };
   clusterStatus: {

@@ -105,6 +105,7 @@ export class ControlConnection {
       const read = implementation.read(reader);
       reader.end();
       log.debug({ evt: "request", method, trace }, `request ${method}`);
+      if (implementation.takesLocks === true) this.#daemon.refuseIfDrained();
       const frozen = implementation.takesLocks === true ? this.#daemon.frozen() : null;
       if (frozen !== null) throw lockServiceLost(frozen);
       const call: Call<M> = {

@@ -61,6 +61,7 @@ export class Daemon {
   /** Arrays that this node had to leave without being told to, by UUID. */
   readonly #lost = new Map<string, LostArray>();
   readonly #stopping = new AbortController();
+  #drained = false;
   readonly fencing: FenceMethods;
   readonly #guard: Guard;
   readonly #onFatal: (reason: string) => void;
@@ -144,6 +145,8 @@ export class Daemon {
 
   /** Null while lock operations are carried out as usual, in all lockspaces of this node or those of `array`. */
   frozen(array?: ArraySession): FrozenInfo | null {
+    // Who has left has nothing to ask.
+    if (this.#drained) return null;
     return frozenInfo({
       now: this.env.clock.now(),
       node: this.config.node,
@@ -227,6 +230,21 @@ export class Daemon {
     for (let n = 0; ; n++) {
       if (!names.has(`md${n}`)) return `md${n}`;
     }
+  }
+
+  /** E_NOT_JOINED once the node was drained. */
+  refuseIfDrained(): void {
+    if (!this.#drained) return;
+    throw new MdError("E_NOT_JOINED", `${this.config.node} was drained: it has left the cluster and takes no arrays`, {
+      why: "its daemon was not restarted since",
+    });
+  }
+
+  /** Leaves the cluster; no array is taken any more. For a daemon without arrays. */
+  async drain(): Promise<void> {
+    this.#drained = true;
+    await this.membership.leave();
+    this.tell("info", "DRAINED", null, "this node has left the cluster on the word of an operator");
   }
 
   /** Stops all arrays in order and leaves the cluster. */

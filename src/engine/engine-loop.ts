@@ -268,10 +268,9 @@ export class EngineLoop {
       readOnly: config.readOnly,
       blockSize: members.blockSize,
       submit: (frontEnd, op, at, sectors, buffer, flags, cookie) => {
-        const request = table.take();
+        const request = table.take(op);
         if (request === -1) return false;
         table.frontEnd[request] = frontEnd;
-        table.op[request] = op;
         table.at[request] = at;
         table.sectors[request] = sectors;
         table.buffer[request] = buffer;

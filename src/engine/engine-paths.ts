@@ -93,7 +93,7 @@ function checkConfig({ name, queueDepth, raidDisks, members }: EngineConfig, wid
   if (!Number.isInteger(queueDepth) || queueDepth < 1 || queueDepth > MAX_QUEUE_DEPTH) {
     throw new MdError("E_VALUE", `queue depth ${queueDepth} is not 1..${MAX_QUEUE_DEPTH}`);
   }
-  if (queueDepth * width > TAG_MASK) {
+  if (queueDepth * 2 * width > TAG_MASK) {
     throw new MdError("E_VALUE", `queue depth ${queueDepth} is too much for ${raidDisks} members`);
   }
   if (members.some(({ raidDisk }) => raidDisk < 0 || raidDisk >= raidDisks)) {

@@ -1,9 +1,14 @@
-import type { FrontEnd } from "../blockdev/front-end.ts";
+import { type FrontEnd, RequestOp } from "../blockdev/front-end.ts";
 
 /** Where a leg (one member's part of a request) stands. `skipped`: the member took no part. */
 export const LegState = { skipped: 0, inFlight: 1, ok: 2, failed: 3, again: 4 } as const;
 /** What is being done on a leg: its transfer, zeroing by the device, zeroing by writing zeros, or a flush. */
 export const LegWork = { transfer: 0, zero: 1, writeZeros: 2, flush: 3 } as const;
+
+/** Of the room for writes, so much more for reads and flushes alone. */
+const RESERVED_SHARE = 1 / 4;
+
+const changes = (op: RequestOp): boolean => op !== RequestOp.read && op !== RequestOp.flush;
 
 /**
  * Requests in flight and their legs, as typed arrays: nothing is allocated per request. A request is a number below
@@ -54,11 +59,17 @@ export class RequestTable {
   readonly legErrno: Int32Array;
   readonly legRetries: Uint16Array;
 
+  /** Writes, zeroes and discards at a time. */
+  readonly #mostChanges: number;
   #free: number;
   #used = 0;
+  #changes = 0;
 
-  constructor(capacity: number, width: number) {
+  /** `depth`: writes at a time. There is more room than that: writes that must wait do not keep reads and flushes out. */
+  constructor(depth: number, width: number) {
+    const capacity = depth + Math.ceil(depth * RESERVED_SHARE);
     this.capacity = capacity;
+    this.#mostChanges = depth;
     this.width = width;
     const legs = capacity * width;
     this.frontEnd = new Array<FrontEnd | null>(capacity).fill(null);
@@ -94,10 +105,12 @@ export class RequestTable {
     return this.#used;
   }
 
-  /** A request of the caller's own; -1 when all are taken. */
-  take(): number {
+  /** A request of the caller's own; -1 when there is no room for one that does `op`. */
+  take(op: RequestOp): number {
     const request = this.#free;
-    if (request === -1) return -1;
+    if (request === -1 || (changes(op) && this.#changes >= this.#mostChanges)) return -1;
+    if (changes(op)) this.#changes++;
+    this.op[request] = op;
     this.#free = this.next[request] ?? -1;
     this.next[request] = -1;
     this.#used++;
@@ -114,6 +127,7 @@ export class RequestTable {
   }
 
   release(request: number): void {
+    if (changes((this.op[request] ?? RequestOp.read) as RequestOp)) this.#changes--;
     this.frontEnd[request] = null;
     this.next[request] = this.#free;
     this.#free = request;

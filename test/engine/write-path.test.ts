@@ -264,6 +264,23 @@ describe("a suspended range", () => {
     expect(inside.errno).toBe(0);
   });
 
+  it("F28: leaves room for reads and flushes when as many writes as there is room for wait for it", async () => {
+    const bench = new EngineBench({ queueDepth: 8 });
+    await bench.send({ type: "suspend", slot: slotNumber(1), range: range(96, 128) });
+    const writes = Array.from({ length: 8 }, () => bench.write(100, 8, 1));
+    expect(() => bench.write(0, 8, 1)).toThrow("no room");
+    bench.run();
+    expect(bench.shared.read("waitingOnSuspend")).toBe(8);
+    for (let i = 0; i < 20; i++) {
+      const [read, flush] = [bench.read(100, 8), bench.flush()];
+      bench.run();
+      expect([read.errno, flush.errno]).toEqual([0, 0]);
+    }
+    await bench.send({ type: "resume", slot: slotNumber(1) });
+    expect(writes.map(({ errno }) => errno)).toEqual(writes.map(() => 0));
+    expect(bench.write(0, 8, 1).errno).toBe(null);
+  });
+
   it("takes back a write that waits for its bit, rather than waiting for it", async () => {
     const bench = new EngineBench();
     bench.ring.hold(isBitmap);

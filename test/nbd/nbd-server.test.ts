@@ -284,6 +284,23 @@ describe.each([
     for (let i = 0; i < 10; i++) expect(all.readUInt32BE(i * 528 + 4)).toBe(0);
   });
 
+  it("lets reads pass the writes that the array has no room for", async () => {
+    const client = await open().client();
+    host.sink.fullOfWrites = true;
+    client.send(requestBytes(WRITE ?? 0, { cookie: 1n, offset: 512n, length: 512 }), noise(512));
+    expect(await client.call(READ, { cookie: 2n, length: 512 })).toMatchObject({ cookie: 2n, errno: 0 });
+    host.sink.fullOfWrites = false;
+    // Room is noticed when something is answered.
+    client.send(requestBytes(FLUSH ?? 0, { cookie: 3n }));
+    const replies = [await client.reply(), await client.reply()];
+    expect(replies.map(({ cookie, errno }) => [cookie, errno])).toEqual(
+      expect.arrayContaining([
+        [1n, 0],
+        [3n, 0],
+      ]),
+    );
+  });
+
   it("closes only the connection with a wrong magic", async () => {
     const bad = await open().client();
     const good = await host.client();

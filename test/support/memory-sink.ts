@@ -27,6 +27,8 @@ export class MemorySink implements RequestSink {
   readonly data: Buffer;
   /** Requests held at a time; more are refused. */
   capacity = 128;
+  /** No write is taken. */
+  fullOfWrites = false;
   /** Nothing is answered until it is let go. */
   holding = false;
   /** What the next requests are answered with. */
@@ -60,7 +62,8 @@ export class MemorySink implements RequestSink {
     flags: number,
     cookie: number,
   ): boolean {
-    if (this.#held.length >= this.capacity) return false;
+    const isFull = this.fullOfWrites && op !== RequestOp.read && op !== RequestOp.flush;
+    if (isFull || this.#held.length >= this.capacity) return false;
     if (this.#held.some((held) => held.cookie === cookie)) throw new Error(`cookie ${cookie} twice`);
     const request = { frontEnd, op, at: at * 512, bytes: sectors * 512, buffer, cookie };
     if (request.at + request.bytes > this.data.length) throw new Error("a request leaves the array");

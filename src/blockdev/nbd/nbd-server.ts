@@ -38,8 +38,9 @@ export class NbdServer implements FrontEnd {
   readonly #clock: Pick<Clock, "now">;
   readonly #core: NbdCore;
   readonly #requests: NbdRequests;
-  /** Checked, but the array had no room for them. */
-  readonly #waiting: NbdRequestQueue;
+  /** Checked, but the array had no room for them. Writes may have to wait for long; what changes nothing need not. */
+  readonly #waitingWrites: NbdRequestQueue;
+  readonly #waitingReads: NbdRequestQueue;
   readonly #connections: readonly NbdConnection[];
   /** Indices of places in use, in order of age. */
   readonly #open: Uint16Array;
@@ -65,7 +66,8 @@ export class NbdServer implements FrontEnd {
     this.#sink = sink;
     this.#clock = clock;
     this.#requests = new NbdRequests(MAX_REQUESTS, connections, pool, maximumPayload);
-    this.#waiting = new NbdRequestQueue(this.#requests);
+    this.#waitingWrites = new NbdRequestQueue(this.#requests);
+    this.#waitingReads = new NbdRequestQueue(this.#requests);
     let describedSize = sink.size;
     let exported = describeExport(options, sink, maximumPayload);
     this.#core = {
@@ -165,8 +167,9 @@ export class NbdServer implements FrontEnd {
   }
 
   #offer(request: number): void {
-    if (this.#waiting.first === -1 && this.#submit(request)) return;
-    this.#waiting.push(request);
+    const waiting = isWrite(this.#requests.command[request] ?? 0) ? this.#waitingWrites : this.#waitingReads;
+    if (waiting.first === -1 && this.#submit(request)) return;
+    waiting.push(request);
   }
 
   #submit(request: number): boolean {
@@ -178,26 +181,36 @@ export class NbdServer implements FrontEnd {
   }
 
   #offerWaiting(): void {
+    this.#offerAll(this.#waitingWrites);
+    this.#offerAll(this.#waitingReads);
+  }
+
+  #offerAll(waiting: NbdRequestQueue): void {
     // Off the queue first: the array may complete it at once, and then it is on another.
-    for (let request = this.#waiting.shift(); request !== -1; request = this.#waiting.shift()) {
+    for (let request = waiting.shift(); request !== -1; request = waiting.shift()) {
       if (this.#submit(request)) continue;
-      this.#waiting.unshift(request);
+      waiting.unshift(request);
       return;
     }
   }
 
   #withdraw(index: number, all: boolean): void {
-    const { connection, command } = this.#requests;
-    for (let left = this.#waiting.length; left > 0; left--) {
-      const request = this.#waiting.shift();
-      if (connection[request] === index && (all || isWrite(command[request] ?? 0))) {
+    this.#withdrawFrom(this.#waitingWrites, index);
+    if (all) this.#withdrawFrom(this.#waitingReads, index);
+    const { connection } = this.#requests;
+    this.#sink.cancel(this, (request) => connection[request] === index);
+  }
+
+  #withdrawFrom(waiting: NbdRequestQueue, index: number): void {
+    for (let left = waiting.length; left > 0; left--) {
+      const request = waiting.shift();
+      if (this.#requests.connection[request] === index) {
         this.#touch(index);
         this.#connections[index]?.completed(request, NbdErrno.ESHUTDOWN);
       } else {
-        this.#waiting.push(request);
+        waiting.push(request);
       }
     }
-    this.#sink.cancel(this, (request) => connection[request] === index);
   }
 
   #touch(index: number): void {

@@ -37,8 +37,8 @@ export const clusterVerbs: readonly VerbSpec[] = [
   },
   {
     name: "node",
-    summary: "the nodes of the cluster; evict: a dead node's locks go to the others",
-    operands: "list|evict NODE",
+    summary: "the nodes of the cluster; evict: a dead node's locks go to the others; drain: this node leaves",
+    operands: "list|evict NODE|drain NODE",
     options: [
       { name: "confirm-dead", help: "you vouch that the node writes no more: do not wait for the end of its lease" },
       { name: "force", short: "f", help: "with --confirm: do not ask" },
@@ -46,6 +46,7 @@ export const clusterVerbs: readonly VerbSpec[] = [
     ],
     examples: [
       { command: "mdctl node list", text: "a table" },
+      { command: "mdctl node drain n1", text: "on n1: its resyncs go on elsewhere, its arrays are stopped" },
       { command: "mdctl node evict n3", text: "waits until its lease has surely expired" },
       { command: "mdctl node evict n3 --confirm-dead", text: "at once: n3 is switched off, you have seen it" },
     ],

@@ -4,11 +4,12 @@ import { durationText, rangeText } from "./duration-text.ts";
 /** One decimal, cut: only what is finished shows 100.0%. */
 export const percentText = (percent: number): string => `${(Math.floor(percent * 10 + 1e-9) / 10).toFixed(1)}%`;
 
-/** `resync 37.5%, 5 min 20 s left (4-7 min), 195.3 MiB/s`, or why there is no number. */
+/** `resync 37.5%, 5 min 20 s left (4-7 min), 195.3 MiB/s`, or `resync delayed by n2 (waits for the resync lock)`. */
 export function syncText(sync: Sync): string {
   if (sync.status === "none") return "idle";
   if (sync.percent === null) {
-    const where = sync.status === "remote" && sync.node !== null ? ` on ${sync.node}` : "";
+    const how = sync.status === "remote" ? "on" : "by";
+    const where = sync.node === null ? "" : ` ${how} ${sync.node}`;
     return `${sync.action} ${sync.status}${where}${sync.waitingFor === null ? "" : ` (waits for the ${sync.waitingFor})`}`;
   }
   const parts = [`${sync.action} ${percentText(sync.percent)}`];

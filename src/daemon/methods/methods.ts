@@ -2,6 +2,7 @@ import type { ControlMethod } from "../control-api.ts";
 import { action } from "./action.ts";
 import { assemble } from "./assemble.ts";
 import { create } from "./create.ts";
+import { nodeDrain } from "./drain.ts";
 import { nodeEvict } from "./evict.ts";
 import { map, unmap } from "./export.ts";
 import { grow } from "./grow.ts";
@@ -44,6 +45,7 @@ export const methods: { readonly [M in ControlMethod]: Method<M> } = {
   list,
   nodes,
   nodeEvict,
+  nodeDrain,
   clusterStatus,
   locks,
   messages,

@@ -24,7 +24,7 @@ export const stop: Method<"stop"> = {
       results.push({ name: array.name, stopped: true, error: null });
     }
     for (const session of new Set(sessions)) {
-      const error = await stopOne(daemon, session);
+      const error = await stopArray(daemon, session);
       results.push({ name: session.name, stopped: error === null, error });
     }
     return { arrays: results };
@@ -33,15 +33,11 @@ export const stop: Method<"stop"> = {
 
 const isLost = (lost: LostArray | null): lost is LostArray => lost !== null;
 
-async function stopOne(daemon: Daemon, session: ArraySession): Promise<ErrorInfo | null> {
+/** Null when it has left the array. */
+export async function stopArray(daemon: Daemon, session: ArraySession): Promise<ErrorInfo | null> {
   try {
     await daemon.operations.run(`stop ${session.name}`, async () => {
-      const inflight = session.node.shared.read("inflight");
-      if (session.isMapped && inflight > 0) {
-        throw new MdError("E_HELD", `${session.name} is in use: ${inflight} requests are in flight`, {
-          hint: `mdctl unmap --force ${session.name}`,
-        });
-      }
+      refuseInUse(session);
       if (session.isMapped) await session.unmap(true);
       await session.node.stop();
       await session.node.ended;
@@ -50,4 +46,13 @@ async function stopOne(daemon: Daemon, session: ArraySession): Promise<ErrorInfo
   } catch (error) {
     return errorInfo(error);
   }
+}
+
+/** E_HELD while clients wait for something of it. */
+export function refuseInUse(session: ArraySession): void {
+  const inflight = session.node.shared.read("inflight");
+  if (!session.isMapped || inflight === 0) return;
+  throw new MdError("E_HELD", `${session.name} is in use: ${inflight} requests are in flight`, {
+    hint: `mdctl unmap --force ${session.name}`,
+  });
 }
