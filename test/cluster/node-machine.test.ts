@@ -35,7 +35,7 @@ describe("what a node knows of the others", () => {
     expect(told.effects).toEqual([{ type: "balance", balance: "balanced" }]);
   });
 
-  it("stops balancing at the first sign of a change, and goes on when it was nothing", () => {
+  it("26.24: stops balancing at the first sign of a change, and goes on when it was nothing", () => {
     const prep = run(calm(a, b), { type: "prep" });
     expect(prep.effects).toEqual([{ type: "balance", balance: "first" }]);
     expect(run(prep.state, { type: "done", members: [a, b] }).effects).toEqual([
@@ -67,7 +67,7 @@ describe("what a node knows of the others", () => {
     expect(run(died.state, { type: "recovered", slot: s1 }).effects).toContainEqual({ type: "resume", slot: s1 });
   });
 
-  it("leaves another node's window alone when a slot is recovered", () => {
+  it("27.4: leaves another node's window alone when a slot is recovered", () => {
     const state = run(
       calm(a, b, c),
       { type: "window", slot: s1, range: window },
@@ -93,7 +93,7 @@ describe("what a node knows of the others", () => {
     ]);
   });
 
-  it("treats a node that leaves with work like a dead one, once", () => {
+  it("26.9: treats a node that leaves with work like a dead one, once", () => {
     const leaving = run(calm(a, b), { type: "needs_sync", slot: s1 });
     expect(leaving.effects).toContainEqual({ type: "recover", target: { slot: s1, node: "b", why: "left" } });
     const third = run(leaving.state, { type: "prep" }, { type: "done", members: [a, b, c] });

@@ -89,7 +89,7 @@ it.each(["a", "b"])("a device with larger blocks than the array's is refused by 
 });
 
 describe("a node that cannot carry a message out", () => {
-  it("does not acknowledge a window that it could not suspend: the sender waits until it is declared dead", async () => {
+  it("27.21: does not acknowledge a window that it could not suspend: the sender waits until it is declared dead", async () => {
     const { world, a, b } = await twoNodes({ clean: true });
     const c = await world.start("c");
     await world.idle(a, b, c);

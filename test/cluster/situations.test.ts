@@ -30,7 +30,7 @@ function holdCopy(node: TestNode): { readonly reached: Promise<void>; release: (
 }
 
 describe("windows", () => {
-  it("of a node that dies are kept until its bits have an owner, then a waiting write goes on", async () => {
+  it("27.4: of a node that dies are kept until its bits have an owner, then a waiting write goes on", async () => {
     const { world, a, b } = await threeNodes();
     // Something for a to copy: a dead node's chunk.
     const d = await world.start("d");
@@ -56,7 +56,7 @@ describe("windows", () => {
     expect(world.copies(0)).toEqual([6, 6]);
   });
 
-  it("of two nodes are apart: the takeover of one leaves the other's alone", async () => {
+  it("27.4: of two nodes are apart: the takeover of one leaves the other's alone", async () => {
     const { world, a, b, c } = await threeNodes({ clean: true });
     await a.engine.write(0, 1, 1);
     const hold = holdCopy(b);
@@ -101,7 +101,7 @@ describe("takeover", () => {
   it.each([
     ["chunk 0 alone", 0],
     ["the last chunk alone", -1],
-  ])("finds %s", async (_, which) => {
+  ])("27.3: finds %s", async (_, which) => {
     const world = await ClusterWorld.create({ sectors: 8192 });
     const a = await world.start("a");
     const b = await world.start("b");
@@ -182,7 +182,7 @@ describe("takeover", () => {
 });
 
 describe("the superblocks", () => {
-  it("of a member that fails while a node joins are known to it before it serves", async () => {
+  it("27.24: of a member that fails while a node joins are known to it before it serves", async () => {
     const world = await ClusterWorld.create();
     const a = await world.start("a");
     await world.idle(a);
@@ -201,7 +201,7 @@ describe("the superblocks", () => {
     expect(b.engine.read(0)).toBe(1);
   });
 
-  it("of a node that died between writing and announcing are announced by the survivors", async () => {
+  it("27.20: of a node that died between writing and announcing are announced by the survivors", async () => {
     const { world, a, b, c } = await threeNodes();
     const release = world.disks.holdReads("b");
     const releaseC = world.disks.holdReads("c");
@@ -244,7 +244,7 @@ describe("the superblocks", () => {
 });
 
 describe("a node without a lease", () => {
-  it("writes no superblock, though it still believes that it holds the token", async () => {
+  it("27.18: writes no superblock, though it still believes that it holds the token", async () => {
     const { world, a, b, c } = await threeNodes();
     const release = world.disks.holdReads("a");
     const failing = a.node.failMember(1);

@@ -37,7 +37,7 @@ describe("two nodes", () => {
     expect((await dirtySlots(a))[0]).toBe(1);
   });
 
-  it("takes over a killed node's chunks, and only those, and clears its slot", async () => {
+  it("F02: takes over a killed node's chunks, and only those, and clears its slot", async () => {
     const world = await ClusterWorld.create();
     const a = await world.start("a");
     const b = await world.start("b");
@@ -60,7 +60,7 @@ describe("two nodes", () => {
     expect(b.node.status().readBalance).toBe("balanced");
   });
 
-  it("does not balance reads from the first sign of a death until the chunks are equal", async () => {
+  it("26.24, 27.11: does not balance reads from the first sign of a death until the chunks are equal", async () => {
     const world = await ClusterWorld.create();
     const a = await world.start("a");
     const b = await world.start("b");
@@ -80,7 +80,7 @@ describe("two nodes", () => {
     expect([...seen]).toEqual([4]);
   });
 
-  it("holds the other node's writes in the window that is being copied, and no longer", async () => {
+  it("F28: holds the other node's writes in the window that is being copied, and no longer", async () => {
     const world = await ClusterWorld.create({ clean: false });
     const a = await world.start("a");
     let release: () => void = () => {};
@@ -109,7 +109,7 @@ describe("two nodes", () => {
     expect(b.engine.suspended.isEmpty).toBe(true);
   });
 
-  it("hands over what is left on a clean stop in the middle of a resync", async () => {
+  it("F09: hands over what is left on a clean stop in the middle of a resync", async () => {
     const world = await ClusterWorld.create({ clean: false });
     const a = await world.start("a");
     const b = await world.start("b");

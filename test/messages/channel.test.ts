@@ -31,7 +31,7 @@ function talk(world: ChannelWorld, nodes: number): ClusterMessage[] {
 }
 
 describe("message channel over the lock server", () => {
-  it("gives every message to every other node once, in one order, and comes to rest (200 seeds, 2 to 5 nodes)", () => {
+  it("26.1, 26.2: gives every message to every other node once, in one order, and comes to rest (200 seeds, 2 to 5 nodes)", () => {
     for (let seed = 0; seed < 200; seed++) {
       const world = new ChannelWorld(seed);
       const nodes = 2 + world.random.below(4);
@@ -70,7 +70,7 @@ describe("message channel over the lock server", () => {
     }
   });
 
-  it("survives the death of a node at any step (600 seeds, 3 to 5 nodes)", () => {
+  it("27.20: survives the death of a node at any step (600 seeds, 3 to 5 nodes)", () => {
     for (let seed = 0; seed < 600; seed++) {
       const world = new ChannelWorld(seed);
       const nodes = 3 + world.random.below(3);

@@ -60,7 +60,7 @@ const readd = (from: Talker, number: number): ClusterMessage => ({
 });
 
 describe("message bus", () => {
-  it("resolves a send when every other node has processed it, in one order", async () => {
+  it("26.8: resolves a send when every other node has processed it, in one order", async () => {
     const talk = new Talk();
     const [a, b, c] = [await talk.add("a"), await talk.add("b"), await talk.add("c")];
     await talk.wait(
@@ -113,7 +113,7 @@ describe("message bus", () => {
     expect(order).toEqual(["b processed", "c processed", "b after all"]);
   });
 
-  it("keeps a sender waiting for a node that has joined and does not listen yet", async () => {
+  it("26.7: keeps a sender waiting for a node that has joined and does not listen yet", async () => {
     const talk = new Talk();
     const a = await talk.add("a");
     const b = await talk.add("b", false);
@@ -130,7 +130,7 @@ describe("message bus", () => {
     expect(b.heard).toEqual([remove(a, 1)]);
   });
 
-  it("tells the sender who refused what and why, when all have answered, and goes on", async () => {
+  it("26.20: tells the sender who refused what and why, when all have answered, and goes on", async () => {
     const talk = new Talk();
     const [a, b, c] = [await talk.add("a"), await talk.add("b"), await talk.add("c")];
     b.handle = () => Promise.reject(new MdError("E_NODE_CANNOT_SEE_DEVICE", "no device with this UUID is seen here"));
@@ -218,7 +218,7 @@ describe("message bus", () => {
     });
   });
 
-  it("lets a wait for the token be cancelled, and hears messages meanwhile", async () => {
+  it("26.15, 27.15: lets a wait for the token be cancelled, and hears messages meanwhile", async () => {
     const talk = new Talk();
     const [a, b] = [await talk.add("a"), await talk.add("b")];
     let release: () => void = () => {};
@@ -240,7 +240,7 @@ describe("message bus", () => {
     expect(a.heard).toEqual([remove(b, 2)]);
   });
 
-  it("gives the token back when a section throws", async () => {
+  it("27.23: gives the token back when a section throws", async () => {
     const talk = new Talk();
     const [a, b] = [await talk.add("a"), await talk.add("b")];
     await expect(

@@ -42,6 +42,18 @@ describe("message codec", () => {
     expect(new DataView(device.buffer).getUint32(40, true)).toBe(6);
   });
 
+  it("takes the kernel's windows: 32 MiB from anywhere, RAID10's of whole stripes, and beyond the end", () => {
+    for (const [lo, hi] of [
+      [0, 65_536],
+      [8, 65_544],
+      [1_000_000, 1_000_000 + 5 * 1024 * 64],
+      [2 ** 40, 2 ** 40 + 65_536],
+    ] as const) {
+      const message = { type: "resyncing", from: slotNumber(1), range: sectorRange(lo, hi) } as const;
+      expect(decodeFrame(encodeFrame({ message, sequence: 0 }))?.message).toEqual(message);
+    }
+  });
+
   it("tells the end of a resync by hi = 0", () => {
     const lvb = encodeFrame({ message: { type: "resyncing", from, range: null }, sequence: 1 });
     expect([...lvb.subarray(8, 24)]).toEqual(new Array(16).fill(0));

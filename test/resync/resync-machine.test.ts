@@ -61,7 +61,7 @@ const windows = (log: readonly ResyncEffect[], type: "announce" | "copy"): Secto
   log.flatMap((effect) => (effect.type === type ? [effect.window] : []));
 
 describe("resync pass", () => {
-  it("copies exactly what needs it, each window announced just before, and withdraws the last one", () => {
+  it("26.4, 27.5, 27.21: copies exactly what needs it, each window announced just before, and withdraws the last one", () => {
     const ranges = fc
       .array(fc.tuple(fc.nat(100_000), fc.integer({ min: 1, max: 200_000 })), { maxLength: 8 })
       .map((gaps) => {
@@ -86,7 +86,7 @@ describe("resync pass", () => {
     );
   });
 
-  it("finds chunk 0, alone or with others", () => {
+  it("27.3: finds chunk 0, alone or with others", () => {
     expect(windows(run({ work: [sectorRange(0, 8)], msPerSector: 1 }).log, "copy")).toEqual([{ lo: 0, hi: 8 }]);
   });
 

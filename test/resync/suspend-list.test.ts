@@ -4,7 +4,7 @@ import { sectorRange, slotNumber } from "../../src/base/units.ts";
 import { SuspendList } from "../../src/resync/suspend-list.ts";
 
 describe("suspend list", () => {
-  it("keeps one range a slot: the end of one resync leaves another's range alone", () => {
+  it("27.4: keeps one range a slot: the end of one resync leaves another's range alone", () => {
     const list = new SuspendList();
     list.suspend(slotNumber(0), sectorRange(0, 100));
     list.suspend(slotNumber(2), sectorRange(50, 200));
