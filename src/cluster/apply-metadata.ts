@@ -1,3 +1,4 @@
+import { memberByNumber } from "../array/md-array.ts";
 import { MdError } from "../base/md-error.ts";
 import type { SlotNumber } from "../base/units.ts";
 import type { MessageOf } from "../messages/message.ts";
@@ -18,6 +19,10 @@ export async function applyMetadata(
   // Whatever goes wrong: going on with old knowledge would write to the wrong set of members (`handleMessage`).
   const found = await readPeerUpdate(context, number);
   await decideCandidates(context, found.accepted);
+  const isToBeFilled = [...found.accepted.keys()].some(
+    (one) => memberByNumber(found.array, one)?.state === "rebuilding",
+  );
+  if (isToBeFilled) context.adderFirst.expect(from);
   await follow(context, found, from);
   return () => {
     // If the sender died instead, some node may have missed the message: whoever takes over announces it once more.

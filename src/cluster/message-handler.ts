@@ -38,10 +38,12 @@ async function carryOut(context: NodeContext, message: ClusterMessage): Promise<
       return afterAll;
     }
     case "resyncing":
+      context.adderFirst.over(message.from);
       await receiveResyncing(context, message);
       return null;
     case "resyncing_start":
       context.remoteSyncs.set(message.from, { since: context.env.clock.now() });
+      context.adderFirst.over(message.from);
       return null;
     case "bitmap_needs_sync":
       context.dispatch({ type: "needs_sync", slot: message.from });

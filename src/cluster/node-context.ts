@@ -8,6 +8,7 @@ import type { SharedBlock } from "../engine/shared-block.ts";
 import type { Env } from "../env/env.ts";
 import type { MessageBus } from "../messages/message-bus.ts";
 import type { MdTime } from "../superblock/superblock.ts";
+import type { AdderFirst } from "./adder-first.ts";
 import type { AskedDevice } from "./asked-device.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
 import type { EngineMembers } from "./engine-members.ts";
@@ -57,6 +58,7 @@ export interface NodeContext {
   readonly devices: Map<number, BlockDevice>;
   readonly candidates: Map<number, CandidateDevice>;
   readonly asked: AskedDevice;
+  readonly adderFirst: AdderFirst;
   /** By slot. */
   readonly remoteSyncs: Map<SlotNumber, RemoteSync>;
   /** How often each slot was asked for its state: an answer to anything but the last question is old. */

@@ -2,6 +2,7 @@ import { unreachable } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
 import type { EngineNotice } from "../engine/engine-protocol.ts";
 import { StepTrace } from "../env/step-trace.ts";
+import { AdderFirst } from "./adder-first.ts";
 import { askPeer } from "./ask-peer.ts";
 import { AskedDevice } from "./asked-device.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
@@ -59,6 +60,7 @@ export function startShell(
     usedEvents: array.events,
     candidates: new Map(),
     asked: new AskedDevice(),
+    adderFirst: new AdderFirst(),
     remoteSyncs: new Map(),
     speedLimit: new SpeedLimit(env.clock, deps.options.syncSpeedMax),
     questions: new Map(),
@@ -204,6 +206,7 @@ function record(context: NodeContext, event: NodeEvent): void {
       const died = node.recovering.some((target) => target.slot === slot && target.why === "died");
       if (!gone) continue;
       context.remoteSyncs.delete(slot);
+      context.adderFirst.over(slot);
       if (!died) history.add("info", "LEAVE", `${name} has left slot ${slot}`, { slot, node: name });
     }
   }

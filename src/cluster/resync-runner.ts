@@ -96,6 +96,7 @@ export class ResyncRunner {
       return;
     }
     this.#pending = plan.type === "resync" ? "resync" : "recover";
+    if (plan.type === "recover") await this.#context.adderFirst.wait(this.#context.env.clock, this.#stop.signal);
     const { status } = await this.#context.resyncLock.convert("EX", { signal: this.#stop.signal });
     this.#pending = null;
     if (status !== "granted") return;

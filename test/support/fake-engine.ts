@@ -43,6 +43,8 @@ export class FakeEngine implements Engine {
   attached = false;
   stopped = false;
   quiesced = false;
+  /** Other commands are carried out while a copy is under way. */
+  copiesAside = false;
   /** Sectors that no member can read. */
   readonly unreadable = new Set<number>();
   /** Called before each window is copied: the place to disturb. */
@@ -94,7 +96,7 @@ export class FakeEngine implements Engine {
       this.onCommand(command);
       return this.#carryOut(command);
     });
-    this.#queue = answer.catch(() => {});
+    if (!this.copiesAside || command.type !== "copy") this.#queue = answer.catch(() => {});
     return answer as Promise<AnswerOf<C["type"]>>;
   }
 

@@ -12,6 +12,8 @@ export class SharedDisks {
   readonly #hidden = new Set<string>();
   readonly #held = new Map<string, Promise<void>>();
 
+  /** Called before each write of a host's control plane. */
+  onWrite: (path: string, host: string) => void = () => {};
   /** Called after each flush of the control plane. */
   onFlush: (path: string) => void = () => {};
   /** `host path` of every device that cannot be read. */
@@ -74,6 +76,7 @@ export class SharedDisks {
     }
     const device = new MemoryDevice(path, bytes, this.blockSizes.get(`${host} ${path}`));
     const onFlush = (): void => this.onFlush(path);
+    const onWrite = (): void => this.onWrite(path, host);
     const check = (at: Sector): void => {
       if (this.isFailing(path, host)) throw new MdError("E_IO", `${path}: write error at ${at}`);
     };
@@ -87,6 +90,7 @@ export class SharedDisks {
         await device.read(at, into);
       },
       async write(at, from) {
+        onWrite();
         check(at);
         await device.write(at, from);
       },

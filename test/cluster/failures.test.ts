@@ -1,0 +1,138 @@
+import { describe, expect, it } from "vitest";
+import { CHUNK_SECTORS, ClusterWorld, type TestNode } from "./cluster-world.ts";
+
+async function threeNodes(change: Parameters<typeof ClusterWorld.create>[0] = {}) {
+  const world = await ClusterWorld.create(change);
+  const a = await world.start("a");
+  const b = await world.start("b");
+  const c = await world.start("c");
+  await world.idle(a, b, c);
+  return { world, a, b, c };
+}
+
+const healthOf = (...nodes: TestNode[]): string[] => [...new Set(nodes.map(({ node }) => node.status().health))];
+const place = (n: number): number => n * CHUNK_SECTORS;
+
+describe("members that fail", () => {
+  it("three on three nodes at once: one copy stays, the same on all, and has every acknowledged write", async () => {
+    const { world, a, b, c } = await threeNodes({ mirrors: 3 });
+    const nodes = [a, b, c];
+    for (const [i, { name }] of nodes.entries()) world.disks.failWrites(`/dev/d${i}`, name);
+    const outcomes = await world.wait(
+      Promise.allSettled(nodes.map(({ engine }, i) => engine.write(place(i), 1, i + 1))),
+    );
+    await world.until(() => healthOf(a, b, c).length === 1);
+    const [health = ""] = healthOf(a, b, c);
+    expect([...health].filter((letter) => letter === "U")).toHaveLength(1);
+    const kept = `/dev/d${health.indexOf("U")}`;
+    for (const [i, { status }] of outcomes.entries()) {
+      if (status === "fulfilled") expect(world.copies(place(i), [kept])).toEqual([i + 1]);
+    }
+    expect(outcomes.filter(({ status }) => status === "rejected")).toHaveLength(1);
+  });
+
+  it("by command on one node, another one on the next: the last copy is failed by neither", async () => {
+    const { world, a, b, c } = await threeNodes();
+    const outcomes = await world.wait(Promise.allSettled([a.node.failMember(0), b.node.failMember(1)]));
+    expect(outcomes.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+    expect(outcomes.find(({ status }) => status === "rejected")).toMatchObject({ reason: { code: "E_LAST_COPY" } });
+    await world.until(() => healthOf(a, b, c).length === 1);
+    expect(["U_", "_U"]).toContain(healthOf(a, b, c)[0]);
+  });
+
+  it("take no write of any node after the command has returned", async () => {
+    const { world, a, b, c } = await threeNodes();
+    await world.wait(a.node.failMember(1));
+    const before = Buffer.from(world.disks.bytes("/dev/d1"));
+    for (const [i, { engine }] of [a, b, c].entries()) await world.wait(engine.write(place(i), 2, 0x77));
+    await world.wait(b.node.flushBitmap());
+    expect(Buffer.compare(world.disks.bytes("/dev/d1"), before)).toBe(0);
+  });
+
+  it("while another node joins: it knows before the write is acknowledged (27.24)", async () => {
+    const world = await ClusterWorld.create();
+    const a = await world.start("a");
+    await world.idle(a);
+    let open = (): void => {};
+    world.engineGate = new Promise((resolve) => {
+      open = resolve;
+    });
+    const joining = world.begin("b", world.members);
+    // It has read the superblocks and hears nothing yet.
+    await world.clock.advance(500);
+    world.disks.failWrites("/dev/d1", "a");
+    let acknowledged = false;
+    const writing = a.engine.write(place(3), 1, 9).then(() => {
+      acknowledged = true;
+    });
+    await world.clock.advance(500);
+    expect(acknowledged).toBe(false);
+    open();
+    const b = await world.wait(joining);
+    await world.wait(writing);
+    expect(healthOf(a, b)).toEqual(["U_"]);
+    expect(b.engine.stateOf(1)).not.toBe("in_sync");
+    expect(b.engine.read(place(3))).toBe(9);
+  });
+
+  it("while the token is held elsewhere: the write waits for it, and all know then", async () => {
+    const { world, a, b, c } = await threeNodes();
+    world.disks.add("/dev/new", 8192);
+    world.disks.hide("/dev/new", "c");
+    // c searches for the whole of its time; b holds the token meanwhile.
+    const adding = expect(world.wait(b.node.addMember("/dev/new"))).rejects.toMatchObject({
+      code: "E_NODE_CANNOT_SEE_DEVICE",
+    });
+    await world.clock.advance(100);
+    world.disks.failWrites("/dev/d1", "a");
+    let acknowledged = false;
+    const writing = a.engine.write(place(3), 1, 9).then(() => {
+      acknowledged = true;
+    });
+    await world.clock.advance(100);
+    expect(acknowledged).toBe(false);
+    await adding;
+    await world.wait(writing);
+    expect(healthOf(a, b, c)).toEqual(["U_"]);
+  });
+
+  it("and are removed while another node resyncs: nothing waits for the resync", async () => {
+    const { world, a, b, c } = await threeNodes({ mirrors: 3 });
+    await c.engine.write(place(4), 1, 1);
+    let copying = (): void => {};
+    const stuck = new Promise<void>((resolve) => {
+      copying = resolve;
+    });
+    for (const { engine } of [a, b]) {
+      engine.copiesAside = true;
+      engine.onCopy = () => stuck;
+    }
+    world.kill(c);
+    await world.until(() => a.node.status().sync !== null || b.node.status().sync !== null);
+    await world.wait(a.node.failMember(2));
+    await world.wait(b.node.removeMember(2));
+    copying();
+    await world.idle(a, b);
+    expect(healthOf(a, b)).toEqual(["UU_"]);
+    expect(world.copies(place(4), ["/dev/d0", "/dev/d1"])).toEqual([1, 1]);
+  });
+
+  it("and are added while a recovery runs: the addition waits in turn, and both end", async () => {
+    const { world, a, b } = await threeNodes();
+    await world.wait(a.engine.write(place(7), 1, 7));
+    await world.wait(Promise.all([a.node.failMember(1), a.node.removeMember(1)]));
+    world.disks.add("/dev/new", 8192);
+    world.disks.add("/dev/spare", 8192);
+    let adding: Promise<unknown> | null = null;
+    for (const each of [a, b]) {
+      each.engine.onCopy = async () => {
+        adding ??= (each === a ? b : a).node.addMember("/dev/spare");
+      };
+    }
+    await world.wait(a.node.addMember("/dev/new"));
+    await world.until(() => adding !== null);
+    expect(await world.wait(adding ?? Promise.resolve())).toMatchObject({ raidDisk: null, as: "spare" });
+    await world.until(() => healthOf(a, b)[0] === "UU" && healthOf(a, b).length === 1);
+    expect(world.copies(place(7), ["/dev/d0", "/dev/new"])).toEqual([7, 7]);
+  });
+});
