@@ -1,4 +1,5 @@
 import { inSyncDisks } from "./disk-superblocks.ts";
+import { moveMember } from "./member-moves.ts";
 import { type NodeFaultKind, NodeFaults } from "./node-faults.ts";
 import type { SimArray } from "./sim-array.ts";
 import type { SimDisk } from "./sim-disk.ts";
@@ -24,8 +25,11 @@ export const faultKinds = [
   "restartLockServer",
 ] as const;
 
-/** Those of the lock server happen only where a scenario names them. */
-export type FaultKind = (typeof faultKinds)[number] | NodeFaultKind;
+/** By an operator: a member is failed and wanted back. */
+const MOVE_MEMBER = "moveMember";
+
+/** Those of the lock server, and of operators, happen only where a scenario names them. */
+export type FaultKind = (typeof faultKinds)[number] | NodeFaultKind | typeof MOVE_MEMBER;
 
 export interface FaultPlan {
   /** Which kinds happen. */
@@ -107,6 +111,9 @@ export class Faults {
       case "repairDisk":
         this.#repair();
         break;
+      case MOVE_MEMBER:
+        this.#move();
+        break;
       case "slowDisk":
         this.#slow(this.#targets.world.random.pick(this.#targets.array.disks));
         break;
@@ -146,6 +153,16 @@ export class Faults {
     disk.bad = [];
     this.#say(`${disk.path} works again and is added`);
     addBack(disk);
+  }
+
+  #move(): void {
+    const { array, world, nodes } = this.#targets;
+    const inSync = inSyncDisks(array.disks, array.geometry);
+    // One that nothing is wrong with must be left.
+    const free = inSync.filter((disk) => inSync.some((other) => other !== disk && !this.#hurt.has(other)));
+    if (free.length === 0) return;
+    const { path } = world.random.pick(free);
+    moveMember({ world, nodes, leaseMs: this.#plan.leaseMs, say: (what) => this.#say(what) }, path);
   }
 
   #hurtDisk(kind: "writeErrors" | "readErrors" | "deadDisk"): void {
