@@ -14,6 +14,7 @@ import { keysOf, tableKey } from "./redis-keys.ts";
 import { type LinkSubscription, RedisLink } from "./redis-link.ts";
 import { COMMAND_MS } from "./redis-options.ts";
 import { parseRedisUrl, type RedisFiles, type RedisPlace } from "./redis-url.ts";
+import { ReplicaWait, WAIT_MS } from "./replica-wait.ts";
 
 export interface RedisLockMasterOptions {
   /** See parseRedisUrl. This server keeps the lock tables. */
@@ -38,8 +39,6 @@ const waited: ReadonlySet<LockCall["op"]> = new Set([
   "fence_begin",
   "fence_result",
 ]);
-/** Shorter than what the callers of the shortest lease wait for an answer. */
-const WAIT_MS = 300;
 
 /**
  * Connects and loads the function library if it is not there. Rejects with E_LOCK_SERVICE_LOST if nothing answers,
@@ -65,6 +64,7 @@ class RedisLockMaster implements LockMaster {
   /** In a Redis Cluster one for each lockspace: it may live anywhere. Otherwise one for all. */
   readonly #links = new Map<string, Promise<RedisLink>>();
   readonly #listeners = new Set<(reachable: boolean) => void>();
+  readonly #waits = new WeakMap<RedisLink, ReplicaWait>();
   /** By lockspace, incarnation and epoch. */
   readonly #readers = new Map<string, MailboxReader>();
   readonly #guard: MembershipGuard | null;
@@ -165,12 +165,12 @@ class RedisLockMaster implements LockMaster {
     const body = this.#bodyOf(call, known);
     const mark = `${++this.#marks}`;
     const name = `${this.#library.name}_${call.op}`;
-    const asked = link.send("FCALL", name, keys.length, ...keys, JSON.stringify(body), mark);
-    const confirmed = confirm ? link.send("WAIT", wait, WAIT_MS) : Promise.resolve(wait);
+    const ask = (): Promise<unknown> => link.send("FCALL", name, keys.length, ...keys, JSON.stringify(body), mark);
     let text: unknown;
-    let replicas: unknown;
+    let replicas: unknown = wait;
     try {
-      [text, replicas] = await Promise.all([asked, confirmed]);
+      if (confirm) ({ reply: text, replicas } = await this.#waitOf(link).run(ask));
+      else text = await ask();
     } catch (error) {
       if (functionsLoaded || !(error instanceof MdError) || !error.why?.includes("Function not found")) throw error;
       // It was not executed: FUNCTION FLUSH, a restart without persistence, another node of the cluster.
@@ -186,6 +186,12 @@ class RedisLockMaster implements LockMaster {
     }
     if (replicas < wait) await this.#unconfirmed(replicas, wait);
     return reply;
+  }
+
+  #waitOf(link: RedisLink): ReplicaWait {
+    const known = this.#waits.get(link) ?? new ReplicaWait(link, this.#place.wait);
+    this.#waits.set(link, known);
+    return known;
   }
 
   #bodyOf(call: LockCall, known: MemberDetails | undefined): object {
