@@ -63,8 +63,17 @@ export function visibleSuperblock(disk: SimDisk, geometry: ArrayGeometry): Super
   return superblockOf(disk, geometry).current;
 }
 
+/** A full copy of what its place in the array holds. */
+export interface Leg {
+  readonly disk: SimDisk;
+  readonly raidDisk: number;
+}
+
+export const inSyncDisks = (disks: readonly SimDisk[], geometry: ArrayGeometry): readonly SimDisk[] =>
+  inSyncLegs(disks, geometry).map(({ disk }) => disk);
+
 /** The disks that the newest superblock calls full copies. */
-export function inSyncDisks(disks: readonly SimDisk[], geometry: ArrayGeometry): readonly SimDisk[] {
+export function inSyncLegs(disks: readonly SimDisk[], geometry: ArrayGeometry): readonly Leg[] {
   const known = disks.flatMap((disk) => {
     const superblock = durableSuperblock(disk, geometry);
     return superblock === null ? [] : [{ disk, superblock }];
@@ -85,5 +94,5 @@ export function inSyncDisks(disks: readonly SimDisk[], geometry: ArrayGeometry):
       const agreed = role !== undefined && role === superblock.devRoles[superblock.devNumber];
       return agreed && isActiveRole(role) && !hasFeature(superblock, Feature.recoveryOffset);
     })
-    .map(({ disk }) => disk);
+    .map(({ disk, superblock }) => ({ disk, raidDisk: newest.devRoles[superblock.devNumber] ?? -1 }));
 }

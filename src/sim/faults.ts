@@ -1,4 +1,4 @@
-import { inSyncDisks } from "./disk-superblocks.ts";
+import { inSyncDisks, inSyncLegs } from "./disk-superblocks.ts";
 import { moveMember } from "./member-moves.ts";
 import { type NodeFaultKind, NodeFaults } from "./node-faults.ts";
 import type { SimArray } from "./sim-array.ts";
@@ -156,22 +156,33 @@ export class Faults {
   }
 
   #move(): void {
-    const { array, world, nodes } = this.#targets;
-    const inSync = inSyncDisks(array.disks, array.geometry);
-    // One that nothing is wrong with must be left.
-    const free = inSync.filter((disk) => inSync.some((other) => other !== disk && !this.#hurt.has(other)));
+    const { world, nodes } = this.#targets;
+    const free = this.#dispensable();
     if (free.length === 0) return;
     const { path } = world.random.pick(free);
     moveMember({ world, nodes, leaseMs: this.#plan.leaseMs, say: (what) => this.#say(what) }, path);
   }
 
+  /** Those without which all data still has a copy that nothing is wrong with. */
+  #dispensable(): readonly SimDisk[] {
+    const { array } = this.#targets;
+    const legs = inSyncLegs(array.disks, array.geometry);
+    const sound = legs.filter(({ disk }) => !this.#hurt.has(disk));
+    return legs
+      .filter((leg) => {
+        const others = sound.filter((other) => other !== leg);
+        return !array.geometry.isLostWith(others.map(({ raidDisk }) => raidDisk));
+      })
+      .map(({ disk }) => disk);
+  }
+
   #hurtDisk(kind: "writeErrors" | "readErrors" | "deadDisk"): void {
     const { array, world } = this.#targets;
-    const whole = inSyncDisks(array.disks, array.geometry).filter((disk) => !this.#hurt.has(disk));
-    if (whole.length < 2) return;
+    const whole = this.#dispensable().filter((disk) => !this.#hurt.has(disk));
+    if (whole.length === 0) return;
     const disk = world.random.pick(whole);
     this.#hurt.add(disk);
-    const { dataAt, size } = array.geometry;
+    const { dataAt, memberSize: size } = array.geometry;
     const lo = kind === "writeErrors" && world.random.chance(0.3) ? 0 : dataAt + world.random.integer(0, size);
     const hi = lo === 0 ? dataAt : Math.min(dataAt + size, lo + world.random.integer(1, size));
     if (kind === "deadDisk") disk.dead = true;

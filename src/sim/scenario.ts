@@ -4,6 +4,9 @@ import type { World } from "./world.ts";
 
 /** What a simulation is made of, besides its seed. */
 export interface Scenario {
+  readonly level: 1 | 10;
+  /** Copies of a RAID10. */
+  readonly near: number;
   readonly nodes: number;
   readonly members: number;
   readonly spares: number;
@@ -13,7 +16,7 @@ export interface Scenario {
   readonly assumeClean: boolean;
   /** KiB/s that each node may copy, 0 for no limit. */
   readonly syncSpeedMax: number;
-  /** Sectors of the array. */
+  /** Sectors of data on each member. */
   readonly size: number;
   readonly chunkSectors: number;
   readonly leaseMs: number;
@@ -46,6 +49,8 @@ export interface Scenario {
 export function drawScenario(world: World, fixed: Partial<Scenario> = {}): Scenario {
   const { random } = world;
   return {
+    level: 1,
+    near: 2,
     // Two or three most of the time: each further node costs time and seldom adds a kind of event.
     nodes: random.pick([2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 6, 8]),
     members: random.chance(0.7) ? 2 : 3,

@@ -55,11 +55,12 @@ export class SectorVersions {
     return this.#words;
   }
 
-  /** Does another disk hold the same here, as reads see it? */
-  equals(other: SectorVersions, sector: number): boolean {
+  /** Do reads see the same in our `sector` as in the other's `theirSector`? */
+  equals(other: SectorVersions, sector: number, theirSector = sector): boolean {
     const ours = this.#words;
     const theirs = other.#words;
-    for (let i = sector * WORDS; i < (sector + 1) * WORDS; i++) if (ours[i] !== theirs[i]) return false;
+    const shift = (theirSector - sector) * WORDS;
+    for (let i = sector * WORDS; i < (sector + 1) * WORDS; i++) if (ours[i] !== theirs[i + shift]) return false;
     return true;
   }
 

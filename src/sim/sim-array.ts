@@ -8,14 +8,17 @@ import { SimThread } from "./sim-thread.ts";
 import type { World } from "./world.ts";
 
 export interface SimArrayOptions {
+  /** Default 1; a RAID10 has two near copies, or as many as `near` says, in chunks of 4 KiB. */
+  readonly level?: 1 | 10;
+  readonly near?: number;
   readonly members: number;
   readonly spares?: number;
   /** Disks beside them that are no members yet. */
   readonly blanks?: number;
-  /** Default: yes. Else the mirrors differ, as disks that were used before do; the first one is blank. */
+  /** Default: yes. Else the mirrors differ, as disks that were used before do; first copies are blank. */
   readonly assumeClean?: boolean;
   readonly slots: number;
-  /** Sectors of the array. */
+  /** Sectors of data on each member, and of a bit. */
   readonly size: number;
   readonly chunkSectors: number;
   readonly timing?: DiskTiming;
@@ -28,10 +31,12 @@ export interface SimArray {
 }
 
 const CLUSTER = "sim";
+/** The smallest there is: requests touch many. */
+const STRIPE_BYTES = 4096;
 
 /** Disks with a fresh clustered array on them, made by the code that `mdctl create` runs. */
 export async function createSimArray(world: World, options: SimArrayOptions): Promise<SimArray> {
-  const { members, spares = 0, blanks = 0, slots, size, chunkSectors, assumeClean = true } = options;
+  const { level = 1, near = 2, members, spares = 0, blanks = 0, slots, size, chunkSectors, assumeClean = true } = options;
   // Bitmaps, and as much again and more for the takeover records.
   const dataOffset = 32 + slots * 8 + (2 * slots + 1) * 8;
   const sectors = dataOffset + size + 160;
@@ -54,7 +59,9 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
   const array = planCreate({
     name: "sim:md0",
     uuid: world.random.bytes(16),
-    level: 1,
+    level,
+    layout: level === 10 ? 0x100 | near : null,
+    stripeBytes: level === 10 ? STRIPE_BYTES : null,
     created: { seconds: 1_700_000_000, microseconds: 0 },
     clusterName: CLUSTER,
     slots,
@@ -83,17 +90,19 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
     });
   });
   if (!(await world.run(world.now + 10_000, () => done))) throw new Error("the simulated array was not created");
-  if (!assumeClean) for (const disk of disks.slice(1, members)) scribble(world, disk, geometry);
+  if (!assumeClean) for (const [i, disk] of disks.slice(0, members).entries()) scribble(world, disk, i, geometry);
   return { array, geometry, disks };
 }
 
-/** What somebody else once wrote, safe on the disk. */
-function scribble({ random }: World, { versions }: SimDisk, { dataAt, size }: ArrayGeometry): void {
+/** What somebody else once wrote, safe on the disk, wherever it is not a first copy. */
+function scribble({ random }: World, { versions }: SimDisk, raidDisk: number, geometry: ArrayGeometry): void {
+  const { dataAt, memberSize } = geometry;
   const origin = { completed: 0 };
   const rubbish = random.bytes(SECTOR_SIZE);
-  for (let at = dataAt; at < dataAt + size; at++) {
+  for (let at = dataAt; at < dataAt + memberSize; at++) {
+    if (geometry.isFirstCopy(raidDisk, at)) continue;
     rubbish[at % SECTOR_SIZE] = at & 0xff;
     versions.land(at, at + 1, rubbish, 0, origin);
   }
-  versions.makeDurable(dataAt, dataAt + size, origin);
+  versions.makeDurable(dataAt, dataAt + memberSize, origin);
 }

@@ -87,10 +87,10 @@ export class Simulation {
     const report = (text: string): void => world.violation(text);
     return [
       new WriteIntentChecker(geometry, disks, report),
-      new ForeignWindowChecker(geometry.dataAt, report),
+      new ForeignWindowChecker(geometry, report),
       new LeaseChecker(report),
       new TokenChecker(report),
-      new MemberViewChecker(geometry.dataAt, new Map(disks.map((disk) => [disk.path, disk])), content, report),
+      new MemberViewChecker(geometry, new Map(disks.map((disk) => [disk.path, disk])), content, report),
       new LastCopyChecker(geometry, disks, report),
     ];
   }

@@ -123,23 +123,52 @@ describe("the write-intent checker", () => {
 });
 
 describe("the foreign window checker", () => {
-  const make = (report: (text: string) => void): Checker => new ForeignWindowChecker(100, report);
   const copying: SimEvent = { type: "copying", life: "n1.1", range: sectorRange(64, 128) };
-
-  it("lets the owner copy and others write beside it or afterwards", () => {
-    const log = [
-      copying,
-      write("n1.1", 170, 180),
-      landed("n2.1", 228, 230),
-      { type: "copied", life: "n1.1", sectors: 1 } as SimEvent,
-      landed("n2.1", 170, 180),
-    ];
-    expect(judge(make, log)).toEqual([]);
+  const uses = (life: string, raidDisk: number): SimEvent => ({
+    type: "member_view",
+    life,
+    raidDisk,
+    disk: "d0",
+    state: "in_sync",
   });
 
-  it("bites on a write of another node that is issued or lands inside", () => {
-    expect(judge(make, [copying, write("n2.1", 227, 229)])).toHaveLength(1);
-    expect(judge(make, [copying, landed("n2.1", 160, 165)])).toHaveLength(1);
+  async function make(level: 1 | 10, raidDisk: number) {
+    const members = level === 1 ? 2 : 4;
+    const { geometry } = await createSimArray(new World(1), { level, members, slots: 4, size: 256, chunkSectors: 16 });
+    const { dataAt } = geometry;
+    const known = [uses("n1.1", raidDisk), uses("n2.1", raidDisk)];
+    return {
+      dataAt,
+      judged: (...log: SimEvent[]) => judge((report) => new ForeignWindowChecker(geometry, report), [...known, ...log]),
+    };
+  }
+
+  it("lets the owner copy and others write beside it or afterwards", async () => {
+    const { judged, dataAt } = await make(1, 0);
+    expect(
+      judged(
+        copying,
+        write("n1.1", dataAt + 70, dataAt + 80),
+        landed("n2.1", dataAt + 128, dataAt + 130),
+        { type: "copied", life: "n1.1", sectors: 1 },
+        landed("n2.1", dataAt + 70, dataAt + 80),
+      ),
+    ).toEqual([]);
+  });
+
+  it("bites on a write of another node that is issued or lands inside", async () => {
+    const { judged, dataAt } = await make(1, 0);
+    expect(judged(copying, write("n2.1", dataAt + 127, dataAt + 129))).toHaveLength(1);
+    expect(judged(copying, landed("n2.1", dataAt + 60, dataAt + 65))).toHaveLength(1);
+  });
+
+  it("knows where a RAID10 has the window's sectors", async () => {
+    // Chunks of 8 sectors: 8 to 15 are in the window, rows 4 to 7 of either pair.
+    const { judged, dataAt } = await make(10, 2);
+    expect(judged(copying, write("n2.1", dataAt + 64, dataAt + 72))).toEqual([]);
+    expect(judged(copying, write("n2.1", dataAt + 63, dataAt + 64))).toHaveLength(1);
+    expect(judged(copying, landed("n2.1", dataAt + 24, dataAt + 32))).toEqual([]);
+    expect(judged(copying, landed("n2.1", dataAt + 24, dataAt + 33))).toHaveLength(1);
   });
 });
 
@@ -201,7 +230,7 @@ describe("the member view checker", () => {
       { type: "reply", life: "n1.1", id: 5, errno: 0 },
     ];
     const byPath = new Map(disks.map((disk) => [disk.path, disk]));
-    return judge((report) => new MemberViewChecker(geometry.dataAt, byPath, content, report), log);
+    return judge((report) => new MemberViewChecker(geometry, byPath, content, report), log);
   }
 
   it("is content when every mirror that a node reads has the write", async () => {

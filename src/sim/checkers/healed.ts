@@ -1,6 +1,6 @@
 import type { ArrayGeometry } from "../array-geometry.ts";
 import type { ContentModel } from "../content-model.ts";
-import { inSyncDisks } from "../disk-superblocks.ts";
+import { inSyncLegs } from "../disk-superblocks.ts";
 import type { SimDisk } from "../sim-disk.ts";
 
 /** What must hold once nothing is broken, written or resynced any more. Returns what does not. */
@@ -10,20 +10,22 @@ export function judgeHealed(
   content: ContentModel,
 ): readonly string[] {
   const wrong: string[] = [];
-  const legs = inSyncDisks(disks, geometry);
-  const [first] = legs;
-  if (first === undefined) return ["no member is in sync"];
+  const legs = inSyncLegs(disks, geometry);
+  if (legs.length === 0) return ["no member is in sync"];
   for (let sector = 0; sector < geometry.size; sector++) {
-    const at = geometry.dataAt + sector;
-    const lost = content.judge(sector, first.versions.words, at);
-    if (lost !== null) wrong.push(`${first.path}: ${lost}`);
-    for (const leg of legs) {
-      if (!first.versions.equals(leg.versions, at)) {
-        wrong.push(`sector ${sector} differs between ${first.path} and ${leg.path}`);
+    let first: { readonly disk: SimDisk; readonly at: number } | null = null;
+    for (const { disk, raidDisk } of legs) {
+      const at = geometry.sectorOn(raidDisk, sector);
+      if (at === -1) continue;
+      first ??= { disk, at };
+      if (!first.disk.versions.equals(disk.versions, first.at, at)) {
+        wrong.push(`sector ${sector} differs between ${first.disk.path} and ${disk.path}`);
       }
     }
+    const lost = first === null ? "it has no copy" : content.judge(sector, first.disk.versions.words, first.at);
+    if (lost !== null) wrong.push(`${first?.disk.path ?? `sector ${sector}`}: ${lost}`);
   }
-  for (const leg of legs) {
+  for (const { disk: leg } of legs) {
     for (let slot = 0; slot < geometry.slots; slot++) {
       const dirty = dirtyChunks(geometry, leg, slot);
       if (dirty.length > 0) wrong.push(`${leg.path}: slot ${slot} still has chunks ${dirty.join(", ")}`);

@@ -1,10 +1,10 @@
 import type { ArrayGeometry } from "../array-geometry.ts";
-import { inSyncDisks } from "../disk-superblocks.ts";
+import { inSyncLegs } from "../disk-superblocks.ts";
 import type { SimDisk } from "../sim-disk.ts";
 import type { SimEvent } from "../sim-event.ts";
 import type { Checker, Report } from "./checker.ts";
 
-/** Superblocks on disk always name at least one full copy (I7). */
+/** Superblocks on disk always name at least one full copy of everything (I7). */
 export class LastCopyChecker implements Checker {
   readonly name = "the last copy is never failed";
   readonly #geometry: ArrayGeometry;
@@ -26,6 +26,7 @@ export class LastCopyChecker implements Checker {
   observe(event: SimEvent): void {
     if ((event.type !== "flushed" && event.type !== "power_cut") || !this.#changed) return;
     this.#changed = false;
-    if (inSyncDisks(this.#disks, this.#geometry).length === 0) this.#report("no member is left in sync");
+    const left = inSyncLegs(this.#disks, this.#geometry).map(({ raidDisk }) => raidDisk);
+    if (this.#geometry.isLostWith(left)) this.#report(`in sync are raid disks [${left.join(", ")}]: some data has no copy`);
   }
 }

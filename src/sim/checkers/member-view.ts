@@ -1,3 +1,4 @@
+import type { ArrayGeometry } from "../array-geometry.ts";
 import type { ContentModel } from "../content-model.ts";
 import type { SimDisk } from "../sim-disk.ts";
 import type { SimEvent } from "../sim-event.ts";
@@ -15,7 +16,7 @@ interface Write {
  */
 export class MemberViewChecker implements Checker {
   readonly name = "failed on all nodes before the acknowledgement";
-  readonly #dataAt: number;
+  readonly #geometry: ArrayGeometry;
   readonly #disks: ReadonlyMap<string, SimDisk>;
   readonly #content: ContentModel;
   readonly #report: Report;
@@ -23,8 +24,13 @@ export class MemberViewChecker implements Checker {
   readonly #views = new Map<string, Map<number, string>>();
   readonly #writes = new Map<number, Write>();
 
-  constructor(dataAt: number, disks: ReadonlyMap<string, SimDisk>, content: ContentModel, report: Report) {
-    this.#dataAt = dataAt;
+  constructor(
+    geometry: ArrayGeometry,
+    disks: ReadonlyMap<string, SimDisk>,
+    content: ContentModel,
+    report: Report,
+  ) {
+    this.#geometry = geometry;
     this.#disks = disks;
     this.#content = content;
     this.#report = report;
@@ -60,15 +66,16 @@ export class MemberViewChecker implements Checker {
     if (write === undefined) return;
     const judged = new Set<string>();
     for (const [life, view] of this.#views) {
-      for (const path of view.values()) if (!judged.has(path)) this.#judgeCopy(write, life, path);
+      for (const [raidDisk, path] of view) if (!judged.has(path)) this.#judgeCopy(write, life, raidDisk, path);
       for (const path of view.values()) judged.add(path);
     }
   }
 
-  #judgeCopy({ lo, hi, life: writer }: Write, life: string, path: string): void {
+  #judgeCopy({ lo, hi, life: writer }: Write, life: string, raidDisk: number, path: string): void {
     const disk = this.#disks.get(path);
     for (let sector = lo; disk !== undefined && sector < hi; sector++) {
-      const wrong = this.#content.judge(sector, disk.versions.words, this.#dataAt + sector);
+      const at = this.#geometry.sectorOn(raidDisk, sector);
+      const wrong = at === -1 ? null : this.#content.judge(sector, disk.versions.words, at);
       if (wrong === null) continue;
       this.#report(`a write of ${writer} is acknowledged, but ${life} may read ${path}: ${wrong}`);
       return;

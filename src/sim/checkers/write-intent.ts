@@ -1,5 +1,5 @@
 import type { ArrayGeometry } from "../array-geometry.ts";
-import { inSyncDisks } from "../disk-superblocks.ts";
+import { inSyncLegs, type Leg } from "../disk-superblocks.ts";
 import type { SimDisk } from "../sim-disk.ts";
 import type { SimEvent } from "../sim-event.ts";
 import type { Checker, Report } from "./checker.ts";
@@ -15,7 +15,7 @@ export class WriteIntentChecker implements Checker {
   readonly #disks: readonly SimDisk[];
   readonly #report: Report;
   readonly #bits: ReadonlyMap<SimDisk, SureBits>;
-  #legs: readonly SimDisk[] = [];
+  #legs: readonly Leg[] = [];
   /** By sector of the array: 1 where copies may differ. */
   readonly #uneven: Uint8Array;
   /** By chunk: how many sectors those are. */
@@ -42,17 +42,18 @@ export class WriteIntentChecker implements Checker {
   }
 
   #chooseLegs(): void {
-    const legs = inSyncDisks(this.#disks, this.#geometry);
-    if (legs.length === this.#legs.length && legs.every((disk, i) => disk === this.#legs[i])) return;
+    const legs = inSyncLegs(this.#disks, this.#geometry);
+    const before = this.#legs;
+    const same = legs.every(({ disk, raidDisk }, i) => disk === before[i]?.disk && raidDisk === before[i]?.raidDisk);
+    if (same && legs.length === before.length) return;
     this.#legs = legs;
     this.#lookAt(0, this.#geometry.size);
   }
 
   #changed(disk: SimDisk, lo: number, hi: number): void {
-    const { dataAt, size } = this.#geometry;
     switch (this.#geometry.areaOf(lo)) {
       case "data":
-        this.#lookAt(lo - dataAt, Math.min(size, hi - dataAt));
+        this.#lookAtCopies(disk, lo, hi);
         break;
       case "bitmap":
         for (const chunk of this.#bits.get(disk)?.update(lo, hi) ?? []) this.#lostBit(chunk, lo);
@@ -62,6 +63,24 @@ export class WriteIntentChecker implements Checker {
         break;
       default:
     }
+  }
+
+  /** What lies in [lo, hi) of a member. */
+  #lookAtCopies(disk: SimDisk, lo: number, hi: number): void {
+    const leg = this.#legs.find((one) => one.disk === disk);
+    if (leg === undefined) return;
+    let from = -1;
+    let to = -1;
+    for (let at = lo; at < hi; at++) {
+      const sector = this.#geometry.arraySector(leg.raidDisk, at);
+      if (sector === -1) continue;
+      if (sector !== to) {
+        if (from !== -1) this.#lookAt(from, to);
+        from = sector;
+      }
+      to = sector + 1;
+    }
+    if (from !== -1) this.#lookAt(from, to);
   }
 
   /** Sectors of the array [lo, hi). */
@@ -93,16 +112,23 @@ export class WriteIntentChecker implements Checker {
   }
 
   #mayDiffer(sector: number): boolean {
-    const at = this.#geometry.dataAt + sector;
-    const [first] = this.#legs;
-    if (first === undefined || this.#legs.length < 2) return false;
-    for (const leg of this.#legs) if (!leg.versions.isSafe(at)) return true;
-    for (const leg of this.#legs) if (leg !== first && !first.versions.equals(leg.versions, at)) return true;
-    return false;
+    let first: SimDisk | null = null;
+    let firstAt = -1;
+    let copies = 0;
+    let unsafe = false;
+    for (const { disk, raidDisk } of this.#legs) {
+      const at = this.#geometry.sectorOn(raidDisk, sector);
+      if (at === -1) continue;
+      copies++;
+      if (!disk.versions.isSafe(at)) unsafe = true;
+      if (first === null) [first, firstAt] = [disk, at];
+      else if (!first.versions.equals(disk.versions, firstAt, at)) return true;
+    }
+    return unsafe && copies > 1;
   }
 
   #isMarked(chunk: number): boolean {
-    for (const leg of this.#legs) if (this.#bits.get(leg)?.anySlotHas(chunk)) return true;
+    for (const { disk } of this.#legs) if (this.#bits.get(disk)?.anySlotHas(chunk)) return true;
     return false;
   }
 }
