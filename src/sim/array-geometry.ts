@@ -47,7 +47,8 @@ export class ArrayGeometry {
     const sectors = new Float64Array(copies);
     for (let at = 0; at < this.size; at++) {
       this.personality.map(sector(at), disks, sectors);
-      for (const [copy, disk] of disks.entries()) this.#places[at * raidDisks + disk] = this.dataAt + (sectors[copy] ?? 0);
+      for (const [copy, disk] of disks.entries())
+        this.#places[at * raidDisks + disk] = this.dataAt + (sectors[copy] ?? 0);
       this.#first[at] = disks[0] ?? -1;
     }
     this.chunkSectors = layout.chunkSectors;

@@ -36,7 +36,17 @@ const STRIPE_BYTES = 4096;
 
 /** Disks with a fresh clustered array on them, made by the code that `mdctl create` runs. */
 export async function createSimArray(world: World, options: SimArrayOptions): Promise<SimArray> {
-  const { level = 1, near = 2, members, spares = 0, blanks = 0, slots, size, chunkSectors, assumeClean = true } = options;
+  const {
+    level = 1,
+    near = 2,
+    members,
+    spares = 0,
+    blanks = 0,
+    slots,
+    size,
+    chunkSectors,
+    assumeClean = true,
+  } = options;
   // Bitmaps, and as much again and more for the takeover records.
   const dataOffset = 32 + slots * 8 + (2 * slots + 1) * 8;
   const sectors = dataOffset + size + 160;

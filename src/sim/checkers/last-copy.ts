@@ -27,6 +27,7 @@ export class LastCopyChecker implements Checker {
     if ((event.type !== "flushed" && event.type !== "power_cut") || !this.#changed) return;
     this.#changed = false;
     const left = inSyncLegs(this.#disks, this.#geometry).map(({ raidDisk }) => raidDisk);
-    if (this.#geometry.isLostWith(left)) this.#report(`in sync are raid disks [${left.join(", ")}]: some data has no copy`);
+    if (this.#geometry.isLostWith(left))
+      this.#report(`in sync are raid disks [${left.join(", ")}]: some data has no copy`);
   }
 }

@@ -24,12 +24,7 @@ export class MemberViewChecker implements Checker {
   readonly #views = new Map<string, Map<number, string>>();
   readonly #writes = new Map<number, Write>();
 
-  constructor(
-    geometry: ArrayGeometry,
-    disks: ReadonlyMap<string, SimDisk>,
-    content: ContentModel,
-    report: Report,
-  ) {
+  constructor(geometry: ArrayGeometry, disks: ReadonlyMap<string, SimDisk>, content: ContentModel, report: Report) {
     this.#geometry = geometry;
     this.#disks = disks;
     this.#content = content;
