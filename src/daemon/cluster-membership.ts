@@ -111,9 +111,8 @@ export class ClusterMembership {
       cluster,
       node,
       slots: MOST_NODES,
-      lease,
       // Nothing is written under this lease: it may be renewed at leisure.
-      renewMs: lease.leaseMs / 4,
+      lease: { ...lease, pingMs: lease.leaseMs / 4 },
       env,
       listener: {
         recoverPrep: () => {},

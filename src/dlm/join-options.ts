@@ -14,8 +14,6 @@ export interface JoinOptions {
   /** No slot at or above it is taken (0-based): E_NODES_FULL. At most 64. */
   readonly slots: number;
   readonly lease: LeaseTimes;
-  /** Milliseconds between renewals, below a third of the lease; default `renewEvery`. */
-  readonly renewMs?: number;
   readonly env: Env;
   readonly listener: LockspaceListener;
   readonly leaseSink: LeaseSink;

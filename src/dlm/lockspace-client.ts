@@ -295,8 +295,8 @@ class LockspaceClient implements Lockspace {
   /** Renews, and looks after the others; every tenth of a lease unless told otherwise. */
   #tick(): void {
     if (this.#end !== null) return;
-    const { env, lease, renewMs } = this.#options;
-    this.#timer = env.clock.after(renewMs ?? renewEvery(lease), () => this.#tick());
+    const { env, lease } = this.#options;
+    this.#timer = env.clock.after(renewEvery(lease), () => this.#tick());
     this.#keeper.look();
     void this.#renew();
   }

@@ -113,9 +113,9 @@ export class MemberSession {
     });
   }
 
-  /** One attempt, outside the order, of a call that is idempotent. Null: no answer, or calls are parked. */
+  /** One attempt, outside the order, of a call that is idempotent. Null: no answer, calls are parked, or the membership is over. */
   async once(call: BareCall, late: (reply: LockReply) => void = () => {}): Promise<LockReply | null> {
-    if (this.#open === "none") return null;
+    if (this.#open === "none" || this.#end !== null) return null;
     const era = this.#era;
     return this.#attempt(call, 0, (reply) => {
       if (this.#accept(reply, era)) late(reply);

@@ -131,6 +131,18 @@ describe("an attempt to fence", () => {
     await next.owner.lockspace.leave();
     expect(next.owner.fencer.running).toBe(0);
   });
+
+  it("that was only announced renews nothing for a member that has given up meanwhile", async () => {
+    const [victim, b] = [await join("n1"), await join("n2")];
+    victim.cable.state = "silent";
+    const begins = () => b.cable.calls.some(({ op }) => op === "fence_begin");
+    for (let turn = 0; turn < 400 && !begins(); turn++) await clock.advance(5);
+    expect(begins()).toBe(true);
+    b.lockspace.abandon();
+    const before = b.cable.calls.length;
+    await clock.advance(2000);
+    expect(b.cable.calls.length).toBe(before);
+  });
 });
 
 describe("fencing that is under way when the lock server forgets", () => {
