@@ -1,9 +1,9 @@
 import { assembleArray } from "../array/assemble-array.ts";
-import { inShape } from "../array/bitmap-store.ts";
+import { inShape, type SlotContent } from "../array/bitmap-store.ts";
 import { type MdArray, writableMembers } from "../array/md-array.ts";
 import type { MemberDevices } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
-import { type SlotNumber, slotNumber } from "../base/units.ts";
+import type { SlotNumber } from "../base/units.ts";
 import { encodeBitmapSuper } from "../bitmap/bitmap-super.ts";
 import type { BlockDevice, OpenBlockDevice } from "../blockdev/block-device.ts";
 import type { Lockspace } from "../dlm/lockspace.ts";
@@ -22,7 +22,7 @@ import { GuardedLock } from "./guarded-lock.ts";
 import { LeasedDevice, WriteLease } from "./leased-device.ts";
 import { MembershipFeed } from "./membership-feed.ts";
 import { assembleOpened, closeAll, openMembers } from "./open-members.ts";
-import { readSlotBits } from "./slot-bits.ts";
+import { ownBits } from "./slot-bits.ts";
 import { SlotLocks } from "./slot-locks.ts";
 import { condemnVictim, introduce } from "./takeover-records.ts";
 
@@ -130,7 +130,8 @@ async function join(
   if (pill === null) {
     env.log.warn({ evt: "takeover.no_room", array: array.name }, "no room on the members for takeover records");
   }
-  const config = await engineConfig(deps, array, devices, lockspace.slot, pill);
+  const own = await ownBits(array, devices, lockspace.slot, { alone: lockspace.members.length === 1, log: env.log });
+  const config = engineConfig(deps, { array, devices, slot: lockspace.slot, own, pill });
   const engine = new GuardedEngine(await deps.startEngine(config, shared));
   undo.push(() => engine.send({ type: "stop" }));
   await engine.send({ type: "setBalance", balance: "first" });
@@ -179,15 +180,15 @@ async function readMembers(
   return { array: assembly.array, devices: new Map(assembly.devices) };
 }
 
-async function engineConfig(
-  deps: ClusterNodeDeps,
-  array: MdArray,
-  devices: MemberDevices,
-  slot: SlotNumber,
-  pill: PillReader | null,
-): Promise<EngineConfig> {
-  const { options } = deps;
-  const own = await readSlotBits(array, devices, slotNumber(slot), deps.env.log);
+interface EngineParts {
+  readonly array: MdArray;
+  readonly devices: MemberDevices;
+  readonly slot: SlotNumber;
+  readonly own: SlotContent;
+  readonly pill: PillReader | null;
+}
+
+function engineConfig({ options }: ClusterNodeDeps, { array, devices, slot, own, pill }: EngineParts): EngineConfig {
   const { layout, daemonSleep } = array.bitmap;
   return {
     name: array.name,

@@ -42,6 +42,12 @@ export class ResyncAnnouncer {
     await this.#tellWhatIsLeft();
   }
 
+  /** Nobody should wait for a window in which nothing happens; the others still know that there is more to come. */
+  async pause(): Promise<void> {
+    await this.withdraw();
+    await this.start();
+  }
+
   /** At the end of a turn with the lock: the others must not wait for more. */
   async end(): Promise<void> {
     if (this.#told) await this.withdraw();

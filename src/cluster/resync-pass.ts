@@ -182,8 +182,7 @@ export class ResyncPass {
     }
     if (this.#isDue) await this.#writeDown();
     if (speedLimit.earlyMs(copied, ms) <= 0) return;
-    // Nobody should wait for a window in which nothing happens.
-    await this.#others.withdraw();
+    await this.#others.pause();
     await speedLimit.wait(copied, beganAt, this.#stop);
   }
 

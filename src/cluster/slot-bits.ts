@@ -1,4 +1,4 @@
-import { freshBitmapSuper, readSlot, type SlotContent } from "../array/bitmap-store.ts";
+import { clearSlot, freshBitmapSuper, readSlot, type SlotContent } from "../array/bitmap-store.ts";
 import { inSyncMembers, type MdArray } from "../array/md-array.ts";
 import type { MemberDevices } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
@@ -6,6 +6,7 @@ import type { SlotNumber } from "../base/units.ts";
 import { bitBytes } from "../bitmap/bitmap-layout.ts";
 import { trimBits } from "../bitmap/bitmap-merge.ts";
 import type { Logger } from "../env/logger.ts";
+import { IN_SYNC } from "../superblock/superblock.ts";
 
 /**
  * A slot's bitmap, from the first in-sync member that can be read. One that makes no sense counts as "everything may
@@ -38,4 +39,22 @@ export async function readSlotBits(
   const bits = new Uint8Array(bitBytes(array.bitmap.layout)).fill(0xff);
   trimBits(bits, array.bitmap.layout.chunks);
   return { super: freshBitmapSuper(array), bits };
+}
+
+/**
+ * Our own slot's bitmap at a join, for the holder of its lock. Of an array that nobody has started since it was made of
+ * equal members (only then does its superblock say "in sync") the bits that mdadm writes into slot 0 say nothing: they
+ * are cleared, as md does. Errors as of `readSlotBits`.
+ */
+export async function ownBits(
+  array: MdArray,
+  devices: MemberDevices,
+  slot: SlotNumber,
+  { alone, log }: { readonly alone: boolean; readonly log: Logger },
+): Promise<SlotContent> {
+  const found = await readSlotBits(array, devices, slot, log);
+  if (array.resyncOffset !== IN_SYNC || !alone) return found;
+  const failures = await clearSlot(array, devices, slot, found);
+  // Bits that stay on some member are worth a resync, and no more.
+  return failures.length > 0 ? found : { super: found.super, bits: new Uint8Array(found.bits.byteLength) };
 }

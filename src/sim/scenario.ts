@@ -12,6 +12,8 @@ export interface Scenario {
   readonly spares: number;
   /** Disks that are no members yet. */
   readonly blanks: number;
+  /** As stored, e.g. `any:md0`. */
+  readonly arrayName: string;
   /** The members are equal when the array is made. */
   readonly assumeClean: boolean;
   /** KiB/s that each node may copy, 0 for no limit. */
@@ -56,6 +58,7 @@ export function drawScenario(world: World, fixed: Partial<Scenario> = {}): Scena
     members: random.chance(0.7) ? 2 : 3,
     spares: random.chance(0.2) ? 1 : 0,
     blanks: 0,
+    arrayName: "sim:md0",
     assumeClean: true,
     syncSpeedMax: 0,
     // Seldom a multiple of anything.

@@ -16,6 +16,7 @@ export interface SimArrayOptions {
   /** Disks beside them that are no members yet. */
   readonly blanks?: number;
   /** Default: yes. Else the mirrors differ, as disks that were used before do; first copies are blank. */
+  readonly arrayName?: string;
   readonly assumeClean?: boolean;
   readonly slots: number;
   /** Sectors of data on each member, and of a bit. */
@@ -46,6 +47,7 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
     size,
     chunkSectors,
     assumeClean = true,
+    arrayName = "sim:md0",
   } = options;
   // Bitmaps, and as much again and more for the takeover records.
   const dataOffset = 32 + slots * 8 + (2 * slots + 1) * 8;
@@ -67,7 +69,7 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
     deviceUuid: world.random.bytes(16),
   });
   const array = planCreate({
-    name: "sim:md0",
+    name: arrayName,
     uuid: world.random.bytes(16),
     level,
     layout: level === 10 ? 0x100 | near : null,

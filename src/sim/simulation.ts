@@ -101,10 +101,15 @@ export class Simulation {
 
   /** Starts all nodes, keeps them up, and has their clients ask for things. */
   begin(): void {
-    this.#asking = true;
     this.#keepingUp = true;
     for (const node of this.nodes) node.start();
     for (const node of this.nodes) this.#lookAfter(node);
+    this.attend();
+  }
+
+  /** Has the clients of all nodes that serve IO ask for things; which nodes do is the caller's affair. */
+  attend(): void {
+    this.#asking = true;
     for (const node of this.nodes) this.#askSoon(node);
   }
 
