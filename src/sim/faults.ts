@@ -1,41 +1,32 @@
 import { inSyncDisks, inSyncLegs } from "./disk-superblocks.ts";
 import { moveMember } from "./member-moves.ts";
-import { type NodeFaultKind, NodeFaults } from "./node-faults.ts";
+import { lockFaultKinds, type NodeFaultKind, NodeFaults, nodeFaultKinds } from "./node-faults.ts";
 import type { SimArray } from "./sim-array.ts";
 import type { SimDisk } from "./sim-disk.ts";
 import type { SimLockServer } from "./sim-lock-server.ts";
 import type { SimNode } from "./sim-node.ts";
 import type { World } from "./world.ts";
 
-export const faultKinds = [
-  "crash",
-  "pauseShort",
-  "pauseLong",
-  "stallControl",
-  "cutShort",
-  "cutLong",
-  "stop",
-  "writeErrors",
-  "readErrors",
-  "deadDisk",
-  "slowDisk",
-  "repairDisk",
-  "jumpWall",
-  "powerCut",
-  "restartLockServer",
-] as const;
+const diskFaultKinds = ["writeErrors", "readErrors", "deadDisk", "slowDisk", "repairDisk"] as const;
 
 /** By an operator: a member is failed and wanted back. */
 const MOVE_MEMBER = "moveMember";
 
-/** Those of the lock server, and of operators, happen only where a scenario names them. */
-export type FaultKind = (typeof faultKinds)[number] | NodeFaultKind | typeof MOVE_MEMBER;
+export type FaultKind = NodeFaultKind | (typeof diskFaultKinds)[number] | "powerCut" | typeof MOVE_MEMBER;
+
+/** Everything that can break. */
+export const faultKinds: readonly FaultKind[] = [
+  ...[...nodeFaultKinds, ...lockFaultKinds, ...diskFaultKinds],
+  ...(["powerCut", MOVE_MEMBER] as const),
+];
 
 export interface FaultPlan {
   /** Which kinds happen. */
   readonly kinds: readonly FaultKind[];
   /** Milliseconds between two faults, lowest and highest. */
   readonly pace: readonly [number, number];
+  /** Which do not happen, by their place among all. */
+  readonly without: readonly number[];
   readonly leaseMs: number;
 }
 
@@ -48,9 +39,15 @@ export interface FaultTargets {
   readonly addBack: (disk: SimDisk) => void;
 }
 
+/** What seeds draw from that are not told otherwise: the lock server comes back empty, but never with an older state. */
+export const usualFaultKinds: readonly FaultKind[] = [
+  ...["crash", "pauseShort", "pauseLong", "stallControl", "cutShort", "cutLong", "stop"],
+  ...["writeErrors", "readErrors", "deadDisk", "slowDisk", "repairDisk", "jumpWall", "powerCut", "restartLockServer"],
+] as FaultKind[];
+
 /** Kinds that one seed draws: a run with few kinds gets deeper into each than one with all of them. */
-export function drawFaultKinds(world: World): readonly FaultKind[] {
-  const kinds = faultKinds.filter(() => world.random.chance(0.3));
+export function drawFaultKinds(world: World, among: readonly FaultKind[]): readonly FaultKind[] {
+  const kinds = among.filter(() => world.random.chance(0.3));
   return kinds.length > 0 ? kinds : ["crash"];
 }
 
@@ -60,6 +57,7 @@ export class Faults {
   readonly #plan: FaultPlan;
   readonly #nodes: NodeFaults;
   #active = false;
+  #injected = 0;
   /** Disks that have failed once: the others are left alone, so that a good copy remains. */
   readonly #hurt = new Set<SimDisk>();
   readonly log: string[] = [];
@@ -69,6 +67,11 @@ export class Faults {
     this.#plan = plan;
     const { world, nodes, server } = targets;
     this.#nodes = new NodeFaults({ world, nodes, server, leaseMs: plan.leaseMs, say: (what) => this.#say(what) });
+  }
+
+  /** Those whose time has come. */
+  get injected(): number {
+    return this.#injected;
   }
 
   start(): void {
@@ -92,7 +95,8 @@ export class Faults {
     const { world } = this.#targets;
     world.schedule(world.random.between(...this.#plan.pace), null, () => {
       if (!this.#active) return;
-      this.inject(world.random.pick(this.#plan.kinds));
+      const kind = world.random.pick(this.#plan.kinds);
+      if (!this.#plan.without.includes(this.#injected++)) this.inject(kind);
       this.#next();
     });
   }

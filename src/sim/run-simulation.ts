@@ -3,7 +3,8 @@ import { catchUnhandled, settle } from "./settle.ts";
 import { Simulation, type Verdict } from "./simulation.ts";
 import type { Wrappers } from "./wrappers.ts";
 
-const DEFAULT_STEPS = 3000;
+/** Events while things break. */
+export const DEFAULT_STEPS = 3000;
 
 export interface SimulationOptions {
   readonly seed: number;

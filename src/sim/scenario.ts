@@ -1,4 +1,4 @@
-import { drawFaultKinds, type FaultKind } from "./faults.ts";
+import { drawFaultKinds, type FaultKind, usualFaultKinds } from "./faults.ts";
 import { fastLink, type LinkTiming } from "./lock-link.ts";
 import type { World } from "./world.ts";
 
@@ -23,6 +23,10 @@ export interface Scenario {
   readonly chunkSectors: number;
   readonly leaseMs: number;
   readonly faults: readonly FaultKind[];
+  /** What `faults` are drawn from. */
+  readonly drawnFrom: readonly FaultKind[];
+  /** Faults that do not happen although their time comes, by their place among all: for shrinking. */
+  readonly without: readonly number[];
   /** Milliseconds between faults. */
   readonly pace: readonly [number, number];
   /** Requests that a node's clients put at once, at most, and milliseconds until the next ones. */
@@ -65,7 +69,9 @@ export function drawScenario(world: World, fixed: Partial<Scenario> = {}): Scena
     size: random.integer(128, 480),
     chunkSectors: random.pick([8, 16, 64]),
     leaseMs: 1000,
-    faults: drawFaultKinds(world),
+    faults: drawFaultKinds(world, fixed.drawnFrom ?? usualFaultKinds),
+    drawnFrom: usualFaultKinds,
+    without: [],
     pace: random.pick([
       [30, 300],
       [100, 1000],

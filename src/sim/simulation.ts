@@ -14,6 +14,7 @@ import { drawScenario, type Scenario } from "./scenario.ts";
 import { createSimArray, type SimArray } from "./sim-array.ts";
 import { SimLockServer } from "./sim-lock-server.ts";
 import { SimNode } from "./sim-node.ts";
+import type { TracedEvent } from "./trace.ts";
 import { Workload } from "./workload.ts";
 import { World } from "./world.ts";
 import type { Wrappers } from "./wrappers.ts";
@@ -31,8 +32,11 @@ export interface Verdict {
   readonly answered: number;
   readonly errors: number;
   readonly faults: readonly string[];
+  /** Faults whose time came, with those of `scenario.without`. */
+  readonly injected: number;
   /** The end of the story, to read. */
   readonly trace: (lines: number) => readonly string[];
+  readonly events: (count: number) => readonly TracedEvent[];
 }
 
 /** Milliseconds that a mended cluster may take until it rests. */
@@ -76,7 +80,7 @@ export class Simulation {
     this.workload = new Workload(world, this.content, { ...scenario, size: array.geometry.size });
     this.faults = new Faults(
       { world, nodes: this.nodes, array, server: this.server, addBack: (disk) => this.#addBackSoon(disk.path) },
-      { kinds: scenario.faults, pace: scenario.pace, leaseMs },
+      { kinds: scenario.faults, without: scenario.without, pace: scenario.pace, leaseMs },
     );
     for (const checker of this.#checkers()) world.observe((event) => checker.observe(event));
   }
@@ -295,7 +299,9 @@ export class Simulation {
       answered: this.workload.answered,
       errors: this.workload.errors,
       faults: this.faults.log,
+      injected: this.faults.injected,
       trace: (lines) => world.trace.tail(lines),
+      events: (count) => world.trace.last(count),
     };
   }
 }

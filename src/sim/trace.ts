@@ -1,6 +1,7 @@
 import type { SimEvent } from "./sim-event.ts";
 
-interface Line {
+/** `event`: or a remark. */
+export interface TracedEvent {
   readonly at: number;
   readonly event: SimEvent | string;
 }
@@ -22,7 +23,7 @@ export class Trace {
   #hash = 0x811c9dc5;
   #count = 0;
   /** The newest lines, each in its place modulo the number kept. */
-  readonly #lines: Line[] = [];
+  readonly #lines: TracedEvent[] = [];
   readonly #kept: number;
 
   constructor(kept: number = TRACE_KEPT) {
@@ -49,13 +50,17 @@ export class Trace {
 
   /** The last `count` lines, as far as they are kept. */
   tail(count: number): string[] {
-    const lines = this.#lines;
-    const oldest = lines.length < this.#kept ? 0 : this.#count % this.#kept;
-    const inOrder = [...lines.slice(oldest), ...lines.slice(0, oldest)];
-    return inOrder.slice(-count).map(({ at, event }) => {
+    return this.last(count).map(({ at, event }) => {
       const text = typeof event === "string" ? event : describe(event);
       return `${at.toFixed(3).padStart(12)}  ${text}`;
     });
+  }
+
+  /** The same as they happened. */
+  last(count: number): readonly TracedEvent[] {
+    const lines = this.#lines;
+    const oldest = lines.length < this.#kept ? 0 : this.#count % this.#kept;
+    return [...lines.slice(oldest), ...lines.slice(0, oldest)].slice(-count);
   }
 
   #keep(at: number, event: SimEvent | string): void {

@@ -1,44 +1,105 @@
-import { randomInt } from "node:crypto";
+import { availableParallelism } from "node:os";
 import { MdError } from "../../base/md-error.ts";
 import { type DlmVerdict, runDlmSimulation } from "../../sim/dlm-simulation.ts";
+import { type FaultKind, faultKinds } from "../../sim/faults.ts";
 import { lockFaultKinds, type NodeFaultKind, nodeFaultKinds } from "../../sim/node-faults.ts";
-import { runSimulation } from "../../sim/run-simulation.ts";
+import { DEFAULT_STEPS, runSimulation } from "../../sim/run-simulation.ts";
+import { type Shrunk, shrink } from "../../sim/shrink.ts";
 import type { Verdict } from "../../sim/simulation.ts";
-import type { Command, CommandContext } from "../command.ts";
+import { transcriptOf } from "../../sim/transcript.ts";
+import type { Command, CommandContext, CommandResult } from "../command.ts";
 import type { Invocation } from "../invocation.ts";
+import { runWorkers } from "./simulate-workers.ts";
 
-/** Lines of the trace that a failure shows, unless asked for more. */
+/** Events that a failure's transcript shows, unless asked for more. */
 const TRACE_LINES = 60;
+/** Runs that shrinking may take. */
+const SHRINK_RUNS = 60;
+
+interface Wanted {
+  readonly first: number;
+  readonly seeds: number;
+  readonly nodes: number | null;
+  readonly steps: number | null;
+  readonly lines: number;
+  readonly dlm: boolean;
+  /** "all", null: each seed draws its own, of all kinds there are or of the usual ones. */
+  readonly faults: readonly FaultKind[] | "all" | null;
+  readonly without: readonly number[];
+}
 
 /** `mdctl simulate`: whole clusters in one thread, from a seed. Exit 1 if a promise was broken; the seed repeats it. */
 export const simulate: Command = async (invocation, context) => {
-  const nodes = numberOf(invocation, "nodes", 1, 4);
-  const steps = numberOf(invocation, "steps", 1, 1e9);
-  const seed = numberOf(invocation, "seed", 0, Number.MAX_SAFE_INTEGER) ?? randomInt(2 ** 32);
-  const count = numberOf(invocation, "count", 1, 1e9) ?? 1;
-  const traceLines = numberOf(invocation, "trace", 0, 1e6) ?? TRACE_LINES;
-  const faults = faultsOf(invocation);
-  const run = invocation.has("dlm") ? runDlmSimulation : runSimulation;
+  const wanted = readWanted(invocation);
+  const workers = numberOf(invocation, "workers", 1, 1024) ?? availableParallelism();
+  const isWide = wanted.seeds > 1 && workers > 1 && !context.json;
+  return isWide ? runMany(wanted, workers, context) : runHere(wanted, context);
+};
+
+function readWanted(invocation: Invocation): Wanted {
+  const dlm = invocation.has("dlm");
+  const seed = numberOf(invocation, "seed", 0, Number.MAX_SAFE_INTEGER);
+  const first = seed ?? numberOf(invocation, "first-seed", 0, Number.MAX_SAFE_INTEGER);
+  return {
+    // New ones each time, and in the order of their days.
+    first: first ?? Math.floor(Date.now() / 1000) * 1000,
+    seeds: numberOf(invocation, "seeds", 1, 1e9) ?? 1,
+    nodes: numberOf(invocation, "nodes", 1, 8),
+    steps: numberOf(invocation, "steps", 1, 1e9),
+    lines: numberOf(invocation, "trace", 0, 1e6) ?? TRACE_LINES,
+    dlm,
+    faults: faultsOf(invocation, dlm ? [...nodeFaultKinds, ...lockFaultKinds] : faultKinds),
+    without: (invocation.value("without") ?? "").split(",").filter(Boolean).map(Number),
+  };
+}
+
+/** In this process, one after the other, until one fails. */
+async function runHere(wanted: Wanted, context: CommandContext): Promise<CommandResult> {
   const verdicts: (Verdict | DlmVerdict)[] = [];
-  for (let i = 0; i < count && !context.interrupted.aborted; i++) {
-    const verdict = await run({
-      seed: seed + i,
-      ...(nodes === null ? {} : { nodes }),
-      ...(steps === null ? {} : { steps }),
-      ...(faults === null ? {} : { scenario: { faults } }),
-    });
+  for (let i = 0; i < wanted.seeds && !context.interrupted.aborted; i++) {
+    const verdict = await runOne(wanted, wanted.first + i);
     verdicts.push(verdict);
-    if (!context.json) tell(context, verdict, traceLines);
+    if (!context.json) await tell(context, verdict, wanted);
     if (!verdict.ok) break;
   }
   const ok = verdicts.every((verdict) => verdict.ok);
   return {
-    data: { ok, runs: verdicts.map(({ trace, ...verdict }) => verdict) },
+    data: { ok, runs: verdicts.map(({ trace, ...verdict }) => ({ ...verdict, events: undefined })) },
     text: "",
     streamed: !context.json,
     exitCode: ok ? 0 : 1,
   };
-};
+}
+
+function runOne({ dlm, nodes, steps, faults, without }: Wanted, seed: number): Promise<Verdict | DlmVerdict> {
+  const size = { seed, ...(nodes === null ? {} : { nodes }), ...(steps === null ? {} : { steps }) };
+  const own = faults === null ? {} : faults === "all" ? { drawnFrom: faultKinds } : { faults };
+  if (!dlm) return runSimulation({ ...size, scenario: { without, ...own } });
+  const scenario = faults === null || faults === "all" ? {} : { faults: faults.filter(isNodeFault) };
+  return runDlmSimulation({ ...size, scenario });
+}
+
+async function runMany(wanted: Wanted, workers: number, context: CommandContext): Promise<CommandResult> {
+  const { first, seeds, nodes, steps, faults, dlm, lines } = wanted;
+  const words = [
+    ...(nodes === null ? [] : [`--nodes=${nodes}`]),
+    ...(steps === null ? [] : [`--steps=${steps}`]),
+    ...(faults === null ? [] : [`--faults=${faults === "all" ? faults : faults.join()}`]),
+    ...(dlm ? ["--dlm"] : []),
+    `--trace=${lines}`,
+  ];
+  const range = { first, count: seeds };
+  context.print(`seeds ${first} to ${first + seeds - 1} by ${workers} processes\n`);
+  let passed = 0;
+  const onSeed = (): void => context.progress(`${++passed} of ${seeds} seeds`, Math.floor((passed / seeds) * 1000));
+  const report = await runWorkers(range, workers, words, { onSeed, signal: context.interrupted });
+  context.endProgress();
+  for (const failure of report.failures) context.print(`${failure}\n`);
+  const ok = report.failures.length === 0;
+  const end = context.interrupted.aborted ? "interrupted" : ok ? "ok" : "FAILED";
+  context.print(`seeds ${first} to ${first + seeds - 1}: ${end}, ${report.passed} passed\n`);
+  return { data: null, text: "", streamed: true, exitCode: ok ? 0 : 1 };
+}
 
 /** What was done in a run. */
 const workOf = (verdict: Verdict | DlmVerdict): string =>
@@ -46,7 +107,11 @@ const workOf = (verdict: Verdict | DlmVerdict): string =>
     ? `${verdict.scenario.resources} resources, ${verdict.conversions} conversions`
     : `${verdict.scenario.members} members, ${verdict.answered} requests, ${verdict.errors} errors`;
 
-function tell(context: CommandContext, verdict: Verdict | DlmVerdict, traceLines: number): void {
+async function tell(
+  context: CommandContext,
+  verdict: Verdict | DlmVerdict,
+  { lines, steps: given }: Wanted,
+): Promise<void> {
   const { seed, scenario, steps, virtualMs, hash, faults, ok } = verdict;
   const seconds = (virtualMs / 1000).toFixed(1);
   context.print(
@@ -54,22 +119,35 @@ function tell(context: CommandContext, verdict: Verdict | DlmVerdict, traceLines
       `${steps} events in ${seconds} simulated seconds, ${faults.length} faults, hash ${hash}\n`,
   );
   if (ok) return;
-  for (const line of verdict.trace(traceLines)) context.print(`${line}\n`);
-  for (const fault of faults) context.print(`fault: ${fault}\n`);
   for (const violation of verdict.violations) context.print(`broken: ${violation}\n`);
-  const alone = "conversions" in verdict ? " --dlm" : "";
-  context.print(`again: mdctl simulate${alone} --seed=${seed} --nodes=${scenario.nodes}\n`);
+  if ("conversions" in verdict) {
+    for (const line of verdict.trace(lines)) context.print(`${line}\n`);
+    for (const fault of faults) context.print(`fault: ${fault}\n`);
+    context.print(`again: mdctl simulate --dlm --seed=${seed} --nodes=${scenario.nodes}\n`);
+    return;
+  }
+  const { shrunk, verdict: small, runs } = await shrink(verdict, given ?? DEFAULT_STEPS, SHRINK_RUNS);
+  context.print(`shrunk by ${runs} runs from ${verdict.steps} events to ${small.steps}:\n\n`);
+  const what = `seed ${seed}, ${shrunk.nodes} nodes: ${small.violations[0] ?? ""}`;
+  context.print(transcriptOf(what, small.events(lines)));
+  context.print(`\nagain: mdctl simulate ${wordsOf(seed, shrunk)}\n`);
 }
 
-/** Null: each seed draws its own. */
-function faultsOf(invocation: Invocation): readonly NodeFaultKind[] | null {
+function wordsOf(seed: number, { steps, nodes, faults, without }: Shrunk): string {
+  const skipped = without.length === 0 ? "" : ` --without=${without.join()}`;
+  return `--seed=${seed} --nodes=${nodes} --steps=${steps} --faults=${faults.join()}${skipped}`;
+}
+
+const isNodeFault = (kind: FaultKind): kind is NodeFaultKind =>
+  [...nodeFaultKinds, ...lockFaultKinds].some((one) => one === kind);
+
+function faultsOf(invocation: Invocation, kinds: readonly FaultKind[]): readonly FaultKind[] | "all" | null {
   const text = invocation.value("faults");
-  if (text === null) return null;
-  const kinds: readonly NodeFaultKind[] = [...nodeFaultKinds, ...lockFaultKinds];
+  if (text === null || text === "all") return text;
   return text.split(",").map((word) => {
     const kind = kinds.find((one) => one === word);
     if (kind !== undefined) return kind;
-    throw new MdError("E_VALUE", `--faults: "${word}" is none of ${kinds.join(", ")}`);
+    throw new MdError("E_VALUE", `--faults: "${word}" is none of all, ${kinds.join(", ")}`);
   });
 }
 
