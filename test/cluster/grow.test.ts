@@ -270,6 +270,9 @@ function atStep(world: ClusterWorld, nodes: readonly TestNode[], n: number, act:
   };
 }
 
+/** Milliseconds: a cluster is made anew for each step, which takes its time on a busy machine. */
+const EVERY_STEP_MS = 300_000;
+
 const changes: readonly (readonly [string, GrowRequest])[] = [
   ["growing", toSize(NEW)],
   ["shrinking", toSize(1000)],
@@ -282,87 +285,99 @@ describe.each(changes)("a node that dies at any step of %s", (_, request) => {
     ["a", 1],
     // Of one that only follows, some are enough: most steps are not its own.
     ["b", 7],
-  ])("%s: the others agree on the one shape or the other", async (victim, stride) => {
+  ])(
+    "%s: the others agree on the one shape or the other",
+    async (victim, stride) => {
+      let finished = false;
+      for (let n = 1; !finished; n += stride) {
+        const { world, nodes } = await cluster(["a", "b", "c"]);
+        const [a] = nodes as [TestNode, TestNode, TestNode];
+        const target = nodes.find(({ name }) => name === victim) as TestNode;
+        const cameTo = atStep(world, nodes, n, () => world.kill(target));
+        const growing = a.node.grow(request).then(
+          () => true,
+          () => false,
+        );
+        if (victim === "a") growing.catch(() => {});
+        else await world.wait(growing);
+        await world.clock.advance(50);
+        finished = !cameTo();
+        const left = alive(nodes);
+        if (!finished) {
+          await world.until(() => left.every(({ node }) => node.status().slots[target.node.slot]?.state === "free"));
+        }
+        await world.idle(...left);
+        const [shape] = await onDisk(world);
+        for (const member of await onDisk(world)) expect({ n, ...member }).toEqual({ n, ...shape });
+        expect({ n, sizes: sizesOf(left) }).toEqual({
+          n,
+          sizes: left.map(() => [shape?.size, shape?.size, shape?.size]),
+        });
+        expect(left.map(({ node }) => node.status().raidDisks)).toEqual(left.map(() => shape?.raidDisks));
+        expectEqualMirrors(world, shape?.size ?? 0);
+        // Whoever comes now can work with them.
+        const d = await world.start("d");
+        await d.engine.write((shape?.size ?? 0) - 1, 1, 0x66);
+        await world.idle(...left, d);
+        expect(world.copies((shape?.size ?? 0) - 1)).toEqual([0x66, 0x66]);
+      }
+    },
+    EVERY_STEP_MS,
+  );
+});
+
+it(
+  "a whole cluster that dies at any step of growing finds one size when it comes back",
+  async () => {
     let finished = false;
-    for (let n = 1; !finished; n += stride) {
-      const { world, nodes } = await cluster(["a", "b", "c"]);
-      const [a] = nodes as [TestNode, TestNode, TestNode];
-      const target = nodes.find(({ name }) => name === victim) as TestNode;
-      const cameTo = atStep(world, nodes, n, () => world.kill(target));
-      const growing = a.node.grow(request).then(
-        () => true,
-        () => false,
-      );
-      if (victim === "a") growing.catch(() => {});
-      else await world.wait(growing);
+    for (let n = 1; !finished; n++) {
+      const { world, nodes } = await cluster(["a", "b"]);
+      const [a] = nodes as [TestNode, TestNode];
+      const cameTo = atStep(world, nodes, n, () => {
+        for (const each of nodes) world.kill(each);
+      });
+      a.node.grow(toSize(NEW)).catch(() => {});
       await world.clock.advance(50);
       finished = !cameTo();
-      const left = alive(nodes);
-      if (!finished) {
-        await world.until(() => left.every(({ node }) => node.status().slots[target.node.slot]?.state === "free"));
-      }
-      await world.idle(...left);
-      const [shape] = await onDisk(world);
-      for (const member of await onDisk(world)) expect({ n, ...member }).toEqual({ n, ...shape });
-      expect({ n, sizes: sizesOf(left) }).toEqual({
-        n,
-        sizes: left.map(() => [shape?.size, shape?.size, shape?.size]),
-      });
-      expect(left.map(({ node }) => node.status().raidDisks)).toEqual(left.map(() => shape?.raidDisks));
-      expectEqualMirrors(world, shape?.size ?? 0);
-      // Whoever comes now can work with them.
-      const d = await world.start("d");
-      await d.engine.write((shape?.size ?? 0) - 1, 1, 0x66);
-      await world.idle(...left, d);
-      expect(world.copies((shape?.size ?? 0) - 1)).toEqual([0x66, 0x66]);
+      if (finished) break;
+      await world.clock.advance(3 * LEASE_MS);
+      for (const path of world.members) for (const name of ["a", "b"]) world.disks.heal(path, name);
+      const [c, d] = [await world.start("c"), await world.start("d")];
+      await world.idle(c, d);
+      const size = c.node.status().size;
+      expect([OLD, NEW]).toContain(size);
+      await expectSize(world, [c, d], size);
+      expectEqualMirrors(world, size);
     }
-  });
-});
+  },
+  EVERY_STEP_MS,
+);
 
-it("a whole cluster that dies at any step of growing finds one size when it comes back", async () => {
-  let finished = false;
-  for (let n = 1; !finished; n++) {
-    const { world, nodes } = await cluster(["a", "b"]);
-    const [a] = nodes as [TestNode, TestNode];
-    const cameTo = atStep(world, nodes, n, () => {
-      for (const each of nodes) world.kill(each);
-    });
-    a.node.grow(toSize(NEW)).catch(() => {});
-    await world.clock.advance(50);
-    finished = !cameTo();
-    if (finished) break;
-    await world.clock.advance(3 * LEASE_MS);
-    for (const path of world.members) for (const name of ["a", "b"]) world.disks.heal(path, name);
-    const [c, d] = [await world.start("c"), await world.start("d")];
-    await world.idle(c, d);
-    const size = c.node.status().size;
-    expect([OLD, NEW]).toContain(size);
-    await expectSize(world, [c, d], size);
-    expectEqualMirrors(world, size);
-  }
-});
-
-it("a node that joins at any step of growing has the size that the others have", async () => {
-  let finished = false;
-  for (let n = 1; !finished; n++) {
-    const { world, nodes } = await cluster(["a", "b"]);
-    const [a] = nodes as [TestNode, TestNode];
-    const joining: Promise<TestNode>[] = [];
-    const cameTo = atStep(world, nodes, n, () => joining.push(world.begin("c", world.members)));
-    const grown = await world.wait(
-      a.node.grow(toSize(NEW)).then(
-        () => true,
-        // Somebody about to join cannot be asked yet.
-        (error: MdError) => error.code !== "E_SYNC_RUNNING",
-      ),
-    );
-    finished = !cameTo();
-    const all = [...nodes, ...(await world.wait(Promise.all(joining)))];
-    await world.idle(...all);
-    await expectSize(world, all, grown ? NEW : OLD);
-    expectEqualMirrors(world, grown ? NEW : OLD);
-  }
-});
+it(
+  "a node that joins at any step of growing has the size that the others have",
+  async () => {
+    let finished = false;
+    for (let n = 1; !finished; n++) {
+      const { world, nodes } = await cluster(["a", "b"]);
+      const [a] = nodes as [TestNode, TestNode];
+      const joining: Promise<TestNode>[] = [];
+      const cameTo = atStep(world, nodes, n, () => joining.push(world.begin("c", world.members)));
+      const grown = await world.wait(
+        a.node.grow(toSize(NEW)).then(
+          () => true,
+          // Somebody about to join cannot be asked yet.
+          (error: MdError) => error.code !== "E_SYNC_RUNNING",
+        ),
+      );
+      finished = !cameTo();
+      const all = [...nodes, ...(await world.wait(Promise.all(joining)))];
+      await world.idle(...all);
+      await expectSize(world, all, grown ? NEW : OLD);
+      expectEqualMirrors(world, grown ? NEW : OLD);
+    }
+  },
+  EVERY_STEP_MS,
+);
 
 describe("raid disks", () => {
   const health = (nodes: readonly TestNode[]) => nodes.map(({ node }) => node.status().health);
