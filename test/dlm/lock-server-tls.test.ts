@@ -157,7 +157,9 @@ describe("the lock server in the network", () => {
     chmodSync(good.key, 0o644);
     await expect(serve(good)).rejects.toMatchObject({ code: "E_PERMISSION", hint: `chmod 600 ${good.key}` });
     chmodSync(good.key, 0o600);
-    await expect(serve(good)).resolves.toBeDefined();
+    const { port } = await serve(good);
+    const master = await client({ host: "127.0.0.1", port, tls: ca.issue("n1", "DNS:n1") });
+    expect((await master.call(lockspace, { op: "hello" })).rc).toBe(-1001);
   });
 
   it("lets a node join only under a name of its certificate", async () => {

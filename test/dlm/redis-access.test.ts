@@ -79,7 +79,9 @@ describe("F45: who may talk to Redis", () => {
     const program = fileURLToPath(new URL("../../bin/mdctl.mjs", import.meta.url));
     const deploy = `"${process.execPath}" "${program}" lock-functions | redis-cli -p ${server.port} -x FUNCTION LOAD`;
     expect(execFileSync("sh", ["-c", deploy], { encoding: "utf8" })).toMatch(/^mdlm1_/);
-    await expect(connect(`redis://mdlm:pw@127.0.0.1:${server.port}`)).resolves.toBeDefined();
+    expect((await (await connect(`redis://mdlm:pw@127.0.0.1:${server.port}`)).call(lockspace, hello)).rc).toBe(
+      lockStatus.ENOLS,
+    );
   });
 
   it("grants that user nothing else", async () => {
@@ -158,7 +160,9 @@ describe("F45: who may talk to Redis", () => {
       const lock = await one.lockspace.open("token", { lvb: false });
       expect((await lock.convert("EX")).status).toBe("granted");
       await one.lockspace.leave();
-      await expect(connect(`rediss://127.0.0.1:${port}?ca=${ca.path}`)).resolves.toBeDefined();
+      expect((await (await connect(`rediss://127.0.0.1:${port}?ca=${ca.path}`)).call(lockspace, hello)).rc).toBe(
+        lockStatus.ENOLS,
+      );
     });
 
     it("names a certificate of another CA, for another host, or expired, and what speaks no TLS", async () => {
@@ -170,7 +174,7 @@ describe("F45: who may talk to Redis", () => {
       const elsewhere = await startTls(ca.issue("elsewhere", "DNS:elsewhere"));
       const url = `rediss://localhost:${elsewhere}?ca=${ca.path}`;
       expect(await refusal(url)).toMatchObject(denied("another host name"));
-      await expect(connect(`${url}&servername=elsewhere`)).resolves.toBeDefined();
+      expect((await (await connect(`${url}&servername=elsewhere`)).call(lockspace, hello)).rc).toBe(lockStatus.ENOLS);
       const expired = await startTls(ca.issue("old", LOOPBACK, -1));
       expect(await refusal(`rediss://localhost:${expired}?ca=${ca.path}`)).toMatchObject(denied("has expired"));
       const plain = await start();
@@ -187,7 +191,7 @@ describe("F45: who may talk to Redis", () => {
       const ours = ca.issue("n1", "DNS:n1");
       expect(await refusal(`rediss://localhost:${port}?ca=${ca.path}`)).toMatchObject(denied("certificate of ours"));
       const url = `rediss://localhost:${port}?ca=${ca.path}&cert=${ours.cert}&key=`;
-      await expect(connect(`${url}${ours.key}`)).resolves.toBeDefined();
+      expect((await (await connect(`${url}${ours.key}`)).call(lockspace, hello)).rc).toBe(lockStatus.ENOLS);
       const open = join(path, "open.key");
       copyFileSync(ours.key, open);
       chmodSync(open, 0o644);

@@ -59,7 +59,9 @@ describe("Redis as lock server", () => {
     expect((await master.call(lockspace, { op: "hello" })).rc).toBe(lockStatus.ENOLS);
     expect(master.about).not.toContain("s3cret");
     const open = await start();
-    await expect(connect(`unix://${open.directory}/redis.sock`)).resolves.toBeDefined();
+    expect((await (await connect(`unix://${open.directory}/redis.sock`)).call(lockspace, { op: "hello" })).rc).toBe(
+      lockStatus.ENOLS,
+    );
   });
 
   it("refuses a Redis that evicts keys, and a replica", async () => {
