@@ -13,7 +13,7 @@ export const largestWindow = sectorsIn(32 * MIB);
  * end waits for the next window too: both stay below 50 ms.
  */
 const TARGET_MS = 20;
-/** However long it takes to announce a window, so much of its time goes into copying. */
+/** Where announcing takes long anyway, as long as that goes into copying: half of the time at least is work. */
 const LEAST_COPY_MS = 5;
 /** Of all that a pass has to copy: what a takeover repeats, if we die in the middle of a window. */
 const LARGEST_SHARE = 1 / 400;
@@ -36,6 +36,7 @@ export const windowLimit = (total: number): number =>
 export function nextWindowSize(size: number, { sectors, announceMs, copyMs }: WindowCost, limit: number): number {
   // Nothing measured: a range that needed no copy says nothing about the disks.
   if (sectors === 0 || copyMs <= 0) return size;
-  const wished = (sectors * Math.max(TARGET_MS - announceMs, LEAST_COPY_MS)) / copyMs;
+  const copyFor = Math.max(TARGET_MS - announceMs, LEAST_COPY_MS, announceMs);
+  const wished = (sectors * copyFor) / copyMs;
   return Math.round(Math.min(Math.max(Math.min(wished, size * 2), smallestWindow), limit));
 }
