@@ -93,7 +93,7 @@ export class LeaseKeeper {
     this.#options.sink(0, 0);
   }
 
-  /** The monotonic clock stands still while a host is suspended; the others' clocks do not. */
+  /** Longer than our clock has noticed: the others' clocks went on. */
   #wasSuspendedSince({ at, sinceBoot }: RenewalTime): boolean {
     const { env, lease } = this.#options;
     // In this order, and the other way round in `stamp`: a thread that stands still in between seems suspended for less.

@@ -32,8 +32,9 @@ export const defaultLease: LeaseTimes = { leaseMs: 10_000 };
 const RATE_ERROR = 0.001;
 
 /**
- * Milliseconds that a host may have been suspended between two renewals without losing its lease: CLOCK_MONOTONIC, by
- * which the lease is measured, does not count them. What is smaller is the coarseness of the clocks.
+ * Milliseconds by which CLOCK_BOOTTIME and the clock of the lease may differ between two renewals. That clock goes on while
+ * the host is suspended, as far as it notices (`suspendClock`); what it has missed beyond this costs the lease, and what is
+ * smaller is the coarseness of the clocks.
  */
 export const suspendTolerance = ({ leaseMs }: LeaseTimes): number => Math.min(500, leaseMs / 20);
 

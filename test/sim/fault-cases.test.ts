@@ -442,6 +442,45 @@ describe("F28: writes of one node into the window that another resyncs", () => {
   });
 });
 
+describe("F35: what a node still has to repair, handed over to one that stalls (BITMAP_NEEDS_SYNC)", () => {
+  it.each([
+    ["for less than a lease: it waits, and the bits go on with the other", 0.4],
+    ["for longer than a lease: it waits no longer than that, and the bits stay", 2.5],
+  ])("%s", async (_what, leases) => {
+    await check(1, { nodes: 2 }, async (simulation, events) => {
+      const [stalled, leaver] = [nodeAt(simulation, 0), nodeAt(simulation, 1)];
+      const life = leaver.process?.life;
+      const hasLeft = (): boolean => events.some((event) => event.type === "life_ended" && event.life === life);
+      diskAt(simulation, 1).dead = true;
+      let answer: number | null = null;
+      if (leaver.port !== null) {
+        simulation.workload.write(leaver.port, 96, 120, { fua: false }, (errno) => {
+          answer = errno;
+        });
+      }
+      await simulation.world.run(simulation.world.now + 5000, () => answer !== null);
+      await wait(simulation, 200);
+      const missed = dirtyAnywhere(simulation);
+      expect([answer, missed.size > 0]).toEqual([0, true]);
+      simulation.letGo();
+      stalled.process?.pause();
+      leaver.stop();
+      await wait(simulation, LEASE_MS * 0.4);
+      expect(hasLeft()).toBe(false);
+      await wait(simulation, LEASE_MS * (leases - 0.4));
+      stalled.process?.resume();
+      const isOut = leases > 1;
+      await simulation.world.run(simulation.world.now + 10_000, () => hasLeft() && stalled.isDown === isOut);
+      await wait(simulation, 500);
+      expect([hasLeft(), stalled.isDown]).toEqual([true, isOut]);
+      for (const chunk of missed) expect(dirtyAnywhere(simulation)).toContain(chunk);
+      diskAt(simulation, 1).dead = false;
+      simulation.keepUp();
+      await simulation.healAndJudge();
+    });
+  });
+});
+
 describe("a write that lost a mirror, and waits for all nodes to know", () => {
   it("is there after another node's resync has copied the stale mirror over it", async () => {
     await check(12, { nodes: 3 }, async (simulation, events) => {
