@@ -21,7 +21,7 @@ import { membersNow } from "./resync-retry.ts";
 const CHECKPOINT_MS = 30_000;
 const NO_CHECKPOINT_MS = 500;
 /** And of all its work, how much is done between two times: who takes over repeats no more than this, and a window. */
-const CHECKPOINT_SHARE = 1 / 250;
+const CHECKPOINT_SHARE = 1 / 400;
 
 /** What a pass copies: chunks with a bit, or all of the members that are being filled. */
 export type Copying = { readonly type: "resync" } | Filling;

@@ -74,7 +74,7 @@ describe("node evict", () => {
   it.each([
     ["node evict", "node evict needs the name of a node"],
     ["node evict n3 n4", "node evict n3 n4 is not available"],
-    ["node drain n3", "node drain n3 is not available"],
+    ["node fence n3", "node fence n3 is not available"],
   ])("%s is a usage error", async (line, message) => {
     const { exitCode, err, requests } = await run(line);
     expect([exitCode, err.split("\n")[0], requests]).toEqual([2, `mdctl: ${message}`, []]);

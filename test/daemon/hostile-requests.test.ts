@@ -78,7 +78,7 @@ describe("one line", () => {
       1,
       "E_VALUE",
     ],
-    ["a level that is not", request("create", { level: 5, members: ["/a", "/b"] }), 1, "E_VALUE"],
+    ["a level that is not", request("create", { level: 5, members: ["/a", "/b"] }), 1, "E_LEVEL_UNSUPPORTED"],
     ["a negative count", request("events", { array: null, since: -1, follow: false }), 1, "E_VALUE"],
     ["a relative path", request("create", { level: 1, members: ["a", "../b"] }), 1, "E_VALUE"],
   ])("%s is refused", async (_what, line, id, code) => {

@@ -204,7 +204,7 @@ describe("one daemon", () => {
     await host.start("n1");
     const members = ["a.img", "b.img"].map((name) => host.memberFile(name, MEMBER_BYTES));
     const socket = connect(host.socketOf("n1"));
-    const params = { name: "md0", level: 1, members, run: false, map: false };
+    const params = { name: "md0", level: 1, members, spares: [], run: false, map: false };
     socket.write(`${JSON.stringify({ v: 1, id: 1, method: "create", params })}\n`, () => socket.destroy());
     await host.event("n1", ({ event }) => event === "CREATED");
     const { operations } = await host.data<{ operations: { id: string; state: string }[] }>("n1", "op", "list");
