@@ -15,8 +15,8 @@ export interface SimArrayOptions {
   readonly spares?: number;
   /** Disks beside them that are no members yet. */
   readonly blanks?: number;
-  /** Default: yes. Else the mirrors differ, as disks that were used before do; first copies are blank. */
   readonly arrayName?: string;
+  /** Default: yes. Else the mirrors differ, as disks that were used before do; first copies are blank. */
   readonly assumeClean?: boolean;
   readonly slots: number;
   /** Sectors of data on each member, and of a bit. */
