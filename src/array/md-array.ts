@@ -2,6 +2,7 @@ import type { Sector, SlotNumber } from "../base/units.ts";
 import { type BitmapLayout, slotStart } from "../bitmap/bitmap-layout.ts";
 import type { MdTime, SuperblockMinor } from "../superblock/superblock.ts";
 import type { Member } from "./member.ts";
+import type { ArrayShape } from "./personality.ts";
 
 /** What the bitmap superblocks of all slots agree on. */
 export interface ArrayBitmap {
@@ -19,21 +20,12 @@ export interface ArrayBitmap {
  * A clustered array and its members, as the superblocks describe them: a value. `superblockOf` turns it back into what
  * each member holds on disk.
  */
-export interface MdArray {
+export interface MdArray extends ArrayShape {
   /** 16 bytes. */
   readonly uuid: Uint8Array;
   /** As stored, e.g. `any:md0`. */
   readonly name: string;
   readonly minor: SuperblockMinor;
-  readonly level: number;
-  readonly layout: number;
-  /** Sectors; 0 for RAID1. */
-  readonly chunkSectors: number;
-  readonly raidDisks: number;
-  /** Sectors used on each member. */
-  readonly memberSize: Sector;
-  /** Sectors of the array. */
-  readonly size: Sector;
   readonly created: MdTime;
   readonly updated: MdTime;
   readonly events: number;
