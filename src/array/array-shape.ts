@@ -1,6 +1,7 @@
 import { MdError } from "../base/md-error.ts";
 import { type Sector, sector } from "../base/units.ts";
 import { type BitmapLayout, bitmapLayout } from "../bitmap/bitmap-layout.ts";
+import { decodeRaid10Layout } from "../superblock/raid10-layout.ts";
 import { arraySize } from "./array-size.ts";
 import { type MdArray, memberByRaidDisk } from "./md-array.ts";
 
@@ -11,6 +12,8 @@ export interface ArrayShape {
   readonly raidDisks: number;
   /** Bytes per bit of the bitmaps. */
   readonly chunkBytes: number;
+  /** Sectors of a RAID10's chunk; 0 for RAID1. */
+  readonly stripeSectors: number;
 }
 
 /** What is wanted of it; null: as it is. */
@@ -19,6 +22,8 @@ export interface ShapeChange {
   readonly size: Sector | "max" | null;
   readonly raidDisks: number | null;
   readonly chunkBytes: number | null;
+  /** Of a RAID10's chunk. */
+  readonly stripeSectors: number | null;
 }
 
 /** Sectors that a member has for data, on the host that looks. */
@@ -32,6 +37,9 @@ const LARGEST_CHUNK = 2 ** 31;
 /** Sizes are whole KiB, as mdadm tells and takes them; the least is what create takes. */
 const SIZE_STEP = 2;
 const LEAST_SIZE = 128;
+/** Sectors of a RAID10's chunk. */
+const LEAST_STRIPE = 8;
+const MOST_STRIPE = 2 ** 21;
 
 const chunkBytesOf = ({ chunkSectors }: BitmapLayout): number => chunkSectors * 512;
 
@@ -39,23 +47,36 @@ export const shapeOf = (array: MdArray): ArrayShape => ({
   memberSize: array.memberSize,
   raidDisks: array.raidDisks,
   chunkBytes: chunkBytesOf(array.bitmap.layout),
+  stripeSectors: array.chunkSectors,
 });
 
-export const sameShape = (a: ArrayShape, b: ArrayShape): boolean =>
-  a.memberSize === b.memberSize && a.raidDisks === b.raidDisks && a.chunkBytes === b.chunkBytes;
+export const sameShape = (a: ArrayShape, b: ArrayShape): boolean => sameMembers(a, b) && a.chunkBytes === b.chunkBytes;
+
+/** Whether the two have the same superblocks: those say nothing of the bitmap's chunk. */
+export const sameMembers = (a: ArrayShape, b: ArrayShape): boolean =>
+  a.memberSize === b.memberSize && a.raidDisks === b.raidDisks && a.stripeSectors === b.stripeSectors;
 
 /** Sectors that the bitmaps of an array of that shape cover. */
-export const syncSizeOf = (array: MdArray, { memberSize, raidDisks }: ArrayShape): Sector =>
-  arraySize({ ...array, memberSize, raidDisks });
+export const syncSizeOf = (array: MdArray, { memberSize, raidDisks, stripeSectors }: ArrayShape): Sector =>
+  arraySize({ ...array, memberSize, raidDisks, chunkSectors: stripeSectors });
 
-/** The array with another size and number of raid_disks; its bitmaps are as they were. */
-export function withShape(array: MdArray, shape: Pick<ArrayShape, "memberSize" | "raidDisks">): MdArray {
-  const { memberSize, raidDisks } = shape;
+/** What an array of `size` sectors needs of each member, if nothing else of it changes. */
+export function memberSizeFor(array: MdArray, size: Sector): Sector {
+  if (array.level !== 10) return size;
+  const { near, far } = decodeRaid10Layout(array.layout);
+  const chunks = Math.ceil(((size / array.chunkSectors) * near * far) / array.raidDisks);
+  return sector(chunks * array.chunkSectors);
+}
+
+/** The array with another size, number of raid_disks and chunk; its bitmaps are as they were. */
+export function withShape(array: MdArray, shape: Omit<ArrayShape, "chunkBytes">): MdArray {
+  const { memberSize, raidDisks, stripeSectors: chunkSectors } = shape;
   return {
     ...array,
     memberSize,
     raidDisks,
-    size: arraySize({ ...array, memberSize, raidDisks }),
+    chunkSectors,
+    size: arraySize({ ...array, memberSize, raidDisks, chunkSectors }),
     // A device that was made larger has more room than its superblock knows; less than is used it cannot have.
     members: array.members.map((member) => ({
       ...member,
@@ -69,24 +90,70 @@ export function withShape(array: MdArray, shape: Pick<ArrayShape, "memberSize" |
  * E_MEMBER_ACTIVE, E_LEVEL_UNSUPPORTED.
  */
 export function planShape(array: MdArray, change: ShapeChange, room: readonly MemberRoom[]): ArrayShape {
-  if (array.level !== 1) {
-    throw new MdError("E_LEVEL_UNSUPPORTED", `"${array.name}" has level ${array.level}; only raid1 can be changed`);
-  }
-  const memberSize = planSize(array, change.size, room);
+  const stripeSectors = planStripes(array, change);
+  const memberSize = planSize(array, change.size, { room, stripeSectors });
   const raidDisks = planDisks(array, change.raidDisks);
-  const syncSize = arraySize({ ...array, memberSize, raidDisks });
-  return { memberSize, raidDisks, chunkBytes: planChunk(array, syncSize, change.chunkBytes) };
+  const syncSize = syncSizeOf(array, { memberSize, raidDisks, stripeSectors, chunkBytes: 0 });
+  return { memberSize, raidDisks, stripeSectors, chunkBytes: planChunk(array, syncSize, change.chunkBytes) };
 }
 
-function planSize(array: MdArray, wanted: ShapeChange["size"], room: readonly MemberRoom[]): Sector {
+function planSize(
+  array: MdArray,
+  wanted: ShapeChange["size"],
+  { room, stripeSectors }: { readonly room: readonly MemberRoom[]; readonly stripeSectors: number },
+): Sector {
   if (wanted === null) return array.memberSize;
+  // A RAID10 uses whole chunks of its members, as md rounds it.
+  const step = Math.max(SIZE_STEP, stripeSectors);
   const most = Math.min(...room.map(({ sectors }) => sectors));
-  const size = wanted === "max" ? Math.floor(most / SIZE_STEP) * SIZE_STEP : wanted;
-  if (!Number.isInteger(size) || size < LEAST_SIZE || size % SIZE_STEP !== 0) {
-    throw new MdError("E_VALUE", `a size of ${size / 2} KiB is not possible: whole KiB from ${LEAST_SIZE / 2} on are`);
+  const size = wanted === "max" || stripeSectors > 0 ? roundDown(wanted === "max" ? most : wanted, step) : wanted;
+  if (!Number.isInteger(size) || size < Math.max(LEAST_SIZE, step) || size % SIZE_STEP !== 0) {
+    const least = Math.max(LEAST_SIZE, step) / 2;
+    throw new MdError("E_VALUE", `a size of ${size / 2} KiB is not possible: whole KiB from ${least} on are`);
   }
   checkRoom(room, size);
   return sector(size);
+}
+
+const roundDown = (size: number, step: number): number => Math.floor(size / step) * step;
+
+/**
+ * Where a member's every sector is another's copy, a chunk cuts nothing: it may be any that the size is a multiple of.
+ * Elsewhere another chunk, or another number of members, gives most data another place. E_LEVEL_UNSUPPORTED, E_VALUE.
+ */
+function planStripes(array: MdArray, { stripeSectors, raidDisks, size }: ShapeChange): number {
+  const { level, name, chunkSectors } = array;
+  if (level !== 10) {
+    if (stripeSectors === null) return chunkSectors;
+    throw new MdError("E_VALUE", `"${name}" has level ${level}: only raid10 has chunks`);
+  }
+  const { near, far } = decodeRaid10Layout(array.layout);
+  const moves = (what: string): MdError =>
+    new MdError("E_LEVEL_UNSUPPORTED", `${what} of the raid10 "${name}" cannot be changed`, {
+      why: `with ${near * far} copies on ${array.raidDisks} members nearly all data would get another place`,
+      hint: "create another array, and copy",
+    });
+  if (raidDisks !== null && raidDisks !== array.raidDisks) throw moves("raid-devices");
+  if (stripeSectors === null || stripeSectors === chunkSectors) return chunkSectors;
+  if (far > 1 || near !== array.raidDisks) throw moves("the chunk");
+  const isChunk = Number.isInteger(Math.log2(stripeSectors)) && stripeSectors >= LEAST_STRIPE;
+  if (!isChunk || stripeSectors > MOST_STRIPE) {
+    throw new MdError(
+      "E_VALUE",
+      `a chunk of ${stripeSectors / 2} KiB is not possible: a power of two from 4 KiB to 1 GiB is`,
+    );
+  }
+  if (size === null && array.memberSize % stripeSectors !== 0) {
+    const fits = roundDown(array.memberSize, stripeSectors) / 2;
+    throw new MdError(
+      "E_VALUE",
+      `component size ${array.memberSize / 2}K of "${name}" is not a multiple of chunksize ${stripeSectors / 2}K`,
+      {
+        hint: `mdctl grow ${name.slice(name.indexOf(":") + 1)} --size=${fits}`,
+      },
+    );
+  }
+  return stripeSectors;
 }
 
 /** E_DEVICE_SMALL for the first member without room for `size` sectors of data. */

@@ -142,7 +142,11 @@ export function applyPeerUpdate(
 ): Transition {
   if (announced.events < array.events) return unchanged(array);
   let next: MdArray = {
-    ...withShape(array, { memberSize: announced.size, raidDisks: announced.raidDisks }),
+    ...withShape(array, {
+      memberSize: announced.size,
+      raidDisks: announced.raidDisks,
+      stripeSectors: announced.chunkSectors,
+    }),
     events: announced.events,
     updated: announced.utime,
     resyncOffset: announced.resyncOffset,

@@ -1,4 +1,12 @@
-import { type ArrayShape, planShape, type ShapeChange, sameShape, shapeOf, withShape } from "../array/array-shape.ts";
+import {
+  type ArrayShape,
+  planShape,
+  type ShapeChange,
+  sameMembers,
+  sameShape,
+  shapeOf,
+  withShape,
+} from "../array/array-shape.ts";
 import { MdError } from "../base/md-error.ts";
 import { bitmapLayout } from "../bitmap/bitmap-layout.ts";
 import { bitsOfRange } from "../bitmap/resize-bits.ts";
@@ -75,7 +83,7 @@ async function growUnderToken(context: NodeContext, send: Send, request: GrowReq
     if (error instanceof MdError) await undoShape(context, send);
     throw error;
   }
-  if (before.memberSize !== after.memberSize || before.raidDisks !== after.raidDisks) {
+  if (!sameMembers(before, after)) {
     // From here on it has happened: whoever goes on after us finds it in the superblocks.
     await writeAndAnnounce(context, send, { array: withShape(context.array, after), changes: [] });
   }
@@ -114,5 +122,7 @@ function record({ history }: NodeContext, { before, after }: Grown): void {
   if (before.raidDisks !== after.raidDisks) parts.push(`raid-devices ${before.raidDisks} -> ${after.raidDisks}`);
   if (before.chunkBytes !== after.chunkBytes)
     parts.push(`bitmap chunk ${before.chunkBytes} -> ${after.chunkBytes} bytes`);
+  if (before.stripeSectors !== after.stripeSectors)
+    parts.push(`chunk ${before.stripeSectors} -> ${after.stripeSectors} sectors`);
   history.add("info", "GROW", parts.join(", "), { before, after });
 }

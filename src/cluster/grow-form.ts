@@ -1,4 +1,4 @@
-import { type ArrayShape, checkRoom, type MemberRoom, syncSizeOf } from "../array/array-shape.ts";
+import { type ArrayShape, checkRoom, type MemberRoom, memberSizeFor, syncSizeOf } from "../array/array-shape.ts";
 import { type MdArray, writableMembers } from "../array/md-array.ts";
 import { MdError } from "../base/md-error.ts";
 import { type Sector, sector } from "../base/units.ts";
@@ -57,7 +57,8 @@ export async function memberRoom(context: NodeContext): Promise<readonly MemberR
 export async function prepareForm(context: NodeContext, form: Form, need: Uint8Array | null): Promise<void> {
   const { engine, form: before } = context;
   const isShrinking = form.syncSize < before.syncSize;
-  if (form.syncSize > before.syncSize) checkRoom(await memberRoom(context), form.syncSize);
+  if (form.syncSize > before.syncSize)
+    checkRoom(await memberRoom(context), memberSizeFor(context.array, form.syncSize));
   if (isShrinking && context.exported === "writable") {
     throw new MdError("E_HELD", `"${context.array.name}" is exported writable on ${context.deps.nodeName}`, {
       why: "what its clients have beyond the new end would be lost",

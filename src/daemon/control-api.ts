@@ -264,6 +264,8 @@ export interface GrowParams {
   readonly sizeMax: boolean;
   readonly raidDevices: number | null;
   readonly bitmapChunkBytes: number | null;
+  /** RAID10: of a stripe's chunk. */
+  readonly chunkBytes: number | null;
   /** Members to add in the same step. */
   readonly add: readonly string[];
   /** What is new to the array is equal on all members: no resync of it. */
@@ -276,7 +278,7 @@ export interface GrowParams {
 
 export interface GrowData {
   readonly array: string;
-  /** `size` and `bitmap-chunk` in bytes. */
+  /** `size`, `bitmap-chunk` and `chunk` in bytes. */
   readonly changes: readonly Change[];
   readonly shrinks: boolean;
   /** Of an array that shrinks: what it seems to hold, e.g. a file system. */

@@ -110,8 +110,10 @@ export class Raid10 implements Personality {
   }
 
   resized(raidDisks: number, size: Sector): Raid10 {
-    const chunks = Math.ceil(((size / this.#chunk) * this.copies) / raidDisks);
-    const shape = { ...this.#shape, memberSize: sector(chunks * this.#chunk) };
+    // Where nothing is cut the chunk says nothing of what is where, and may have changed since.
+    const chunkSectors = this.#isMirror ? 1 : this.#chunk;
+    const chunks = Math.ceil(((size / chunkSectors) * this.copies) / raidDisks);
+    const shape = { ...this.#shape, chunkSectors, memberSize: sector(chunks * chunkSectors) };
     // The far sections would begin elsewhere.
     const stays = raidDisks === this.raidDisks && (this.#far === 1 || this.#offset);
     if (stays && arraySize({ ...shape, level: 10 }) === size) return new Raid10(shape);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { planShape, type ShapeChange, shapeOf, withShape } from "../../src/array/array-shape.ts";
+import { memberSizeFor, planShape, type ShapeChange, shapeOf, withShape } from "../../src/array/array-shape.ts";
 import { planCreate } from "../../src/array/create-array.ts";
 import type { MdArray } from "../../src/array/md-array.ts";
 import { superblockOf } from "../../src/array/superblock-of.ts";
@@ -9,7 +9,7 @@ import { checkSuperblock } from "../../src/superblock/superblock-validity.ts";
 import { createRequest } from "./example.ts";
 
 const MIB = 2048;
-const nothing: ShapeChange = { size: null, raidDisks: null, chunkBytes: null };
+const nothing: ShapeChange = { size: null, raidDisks: null, chunkBytes: null, stripeSectors: null };
 const rooms = (...sectors: number[]) => sectors.map((each, i) => ({ path: `/dev/d${i}`, sectors: each }));
 
 function array(memberSize: number, chunkBytes = 65_536, members = 2): MdArray {
@@ -76,12 +76,52 @@ describe("a size", () => {
   it("gives superblocks that every node believes, also of members that were made larger", () => {
     const before = array(10 * MIB);
     const member = { ...before.members[0], dataSize: sector(12 * MIB) } as MdArray["members"][number];
-    const grown = withShape({ ...before, members: [member] }, { memberSize: sector(20 * MIB), raidDisks: 2 });
+    const grown = withShape(
+      { ...before, members: [member] },
+      { memberSize: sector(20 * MIB), raidDisks: 2, stripeSectors: 0 },
+    );
     const [only] = grown.members;
     if (only === undefined) throw new Error("no member");
     const deviceSize = sector(only.dataOffset + 20 * MIB);
     checkSuperblock(superblockOf(grown, only), { path: "d", at: only.superOffset, deviceSize });
     expect(grown.size).toBe(20 * MIB);
+  });
+});
+
+describe("a RAID10", () => {
+  const striped = (members: number, layout: number, sectors: number) =>
+    planCreate({
+      ...createRequest(Array.from({ length: members }, () => 4096 * MIB)),
+      level: 10,
+      layout,
+      stripeBytes: 65_536,
+      memberSize: sector(sectors),
+      chunkBytes: 65_536,
+    });
+
+  it.each([
+    [2, 0x102, 40_000, 100_000],
+    [3, 0x102, 40_000, 39_000],
+    [5, 0x102, 40_000, 100_001],
+    [4, 0x103, 40_000, 500_000],
+  ])("on %i members with layout %i uses whole chunks of %i -> %i sectors", (members, layout, from, to) => {
+    const before = striped(members, layout, from);
+    const { memberSize } = planShape(before, { ...nothing, size: sector(to) }, rooms(to + 200));
+    expect(memberSize).toBe(Math.floor(to / 128) * 128);
+    const grown = withShape(before, { memberSize, raidDisks: members, stripeSectors: 128 });
+    expect(memberSizeFor(before, grown.size)).toBeLessThanOrEqual(memberSize);
+    const again = withShape(before, { ...grown, memberSize: memberSizeFor(before, grown.size), stripeSectors: 128 });
+    expect(again.size).toBe(grown.size);
+  });
+
+  it("changes its chunk only where that moves nothing", () => {
+    const chunk = (array: MdArray) => planShape(array, { ...nothing, stripeSectors: 64 }, []).stripeSectors;
+    expect(chunk(striped(2, 0x102, 40_000))).toBe(64);
+    expect(chunk(striped(3, 0x103, 40_000))).toBe(64);
+    for (const cut of [striped(4, 0x102, 40_000), striped(3, 0x102, 40_000)]) {
+      expect(() => chunk(cut)).toThrowError(expect.objectContaining({ code: "E_LEVEL_UNSUPPORTED" }));
+    }
+    expect(() => chunk(array(10 * MIB))).toThrowError(expect.objectContaining({ code: "E_VALUE" }));
   });
 });
 

@@ -14,6 +14,7 @@ const wanted = (change: Partial<GrowRequest>): GrowRequest => ({
   size: null,
   raidDisks: null,
   chunkBytes: null,
+  stripeSectors: null,
   assumeClean: false,
   ...change,
 });
@@ -280,7 +281,12 @@ const changes: readonly (readonly [string, GrowRequest])[] = [
   ["a larger bitmap chunk", wanted({ chunkBytes: CHUNK_SECTORS * 1024 })],
 ];
 
-describe.each(changes)("a node that dies at any step of %s", (_, request) => {
+const kinds = [
+  ...changes.map(([title, request]) => [title, request, {}] as const),
+  ["another chunk of a RAID10", wanted({ stripeSectors: 64 }), { level: 10 }] as const,
+];
+
+describe.each(kinds)("a node that dies at any step of %s", (_, request, kind) => {
   it.each([
     ["a", 1],
     // Of one that only follows, some are enough: most steps are not its own.
@@ -290,7 +296,7 @@ describe.each(changes)("a node that dies at any step of %s", (_, request) => {
     async (victim, stride) => {
       let finished = false;
       for (let n = 1; !finished; n += stride) {
-        const { world, nodes } = await cluster(["a", "b", "c"]);
+        const { world, nodes } = await cluster(["a", "b", "c"], kind);
         const [a] = nodes as [TestNode, TestNode, TestNode];
         const target = nodes.find(({ name }) => name === victim) as TestNode;
         const cameTo = atStep(world, nodes, n, () => world.kill(target));
@@ -313,6 +319,7 @@ describe.each(changes)("a node that dies at any step of %s", (_, request) => {
           n,
           sizes: left.map(() => [shape?.size, shape?.size, shape?.size]),
         });
+        expect(new Set(left.map(({ node }) => node.status().chunkSectors)).size).toBe(1);
         expect(left.map(({ node }) => node.status().raidDisks)).toEqual(left.map(() => shape?.raidDisks));
         expectEqualMirrors(world, shape?.size ?? 0);
         // Whoever comes now can work with them.
@@ -432,6 +439,48 @@ describe("raid disks", () => {
     await world.wait(a.node.stop());
     await world.wait(b.node.stop());
     expect((await world.start("c")).node.status().health).toBe("UU");
+  });
+});
+
+describe("a RAID10", () => {
+  it("grows and shrinks in whole chunks, on all nodes", async () => {
+    const { world, nodes } = await cluster(["a", "b"], { level: 10 });
+    const [a, b] = nodes as [TestNode, TestNode];
+    await world.wait(a.node.grow(toSize(NEW + 6)));
+    expect(await idleBitmaps(world, nodes)).toBe(0);
+    await expectSize(world, nodes, NEW);
+    expectEqualMirrors(world, NEW);
+    await world.wait(b.node.grow(toSize(OLD)));
+    await expectSize(world, nodes, OLD);
+  });
+
+  it("has another chunk at once where every member has a copy of all, and grows by it", async () => {
+    const { world, nodes } = await cluster(["a", "b"], { level: 10 });
+    const [a, b] = nodes as [TestNode, TestNode];
+    await world.wait(a.node.grow(wanted({ stripeSectors: 64 })));
+    await world.idle(...nodes);
+    expect(nodes.map(({ node }) => node.status().chunkSectors)).toEqual([64, 64]);
+    await world.wait(b.node.grow(toSize(OLD + 100)));
+    await expectSize(world, nodes, OLD + 64);
+    const c = await world.start("c");
+    await world.idle(...nodes, c);
+    expect(c.node.status().chunkSectors).toBe(64);
+    await expect(world.wait(a.node.grow(wanted({ stripeSectors: 128 })))).rejects.toMatchObject({
+      code: "E_VALUE",
+      message: expect.stringContaining("not a multiple of chunksize 64K"),
+      hint: "mdctl grow md0 --size=1024",
+    });
+  });
+
+  it("keeps its number of members: data would get another place", async () => {
+    const { world, nodes } = await cluster(["a", "b"], { level: 10, spares: 1 });
+    const [a] = nodes as [TestNode, TestNode];
+    const before = await onDisk(world);
+    await expect(world.wait(a.node.grow(wanted({ raidDisks: 3 })))).rejects.toMatchObject({
+      code: "E_LEVEL_UNSUPPORTED",
+      why: expect.stringContaining("another place"),
+    });
+    expect(await onDisk(world)).toEqual(before);
   });
 });
 

@@ -32,7 +32,8 @@ function readGrow(invocation: Invocation, cwd: string): Planned {
   const size = invocation.value("size");
   const disks = invocation.value("raid-devices");
   const chunk = invocation.value("bitmap-chunk");
-  if (size === null && disks === null && chunk === null) {
+  const stripe = invocation.value("chunk");
+  if ([size, disks, chunk, stripe].every((each) => each === null)) {
     throw new MdError("E_USAGE", "grow is not told what to change", { hint: "mdctl grow --size=max" });
   }
   const { array, members } = operandsOf(invocation);
@@ -48,6 +49,7 @@ function readGrow(invocation: Invocation, cwd: string): Planned {
     sizeBytes: size === null || size === "max" ? null : parseSize("size", size),
     raidDevices: disks === null ? null : parseCount("raid-devices", disks, 1, 1920),
     bitmapChunkBytes: chunk === null ? null : parseSize("bitmap-chunk", chunk),
+    chunkBytes: stripe === null ? null : parseSize("chunk", stripe),
     add: members.map((member) => newMemberPath(member, cwd)),
     assumeClean: invocation.has("assume-clean"),
   };
@@ -97,6 +99,8 @@ function changeText({ array }: GrowData, { what, target, after }: GrowData["chan
       return `component size of ${array} has been set to ${Number(after) / 1024}K`;
     case "raid-devices":
       return `raid_disks for ${array} set to ${String(after)}`;
+    case "chunk":
+      return `chunk size of ${array} has been set to ${Number(after) / 1024}K`;
     case "bitmap-chunk":
       return `bitmap chunk of ${array} has been set to ${Number(after) / 1024}K`;
     default:

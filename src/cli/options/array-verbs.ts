@@ -146,6 +146,7 @@ export const arrayVerbs: readonly VerbSpec[] = [
       },
       { name: "add", short: "a", help: "add the members after it in the same step" },
       { name: "bitmap-chunk", value: "SIZE", help: "bytes per bit of the bitmaps" },
+      { name: "chunk", short: "c", value: "SIZE", help: "raid10 with a copy on each member: bytes of a chunk" },
       { name: "assume-clean", help: "what is new is equal on all members: no resync" },
       { name: "bitmap", short: "b", value: "KIND", help: "not available yet" },
       { name: "nodes", value: "N", help: "not available yet" },

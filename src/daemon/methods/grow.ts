@@ -21,6 +21,7 @@ export const grow: Method<"grow"> = {
     sizeMax: reader.flag("sizeMax"),
     raidDevices: reader.countOrNull("raidDevices", 1, 1920),
     bitmapChunkBytes: reader.countOrNull("bitmapChunkBytes", 1, MAX_BYTES),
+    chunkBytes: reader.countOrNull("chunkBytes", 1, MAX_BYTES),
     add: reader.texts("add"),
     assumeClean: reader.flag("assumeClean"),
     mayShrink: reader.flag("mayShrink"),
@@ -56,12 +57,13 @@ export const grow: Method<"grow"> = {
 };
 
 function requestOf(params: GrowParams): GrowRequest {
-  const { sizeBytes, sizeMax, raidDevices, bitmapChunkBytes, assumeClean } = params;
-  if (sizeBytes === null && !sizeMax && raidDevices === null && bitmapChunkBytes === null) {
+  const { sizeBytes, sizeMax, raidDevices, bitmapChunkBytes, chunkBytes, assumeClean } = params;
+  if ([sizeBytes, raidDevices, bitmapChunkBytes, chunkBytes].every((each) => each === null) && !sizeMax) {
     throw new MdError("E_USAGE", "grow is not told what to change");
   }
   const size = sizeMax ? "max" : sizeBytes === null ? null : sector(wholeSectors("size", sizeBytes));
-  return { size, raidDisks: raidDevices, chunkBytes: bitmapChunkBytes, assumeClean };
+  const stripeSectors = chunkBytes === null ? null : wholeSectors("chunk", chunkBytes);
+  return { size, raidDisks: raidDevices, chunkBytes: bitmapChunkBytes, stripeSectors, assumeClean };
 }
 
 function changesOf({ name }: ArraySession, { before, after }: Grown): readonly Change[] {
@@ -69,6 +71,7 @@ function changesOf({ name }: ArraySession, { before, after }: Grown): readonly C
     { what: "size", target: name, before: bytesOf(before.memberSize), after: bytesOf(after.memberSize) },
     { what: "raid-devices", target: name, before: before.raidDisks, after: after.raidDisks },
     { what: "bitmap-chunk", target: name, before: before.chunkBytes, after: after.chunkBytes },
+    { what: "chunk", target: name, before: before.stripeSectors * 512, after: after.stripeSectors * 512 },
   ];
   return changes.filter((change) => change.before !== change.after);
 }
