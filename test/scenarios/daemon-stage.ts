@@ -30,6 +30,14 @@ const LOAD_BLOCKS = 128;
 const LOAD_FIRST = 400;
 const DEPTH = 4;
 
+interface LogLine {
+  readonly level: string;
+  readonly evt: string;
+  readonly peer: string;
+  readonly msg: string;
+  readonly err?: unknown;
+}
+
 interface Load {
   readonly writer: VerifyingWriter;
   readonly stop: AbortController;
@@ -37,8 +45,27 @@ interface Load {
   readonly client: NbdClient;
 }
 
+/** What stages on one host have in common, one after the other. */
+export class Fleet {
+  /** Nodes whose daemon is up. */
+  readonly running = new Set<string>();
+  /** How often each node was killed. */
+  readonly kills = new Map<string, number>();
+  readonly host: Host;
+  #stages = 0;
+
+  constructor(host: Host) {
+    this.host = host;
+  }
+
+  stage(): DaemonStage {
+    return new DaemonStage(this, `s${this.#stages++}`);
+  }
+}
+
 /** Daemons of their own on one host, with files as disks. Each stage has new disks; the daemons may be used before and after. */
-export class DaemonStage implements Stage {
+class DaemonStage implements Stage {
+  readonly #fleet: Fleet;
   readonly #host: Host;
   readonly #prefix: string;
   readonly #running: Set<string>;
@@ -52,8 +79,9 @@ export class DaemonStage implements Stage {
   /** Lines of the logs that are older than this stage. */
   readonly #oldLines: ReadonlyMap<readonly string[], number>;
 
-  /** `running`: nodes whose daemon is up, kept from one stage to the next. */
-  constructor(host: Host, prefix: string, running: Set<string>) {
+  constructor(fleet: Fleet, prefix: string) {
+    const { host, running } = fleet;
+    this.#fleet = fleet;
     this.#host = host;
     this.#prefix = prefix;
     this.#running = running;
@@ -80,6 +108,8 @@ export class DaemonStage implements Stage {
 
   async kill(node: NodeName): Promise<void> {
     const load = this.#loads.get(node);
+    const { kills } = this.#fleet;
+    kills.set(node, (kills.get(node) ?? 0) + 1);
     await this.#host.end(node, "SIGKILL");
     this.#running.delete(node);
     await load?.running;
@@ -145,12 +175,19 @@ export class DaemonStage implements Stage {
   }
 
   complaints(provoked: readonly string[]): readonly string[] {
-    const told = this.#host.lives().flatMap(({ life, lines }) =>
-      lines.slice(this.#oldLines.get(lines) ?? 0).flatMap((line) => {
-        const { level, msg } = JSON.parse(line) as { level: string; msg: string };
-        return level === "error" || level === "fatal" ? [`${life}: ${msg}`] : [];
-      }),
-    );
+    const told = this.#host.lives().flatMap(({ life, lines }) => {
+      // A node that was killed is missed once by every other one, perhaps not before the next stage.
+      const missed = new Map(this.#fleet.kills);
+      return lines.flatMap((line, at) => {
+        const { level, evt, peer, msg, err } = JSON.parse(line) as LogLine;
+        if (level !== "error" && level !== "fatal") return [];
+        const left = evt === "nodedown" ? (missed.get(peer) ?? 0) : 0;
+        missed.set(peer, left - 1);
+        return left > 0 || at < (this.#oldLines.get(lines) ?? 0)
+          ? []
+          : [`${life}: ${msg} ${JSON.stringify(err) ?? ""}`];
+      });
+    });
     return told.filter((line) => !provoked.some((word) => line.includes(word)));
   }
 

@@ -1,19 +1,19 @@
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { Host } from "../support/daemons.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
-import { DaemonStage } from "./daemon-stage.ts";
+import { Fleet } from "./daemon-stage.ts";
 import { playPart } from "./play.ts";
 import { scenarios } from "./rows/all.ts";
 import { SLOW_KIB } from "./stage.ts";
 
 let redis: RedisServer;
 let host: Host;
-const running = new Set<string>();
-let stages = 0;
+let fleet: Fleet;
 
 beforeAll(async () => {
   redis = await startRedis();
   host = new Host({ lockServer: redis.url, daemonOptions: [`--sync-speed-max=${SLOW_KIB}`] });
+  fleet = new Fleet(host);
 });
 
 afterAll(async () => {
@@ -24,6 +24,6 @@ afterAll(async () => {
 /** `npm run test:cluster`: what the simulator plays in `simulated.test.ts`, by daemons as processes. */
 describe.each(scenarios)("$name with real daemons", ({ parts }) => {
   it.each(parts)("$title", { timeout: 240_000 }, async (part) => {
-    await playPart(part, new DaemonStage(host, `s${stages++}`, running));
+    await playPart(part, fleet.stage());
   });
 });

@@ -29,6 +29,8 @@ export const recoveryRemote = expectation("recovery-remote", (info) => /recovery
 
 export const raid1 = expectation("raid1", (info) => mdstatText([info]).includes(" raid1 "));
 
+export const raid10 = expectation("raid10", (info) => mdstatText([info]).includes(" raid10 "));
+
 export const bitmap = expectation("bitmap", (info) => mdstatText([info]).includes("bitmap:"));
 
 export const spares = (count: number): Expectation =>

@@ -170,11 +170,13 @@ export class SimStage implements Stage {
     return node;
   }
 
-  async #create({ disks, spares, assumeClean, name }: CreateCommand): Promise<void> {
+  async #create({ level, near, disks, spares, assumeClean, name }: CreateCommand): Promise<void> {
     const used = disks.length + spares.length;
     this.#simulation = await Simulation.create(
       1,
       {
+        level,
+        near,
         nodes: NODES.length,
         members: disks.length,
         spares: spares.length,

@@ -9,7 +9,9 @@ export type DiskName = "d0" | "d1" | "d2" | "d3" | "d4";
 
 export interface CreateCommand {
   readonly verb: "create";
-  readonly level: 1;
+  readonly level: 1 | 10;
+  /** Copies of a RAID10. */
+  readonly near: number;
   readonly disks: readonly DiskName[];
   readonly spares: readonly DiskName[];
   readonly assumeClean: boolean;
@@ -80,9 +82,10 @@ export function wordsOf(
 ): readonly string[] {
   switch (command.verb) {
     case "create": {
-      const { level, disks, spares, assumeClean, name } = command;
+      const { level, near, disks, spares, assumeClean, name } = command;
       const options = [
         `--level=${level}`,
+        ...(level === 10 ? [`--layout=n${near}`] : []),
         "--cluster",
         ...(spares.length === 0 ? [] : [`-x${spares.length}`]),
         ...(assumeClean ? ["--assume-clean"] : []),

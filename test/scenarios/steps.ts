@@ -56,10 +56,12 @@ export function refusesToManage(code: string, node: NodeName, ...ops: readonly M
   };
 }
 
-type CreateOptions = Partial<Pick<CreateCommand, "spares" | "assumeClean" | "name">>;
+export type CreateOptions = Partial<Omit<CreateCommand, "verb" | "disks">>;
+
+const PLAIN = { level: 1, near: 2, spares: [], assumeClean: false, name: null } as const;
 
 export const create = (node: NodeName, disks: readonly DiskName[], options: CreateOptions = {}): Step =>
-  command(node, { verb: "create", level: 1, disks, spares: [], assumeClean: false, name: null, ...options });
+  command(node, { verb: "create", ...PLAIN, disks, ...options });
 
 export const assemble = (node: NodeName, disks: readonly DiskName[]): Step =>
   command(node, { verb: "assemble", disks });

@@ -33,6 +33,7 @@ import {
   whileStill,
   write,
 } from "../steps.ts";
+import { r1 } from "./levels.ts";
 import { FAILED, open } from "./open.ts";
 
 const two = ["n1", "n2"] as const;
@@ -66,7 +67,7 @@ export const dirtyBitmaps: Scenario = {
   name: "05r1_dirty-bitmaps",
   parts: [
     part("all nodes are killed with bits in two slots; the first comes back first (27.1, K2)", [
-      ...open(...two),
+      ...open(r1, ...two),
       load(...two),
       together(kill("n1"), kill("n2")),
       unload(...two),
@@ -77,7 +78,7 @@ export const dirtyBitmaps: Scenario = {
       close(...two),
     ]),
     part("the second comes back first (27.1, K2)", [
-      ...open(...two),
+      ...open(r1, ...two),
       load(...two),
       together(kill("n1"), kill("n2")),
       unload(...two),
@@ -87,7 +88,7 @@ export const dirtyBitmaps: Scenario = {
       close(...two),
     ]),
     part("the only dirty chunk of the killed node is chunk 0 (27.3)", [
-      ...open(...two),
+      ...open(r1, ...two),
       write("n2", 0, 8),
       kill("n2"),
       until(["n1"], inSlot(0), nosync),
@@ -96,7 +97,7 @@ export const dirtyBitmaps: Scenario = {
       close("n1"),
     ]),
     part("two nodes leave at once with bits of what they just wrote (26.9)", [
-      ...open(...three),
+      ...open(r1, ...three),
       write("n1", 0, 300),
       write("n2", 1000, 1500),
       together(stop("n1"), stop("n2")),
@@ -104,7 +105,7 @@ export const dirtyBitmaps: Scenario = {
       close("n3"),
     ]),
     part("nodes come back in another order, into each other's slots (25.2)", [
-      ...open(...two),
+      ...open(r1, ...two),
       shows(["n1"], inSlot(0)),
       write("n1", 0, 64),
       write("n2", 3000, 3100),
@@ -126,7 +127,7 @@ export const busyDevices: Scenario = {
     part(
       "failed and removed in one command while another node is slow (26.22)",
       [
-        ...open(...two),
+        ...open(r1, ...two),
         whileStill("n2", manage("n1", fail("d0"), remove("d0"))),
         until(two, state("_U")),
         manage("n2", add("d0")),
@@ -139,7 +140,7 @@ export const busyDevices: Scenario = {
     part(
       "a spare is added while a member is filled, and taken out by another node (26.6, 26.15, 26.26)",
       [
-        ...open(...two),
+        ...open(r1, ...two),
         manage("n1", fail("d0"), remove("d0"), add("d2")),
         until(["n1"], recoveryRemote),
         manage("n2", add("d3")),
@@ -155,7 +156,7 @@ export const busyDevices: Scenario = {
     part(
       "a member fails while another node is joining (27.24)",
       [
-        ...open("n1"),
+        ...open(r1, "n1"),
         together(manage("n1", fail("d0")), assemble("n2", disks)),
         until(two, state("_U")),
         manage("n2", add("d2")),
@@ -168,7 +169,7 @@ export const busyDevices: Scenario = {
     part(
       "the last copy is failed by nobody",
       [
-        ...open(...two),
+        ...open(r1, ...two),
         manage("n1", fail("d0")),
         refusesToManage("E_LAST_COPY", "n2", fail("d1")),
         manage("n2", remove("d0"), add("d0")),
@@ -180,7 +181,7 @@ export const busyDevices: Scenario = {
     part(
       "all nodes write while a member fails, goes and comes back (27.5, 27.6, K1)",
       [
-        ...open(...three),
+        ...open(r1, ...three),
         load(...three),
         manage("n1", fail("d0")),
         manage("n1", remove("d0")),

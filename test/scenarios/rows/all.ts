@@ -1,17 +1,18 @@
 import type { Scenario } from "../steps.ts";
 import { busyDevices, dirtyBitmaps, killedResyncing } from "./additions.ts";
-import { create00r1 } from "./create-r1.ts";
-import { manageAdd02r1, manageAddSpare02r1, manageReAdd02r1 } from "./manage-r1.ts";
-import { switchRecovery03r1, switchResync03r1 } from "./switch-r1.ts";
+import { createRow } from "./create.ts";
+import { onBothLevels } from "./levels.ts";
+import { manageAddRow, manageAddSpareRow, manageReAddRow } from "./manage.ts";
+import { switchRecoveryRow, switchResyncRow } from "./switch.ts";
 
 /** The peer's rows (clustermd_tests) by their names, then what they leave out. */
 export const scenarios: readonly Scenario[] = [
-  create00r1,
-  manageAdd02r1,
-  manageAddSpare02r1,
-  manageReAdd02r1,
-  switchRecovery03r1,
-  switchResync03r1,
+  ...onBothLevels(createRow),
+  ...onBothLevels(manageAddRow),
+  ...onBothLevels(manageAddSpareRow),
+  ...onBothLevels(manageReAddRow),
+  ...onBothLevels(switchRecoveryRow),
+  ...onBothLevels(switchResyncRow),
   killedResyncing,
   dirtyBitmaps,
   busyDevices,

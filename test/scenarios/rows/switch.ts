@@ -1,19 +1,20 @@
-import { bitmap, nosync, pending, raid1, recoveryRemote, resync, spares, state } from "../expectations.ts";
+import { bitmap, nosync, pending, recoveryRemote, resync, spares, state } from "../expectations.ts";
 import { assemble, close, create, fail, manage, part, type Scenario, shows, stop, until, waitSync } from "../steps.ts";
+import type { Level } from "./levels.ts";
 import { FAILED } from "./open.ts";
 
 const all = ["n1", "n2"] as const;
 
-export const switchRecovery03r1: Scenario = {
-  name: "03r1_switch-recovery",
+export const switchRecoveryRow = ({ tag, shape, shown }: Level): Scenario => ({
+  name: `03${tag}_switch-recovery`,
   parts: [
     part(
       "the node leaves in the middle: the other one fills the spare",
       [
-        create("n1", ["d0", "d1"], { spares: ["d2"], assumeClean: true }),
+        create("n1", ["d0", "d1"], { ...shape, spares: ["d2"], assumeClean: true }),
         assemble("n2", ["d0", "d1", "d2"]),
         until(all, nosync),
-        shows(all, raid1, bitmap, spares(1), state("UU")),
+        shows(all, shown, bitmap, spares(1), state("UU")),
         manage("n1", fail("d0")),
         until(["n1"], recoveryRemote),
         stop("n1"),
@@ -25,13 +26,13 @@ export const switchRecovery03r1: Scenario = {
       FAILED,
     ),
   ],
-};
+});
 
-export const switchResync03r1: Scenario = {
-  name: "03r1_switch-resync",
+export const switchResyncRow = ({ tag, shape, shown }: Level): Scenario => ({
+  name: `03${tag}_switch-resync`,
   parts: [
     part("the node leaves in the middle: the other one goes on, and the first comes back", [
-      create("n1", ["d0", "d1"]),
+      create("n1", ["d0", "d1"], shape),
       assemble("n2", ["d0", "d1"]),
       until(["n1"], resync),
       until(["n2"], pending),
@@ -41,8 +42,8 @@ export const switchResync03r1: Scenario = {
       shows(["n2"], nosync, state("UU")),
       assemble("n1", ["d0", "d1"]),
       until(all, nosync),
-      shows(all, raid1, bitmap, state("UU")),
+      shows(all, shown, bitmap, state("UU")),
       close(...all),
     ]),
   ],
-};
+});

@@ -16,17 +16,18 @@ import {
   waitSync,
   write,
 } from "../steps.ts";
+import type { Level } from "./levels.ts";
 import { FAILED, open } from "./open.ts";
 
 const all = ["n1", "n2"] as const;
 
-export const manageAdd02r1: Scenario = {
-  name: "02r1_Manage_add",
+export const manageAddRow = (level: Level): Scenario => ({
+  name: `02${level.tag}_Manage_add`,
   parts: [
     part(
       "in place of a member that failed and was removed",
       [
-        ...open(...all),
+        ...open(level, ...all),
         manage("n1", fail("d0"), remove("d0")),
         shows(all, state("_U")),
         manage("n1", add("d2")),
@@ -38,25 +39,25 @@ export const manageAdd02r1: Scenario = {
       FAILED,
     ),
     part("to a healthy array: a spare", [
-      ...open(...all),
+      ...open(level, ...all),
       manage("n1", add("d2")),
       until(all, spares(1), state("UU"), nosync),
       close(...all),
     ]),
   ],
-};
+});
 
-export const manageAddSpare02r1: Scenario = {
-  name: "02r1_Manage_add-spare",
+export const manageAddSpareRow = (level: Level): Scenario => ({
+  name: `02${level.tag}_Manage_add-spare`,
   parts: [
     part("to an array without one", [
-      ...open(...all),
+      ...open(level, ...all),
       manage("n1", addSpare("d2")),
       until(all, spares(1), state("UU"), nosync),
       close(...all),
     ]),
     part("to an array with one", [
-      create("n1", ["d0", "d1"], { spares: ["d2"], assumeClean: true }),
+      create("n1", ["d0", "d1"], { ...level.shape, spares: ["d2"], assumeClean: true }),
       assemble("n2", ["d0", "d1", "d2"]),
       until(all, spares(1), state("UU"), nosync),
       manage("n1", addSpare("d3")),
@@ -64,15 +65,15 @@ export const manageAddSpare02r1: Scenario = {
       close(...all),
     ]),
   ],
-};
+});
 
-export const manageReAdd02r1: Scenario = {
-  name: "02r1_Manage_re-add",
+export const manageReAddRow = (level: Level): Scenario => ({
+  name: `02${level.tag}_Manage_re-add`,
   parts: [
     part(
       "nothing was written meanwhile: nothing is copied",
       [
-        ...open(...all),
+        ...open(level, ...all),
         manage("n1", fail("d0"), remove("d0")),
         until(all, state("_U")),
         manage("n1", reAdd("d0")),
@@ -85,7 +86,7 @@ export const manageReAdd02r1: Scenario = {
     part(
       "both nodes wrote meanwhile: what either wrote is copied, and no more (K1)",
       [
-        ...open(...all),
+        ...open(level, ...all),
         manage("n1", fail("d0"), remove("d0")),
         write("n1", 128, 256),
         write("n2", 1280, 1536),
@@ -97,4 +98,4 @@ export const manageReAdd02r1: Scenario = {
       FAILED,
     ),
   ],
-};
+});
