@@ -73,7 +73,7 @@ function membersOf(context: NodeContext): readonly MemberStatus[] {
   const present = array.members.map((member): MemberStatus => {
     const { number, raidDisk, deviceUuid, recoveredTo } = member;
     const counts = errors.get(number) ?? { read: 0, write: 0 };
-    const blocked = raidDisk !== null && members.isBlocked(raidDisk);
+    const blocked = raidDisk !== null && members.isBlockedMember(number);
     return {
       number,
       raidDisk,

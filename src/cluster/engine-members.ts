@@ -6,7 +6,7 @@ import { MdError } from "../base/md-error.ts";
 import { type Sector, type SlotNumber, sector } from "../base/units.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { EngineMember, EngineMemberState } from "../engine/engine-protocol.ts";
+import { type EngineMember, type EngineMemberState, roomFor, secondPlace } from "../engine/engine-protocol.ts";
 import { pillAt, takeoverLayout } from "../fencing/takeover-layout.ts";
 import { sameUuid } from "../superblock/uuid.ts";
 import type { FillTarget } from "./filling.ts";
@@ -15,7 +15,7 @@ import type { FillTarget } from "./filling.ts";
 export function engineMember(
   array: MdArray,
   member: Member,
-  raidDisk: number,
+  place: number,
   path: string,
   slot: SlotNumber,
   as: { readonly state: EngineMemberState; readonly recoveredTo: Sector },
@@ -23,7 +23,7 @@ export function engineMember(
   const { dataOffset } = member;
   const layout = takeoverLayout(array, member);
   const places = { bitmapAt: bitmapStart(array, member, slot), pillAt: layout === null ? null : pillAt(layout, slot) };
-  return { raidDisk, path, dataOffset, ...places, ...as };
+  return { place, path, dataOffset, ...places, ...as };
 }
 
 /**
@@ -35,11 +35,14 @@ export class EngineMembers {
   readonly #engine: Engine;
   readonly #slot: SlotNumber;
   readonly #devices: ReadonlyMap<number, BlockDevice>;
-  /** Member number by raid_disk, as the data plane has it (faulty ones included until they are removed). */
+  readonly #room: number;
+  /** By place, as the data plane has it (faulty ones included until they are removed, or another takes the place). */
   readonly #placed = new Map<number, Member>();
-  /** raid_disks that the data plane itself has stopped using: they wait for `settleFailure`. */
+  /** Places that the data plane itself has stopped using: they wait for `settleFailure`. */
   readonly #blocked = new Set<number>();
-  /** Failed for us, perhaps not for all. */
+  /** Places whose member has failed for us. */
+  readonly #failed = new Set<number>();
+  /** Of those, the ones of which not all nodes may know. */
   readonly #unsettled = new Set<number>();
   /** By member number: how often it has ended being a member. */
   readonly #lives = new Map<number, number>();
@@ -48,22 +51,23 @@ export class EngineMembers {
     this.#engine = engine;
     this.#slot = slot;
     this.#devices = devices;
+    this.#room = roomFor(array.raidDisks);
     for (const member of array.members) {
       if (member.raidDisk !== null) this.#placed.set(member.raidDisk, member);
     }
   }
 
   /** The number of the member that the data plane has there. */
-  numberAt(raidDisk: number): number | null {
-    return this.#placed.get(raidDisk)?.number ?? null;
+  numberAt(place: number): number | null {
+    return this.#placed.get(place)?.number ?? null;
   }
 
   /** Does the data plane have this very device? */
   holds(array: MdArray, number: number): boolean {
     const member = memberByNumber(array, number);
     if (member === null || member.raidDisk === null) return false;
-    const placed = this.#placed.get(member.raidDisk);
-    return placed !== undefined && placed.number === number && sameUuid(placed.deviceUuid, member.deviceUuid);
+    const placed = this.#placed.get(this.#placeOf(number) ?? -1);
+    return placed !== undefined && sameUuid(placed.deviceUuid, member.deviceUuid);
   }
 
   /** Another one after each end of its membership: what was copied to it before says nothing of what it has now. */
@@ -71,12 +75,16 @@ export class EngineMembers {
     return this.#lives.get(number) ?? 0;
   }
 
-  block(raidDisk: number): void {
-    this.#blocked.add(raidDisk);
+  block(place: number): void {
+    this.#blocked.add(place);
   }
 
-  isBlocked(raidDisk: number): boolean {
-    return this.#blocked.has(raidDisk);
+  isBlocked(place: number): boolean {
+    return this.#blocked.has(place);
+  }
+
+  isBlockedMember(number: number): boolean {
+    return this.#blocked.has(this.#placeOf(number) ?? -1);
   }
 
   /** A member failed and somebody may not know it yet: the superblocks must be announced once more. */
@@ -102,31 +110,49 @@ export class EngineMembers {
 
   /** Every node has seen the changes begun before. The commands are on their way when it returns. */
   settle(array: MdArray): Promise<void> {
-    const sent = [...this.#unsettled].map((raidDisk) => this.#stop(array, raidDisk));
+    const sent = [...this.#unsettled].map((place) => this.#stop(array, place));
     this.#unsettled.clear();
     return Promise.all(sent).then(() => {});
   }
 
   /** There is nothing to fall back on: the data plane goes on with the member, and fails what it could not write. */
-  async settleLastCopy(raidDisk: number): Promise<void> {
-    if (!this.#blocked.delete(raidDisk)) return;
-    await this.#engine.send({ type: "settleFailure", raidDisk, outcome: "last_copy" });
+  async settleLastCopy(place: number): Promise<void> {
+    if (!this.#blocked.delete(place)) return;
+    await this.#engine.send({ type: "settleFailure", place, outcome: "last_copy" });
   }
 
   /** The array knows already that the member is faulty. */
-  async settleKnownFailure(raidDisk: number): Promise<void> {
-    if (!this.#blocked.delete(raidDisk)) return;
-    await this.#engine.send({ type: "settleFailure", raidDisk, outcome: "faulty" });
+  async settleKnownFailure(place: number): Promise<void> {
+    if (!this.#blocked.delete(place)) return;
+    await this.#engine.send({ type: "settleFailure", place, outcome: "faulty" });
   }
 
   /** Our own copying has got so far: reads below may use the member. */
   async recoveredTo(array: MdArray, { number, deviceUuid, life }: FillTarget, to: Sector): Promise<void> {
     const member = memberByNumber(array, number);
     if (member?.state !== "rebuilding" || member.raidDisk === null || this.lifeOf(number) !== life) return;
-    if (!sameUuid(member.deviceUuid, deviceUuid) || !this.holds(array, number)) return;
+    const place = this.#placeOf(number);
+    if (place === null || !sameUuid(member.deviceUuid, deviceUuid) || !this.holds(array, number)) return;
     // It has failed meanwhile: no read may go there any more.
-    if (this.#blocked.has(member.raidDisk) || this.#unsettled.has(member.raidDisk)) return;
-    await this.#place(array, { ...member, recoveredTo: to }, member.raidDisk, "rebuilding", to);
+    if (this.#blocked.has(place) || this.#unsettled.has(place)) return;
+    await this.#place(array, { ...member, recoveredTo: to }, place, "rebuilding", to);
+  }
+
+  #placeOf(number: number): number | null {
+    return [...this.#placed].find(([, member]) => member.number === number)?.[0] ?? null;
+  }
+
+  /** Where a member of the raid_disk is, or is to be: for one that comes in, where no other is in use. */
+  #placeFor(number: number, raidDisk: number): number {
+    const places = [raidDisk, secondPlace(raidDisk, this.#room)];
+    const isOver = (place: number): boolean => this.#failed.has(place) && !this.#unsettled.has(place);
+    return (
+      places.find((place) => this.#placed.get(place)?.number === number) ??
+      places.find((place) => isOver(place) && !this.#blocked.has(place)) ??
+      places.find((place) => !this.#placed.has(place)) ??
+      places.find((place) => this.#failed.has(place)) ??
+      raidDisk
+    );
   }
 
   async #begin(array: MdArray, change: ArrayChange): Promise<void> {
@@ -135,67 +161,72 @@ export class EngineMembers {
     }
     switch (change.type) {
       case "failed":
-        if (change.raidDisk !== null) await this.#stopReading(array, change.number, change.raidDisk);
+        if (change.raidDisk !== null) await this.#stopReading(array, change.number);
         return;
       case "added":
         return;
       case "removed": {
-        const place = [...this.#placed].find(([, member]) => member.number === change.number);
-        if (place !== undefined) await this.#unplace(array, place[0]);
+        const place = this.#placeOf(change.number);
+        if (place !== null) await this.#unplace(array, place);
         return;
       }
       case "rebuilding":
       case "rebuilt": {
         const member = memberByNumber(array, change.number);
         assert(member !== null, `member ${change.number} changed and is not there`);
-        const before = this.#placed.get(change.raidDisk);
-        if (before !== undefined && before.number !== change.number) await this.#unplace(array, change.raidDisk);
+        const place = this.#placeFor(change.number, change.raidDisk);
+        const before = this.numberAt(place);
+        if (before !== null && before !== change.number) await this.#unplace(array, place);
+        this.#failed.delete(place);
         const rebuilt = change.type === "rebuilt";
         const to = rebuilt ? sector(0) : change.recoveredTo;
-        await this.#place(array, member, change.raidDisk, rebuilt ? "in_sync" : "rebuilding", to);
+        await this.#place(array, member, place, rebuilt ? "in_sync" : "rebuilding", to);
       }
     }
   }
 
-  async #stopReading(array: MdArray, number: number, raidDisk: number): Promise<void> {
-    const member = this.#placed.get(raidDisk);
-    if (member?.number !== number) return;
-    this.#unsettled.add(raidDisk);
-    if (!this.#blocked.has(raidDisk)) await this.#place(array, member, raidDisk, "rebuilding", sector(0));
+  async #stopReading(array: MdArray, number: number): Promise<void> {
+    const place = this.#placeOf(number);
+    const member = place === null ? undefined : this.#placed.get(place);
+    if (place === null || member === undefined) return;
+    this.#failed.add(place);
+    this.#unsettled.add(place);
+    if (!this.#blocked.has(place)) await this.#place(array, member, place, "rebuilding", sector(0));
   }
 
-  async #stop(array: MdArray, raidDisk: number): Promise<void> {
-    if (this.#blocked.has(raidDisk)) return this.settleKnownFailure(raidDisk);
-    const member = this.#placed.get(raidDisk);
-    if (member !== undefined) await this.#place(array, member, raidDisk, "faulty", sector(0));
+  async #stop(array: MdArray, place: number): Promise<void> {
+    if (this.#blocked.has(place)) return this.settleKnownFailure(place);
+    const member = this.#placed.get(place);
+    if (member !== undefined) await this.#place(array, member, place, "faulty", sector(0));
   }
 
   async #place(
     array: MdArray,
     member: Member,
-    raidDisk: number,
+    place: number,
     state: EngineMemberState,
     recoveredTo: Sector,
   ): Promise<void> {
     const path = this.#devices.get(member.number)?.path;
     assert(path !== undefined, `member ${member.number} is not open`);
-    const before = this.#placed.get(raidDisk);
+    const before = this.#placed.get(place);
     // At once: a failure that the data plane reports meanwhile is this member's.
-    this.#placed.set(raidDisk, member);
-    const wanted = engineMember(array, member, raidDisk, path, this.#slot, { state, recoveredTo });
+    this.#placed.set(place, member);
+    const wanted = engineMember(array, member, place, path, this.#slot, { state, recoveredTo });
     try {
       await this.#engine.send({ type: "setMember", member: wanted });
     } catch (error) {
-      if (before === undefined) this.#placed.delete(raidDisk);
-      else this.#placed.set(raidDisk, before);
+      if (before === undefined) this.#placed.delete(place);
+      else this.#placed.set(place, before);
       throw error;
     }
   }
 
-  async #unplace(array: MdArray, raidDisk: number): Promise<void> {
+  async #unplace(array: MdArray, place: number): Promise<void> {
     // Whoever gives the place away has announced the failure before: it is settled everywhere.
-    if (this.#blocked.has(raidDisk) || this.#unsettled.delete(raidDisk)) await this.#stop(array, raidDisk);
-    this.#placed.delete(raidDisk);
-    await this.#engine.send({ type: "removeMember", raidDisk });
+    if (this.#blocked.has(place) || this.#unsettled.delete(place)) await this.#stop(array, place);
+    this.#placed.delete(place);
+    this.#failed.delete(place);
+    await this.#engine.send({ type: "removeMember", place });
   }
 }

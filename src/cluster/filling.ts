@@ -68,5 +68,5 @@ export function sectorsToFill({ bits, from, targets }: Filling, array: MdArray):
 export function isFilling({ members }: NodeContext, array: MdArray, { number, deviceUuid, life }: FillTarget): boolean {
   const member = memberByNumber(array, number);
   if (member?.state !== "rebuilding" || member.raidDisk === null || members.lifeOf(number) !== life) return false;
-  return sameUuid(member.deviceUuid, deviceUuid) && members.holds(array, number) && !members.isBlocked(member.raidDisk);
+  return sameUuid(member.deviceUuid, deviceUuid) && members.holds(array, number) && !members.isBlockedMember(number);
 }

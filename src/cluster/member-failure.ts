@@ -13,47 +13,47 @@ type MemberFailed = Extract<EngineNotice, { type: "memberFailed" }>;
  * an end: the member is faulty in all superblocks and on all nodes, or it turns out to be the last copy.
  */
 export async function settleFailure(context: NodeContext, notice: MemberFailed): Promise<void> {
-  const { raidDisk } = notice;
-  const number = context.members.numberAt(raidDisk);
-  context.members.block(raidDisk);
+  const { place } = notice;
+  const number = context.members.numberAt(place);
+  context.members.block(place);
   if (number !== null) countError(context, number, "write");
-  const who = number === null ? `raid disk ${raidDisk}` : memberText(context, number);
+  const who = number === null ? `place ${place}` : memberText(context, number);
   context.history.add("error", "ERROR", `${who}: ${notice.during} error ${-Math.abs(notice.errno)} at ${notice.at}`, {
     ...notice,
     number,
   });
   try {
-    await context.bus.withToken((send) => settleUnderToken(context, send, raidDisk));
+    await context.bus.withToken((send) => settleUnderToken(context, send, place));
   } catch (error) {
     if (!(error instanceof MdError)) throw error;
     // It could not be recorded, so nothing that it missed may be acknowledged as written.
     context.history.add("error", "FAIL", `${who} failed, and that could not be recorded: ${error.message}`, { number });
-    await giveUp(context, raidDisk, error);
+    await giveUp(context, place, error);
   }
 }
 
 /** Without a way to tell the others, the member has to stay, and the writes that it missed fail; or we have to go. */
-async function giveUp(context: NodeContext, raidDisk: number, cause: MdError): Promise<void> {
+async function giveUp(context: NodeContext, place: number, cause: MdError): Promise<void> {
   try {
-    await context.members.settleLastCopy(raidDisk);
+    await context.members.settleLastCopy(place);
   } catch (error) {
     if (!(error instanceof MdError)) throw error;
     context.fail(cause.message);
   }
 }
 
-async function settleUnderToken(context: NodeContext, send: Send, raidDisk: number): Promise<void> {
+async function settleUnderToken(context: NodeContext, send: Send, place: number): Promise<void> {
   await adoptUnannounced(context, send);
   // Another node was faster, or the member has gone altogether.
-  if (!context.members.isBlocked(raidDisk)) return;
-  const number = context.members.numberAt(raidDisk);
+  if (!context.members.isBlocked(place)) return;
+  const number = context.members.numberAt(place);
   const member = number === null ? null : memberByNumber(context.array, number);
   if (number === null || member === null || member.state === "faulty") {
-    await context.members.settleKnownFailure(raidDisk);
+    await context.members.settleKnownFailure(place);
   } else if (isLastCopy(context.array, number)) {
     const who = memberText(context, number);
     context.history.add("error", "LASTCOPY", `${who} is the last good copy: it stays, writes to it fail`, { number });
-    await context.members.settleLastCopy(raidDisk);
+    await context.members.settleLastCopy(place);
   } else {
     await writeAndAnnounce(context, send, failMember(context.array, number));
   }

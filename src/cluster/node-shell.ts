@@ -155,14 +155,14 @@ function onNotice(context: NodeContext, ring: { kind: string; about: string }, n
       detached(context, settleFailure(context, notice));
       break;
     case "readError": {
-      const number = context.members.numberAt(notice.raidDisk);
+      const number = context.members.numberAt(notice.place);
       if (number === null) break;
       countError(context, number, "read");
       context.history.add("warn", "READERROR", `${memberText(context, number)}: read error at ${notice.at}`, notice);
       break;
     }
     case "condemned": {
-      const number = context.members.numberAt(notice.raidDisk);
+      const number = context.members.numberAt(notice.place);
       condemned(context, number === null ? "a member" : memberText(context, number));
       break;
     }

@@ -47,7 +47,7 @@ export class ResyncRetry {
 export function membersNow({ array, members }: NodeContext): string {
   return array.members
     .map(({ number, raidDisk, state }) => {
-      const blocked = raidDisk !== null && members.isBlocked(raidDisk);
+      const blocked = raidDisk !== null && members.isBlockedMember(number);
       return `${number}:${raidDisk}:${blocked ? "blocked" : state}`;
     })
     .join(",");

@@ -20,7 +20,7 @@ interface Piece {
 /** Who has which part of the transfer memory: byte offsets, all page aligned. */
 export interface ArenaPlan {
   readonly staging: Piece;
-  /** One block a raid_disk, to read pills into. */
+  /** One block a place, to read pills into. */
   readonly pills: Piece;
   readonly zeros: Piece;
   /** Buffers of the copies: `units` of `unitBytes`. */
@@ -34,14 +34,14 @@ export interface ArenaPlan {
  * `bitmapPages` of 4 KiB are written from it; `rangeBytes`: the longest range of the map, which is what a copy has at work
  * in one unit. E_VALUE when `arenaBytes` is too little.
  */
-export function planArena(arenaBytes: number, bitmapPages: number, raidDisks: number, rangeBytes: number): ArenaPlan {
+export function planArena(arenaBytes: number, bitmapPages: number, places: number, rangeBytes: number): ArenaPlan {
   const share = (part: number, least: number, most: number): number =>
     Math.min(most, Math.max(least, Math.floor(arenaBytes / part / ALIGNMENT) * ALIGNMENT));
   const largest = share(32, MIN_UNIT_BYTES, MAX_UNIT_BYTES);
   const unitBytes = Math.min(largest, Math.max(MIN_UNIT_BYTES, Math.floor(rangeBytes / ALIGNMENT) * ALIGNMENT));
   const units = Math.min(MAX_UNITS, Math.floor((UNITS * largest) / unitBytes));
   const staging = { at: 0, bytes: bitmapPages * BITMAP_PAGE_BYTES };
-  const pills = { at: staging.bytes, bytes: raidDisks * TAKEOVER_BLOCK_BYTES };
+  const pills = { at: staging.bytes, bytes: places * TAKEOVER_BLOCK_BYTES };
   const zeros = { at: pills.at + pills.bytes, bytes: share(64, MIN_UNIT_BYTES, MAX_ZERO_BYTES) };
   const copies = { at: zeros.at + zeros.bytes, bytes: units * unitBytes };
   const at = copies.at + copies.bytes;

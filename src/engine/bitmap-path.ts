@@ -267,7 +267,7 @@ export class BitmapPath {
     const { members } = this.#core;
     this.#flushFailed = false;
     this.#flushGeneration = members.generation;
-    for (let disk = 0; disk < members.raidDisks; disk++) {
+    for (let disk = 0; disk < members.places; disk++) {
       if (!members.takesWrites(disk)) continue;
       this.#flushesPending++;
       this.#flushAttempts[disk] = 0;
@@ -279,9 +279,9 @@ export class BitmapPath {
     const { members, shared } = this.#core;
     this.intent.beginPage(page);
     shared.add(counterIndex.bitmapWrites, 1);
-    for (let disk = 0; disk < members.raidDisks; disk++) {
+    this.#legState.fill(LegState.skipped, page * members.width, (page + 1) * members.width);
+    for (let disk = 0; disk < members.places; disk++) {
       const leg = page * members.width + disk;
-      this.#legState[leg] = LegState.skipped;
       if (!members.takesWrites(disk)) continue;
       this.#attempts[leg] = 0;
       this.#legsPending[page] = (this.#legsPending[page] ?? 0) + 1;
@@ -326,14 +326,14 @@ export class BitmapPath {
     const { members } = this.#core;
     const first = page * members.width;
     let lastCopyFailed = false;
-    for (let disk = 0; disk < members.raidDisks; disk++) {
+    for (let disk = 0; disk < members.places; disk++) {
       if (this.#legState[first + disk] !== LegState.failed) continue;
       const at = page * PAGE_SECTORS;
       if (!this.#failures.fail(disk, "bitmap", this.#legErrno[first + disk] ?? 0, at)) lastCopyFailed = true;
     }
     let written = 0;
     let outcome: PageOutcome = "durable";
-    for (let disk = 0; disk < members.raidDisks; disk++) {
+    for (let disk = 0; disk < members.places; disk++) {
       if (this.#legState[first + disk] === LegState.ok) {
         if (members.state[disk] === MemberState.inSync) written++;
         continue;

@@ -195,7 +195,7 @@ export class CopyPath {
   #flushTargets(): void {
     const { members } = this.#core;
     this.#flushed = true;
-    for (let disk = 0; disk < members.raidDisks; disk++) {
+    for (let disk = 0; disk < members.places; disk++) {
       if (members.state[disk] !== MemberState.rebuilding) continue;
       this.#flushesPending++;
       this.#flushAttempts[disk] = 0;
@@ -275,7 +275,7 @@ export class CopyPath {
     const { members, personality } = this.#core;
     const { size } = personality;
     let lo: number = size;
-    for (let disk = 0; disk < members.raidDisks; disk++) {
+    for (let disk = 0; disk < members.places; disk++) {
       if (members.state[disk] !== MemberState.rebuilding) continue;
       lo = Math.min(lo, personality.arrayFilledTo(sector(members.recoveredTo[disk] ?? 0)));
     }

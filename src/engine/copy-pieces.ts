@@ -49,24 +49,38 @@ export class CopyPieces {
     const hi = Math.min(this.units.hi[unit] ?? 0, at + (this.units.limit[unit] ?? 0));
     this.units.piece[unit] = personality.contiguous(sector(at), sector(hi));
     personality.map(sector(at), this.#disk, this.#sector);
-    let source = -1;
-    for (let copy = 0; copy < personality.copies; copy++) {
-      const leg = unit * this.#width + copy;
+    const { copies } = personality;
+    this.units.legs[unit] = members.hasSeconds ? 2 * copies : copies;
+    for (let leg = unit * this.#width, i = 0; leg < this.#endOfLegs(unit); leg++, i++) {
+      const copy = i < copies ? i : i - copies;
       const disk = this.#disk[copy] ?? 0;
-      this.units.legDisk[leg] = disk;
+      this.units.legDisk[leg] = i < copies ? disk : disk + members.room;
       this.units.legAt[leg] = this.#sector[copy] ?? 0;
       this.units.legDone[leg] = 0;
       this.units.legAttempts[leg] = 0;
       this.units.legState[leg] = LegState.skipped;
-      const readable = members.state[disk] === MemberState.inSync && this.units.unreadable[leg] === 0;
-      if (readable && source === -1) source = copy;
     }
+    const source = this.#sourceOf(unit);
     if (source === -1) {
       this.#pieceDone(unit, true);
       return;
     }
     this.units.state[unit] = UnitState.reading;
-    this.#readSource(unit, unit * this.#width + source);
+    this.#readSource(unit, source);
+  }
+
+  /** The leg of the first copy that has the piece, -1 for none: by raid_disk, whichever of its places holds it. */
+  #sourceOf(unit: number): number {
+    const { personality, members } = this.#core;
+    const first = unit * this.#width;
+    const end = this.#endOfLegs(unit);
+    for (let copy = 0; copy < personality.copies; copy++) {
+      for (let leg = first + copy; leg < end; leg += personality.copies) {
+        const isCopy = members.state[this.units.legDisk[leg] ?? 0] === MemberState.inSync;
+        if (isCopy && this.units.unreadable[leg] === 0) return leg;
+      }
+    }
+    return -1;
   }
 
   /** Is there anything to write of the range that begins at `at`: to one that is filled, or to another copy? */
@@ -74,7 +88,11 @@ export class CopyPieces {
     const { personality, members } = this.#core;
     personality.map(sector(at), this.#disk, this.#sector);
     let targets = 0;
-    for (let copy = 0; copy < personality.copies; copy++) if (this.#isTarget(this.#disk[copy] ?? 0)) targets++;
+    for (let copy = 0; copy < personality.copies; copy++) {
+      const disk = this.#disk[copy] ?? 0;
+      if (this.#isTarget(disk)) targets++;
+      if (members.hasSeconds && this.#isTarget(disk + members.room)) targets++;
+    }
     // Of a resync the source itself could be one.
     return this.#hooks.kind() === "recover" ? targets > 0 : targets > 1 && members.inSync > 0;
   }
@@ -168,7 +186,7 @@ export class CopyPieces {
     this.units.unreadable[leg] = 1;
     this.#core.shared.add(counterIndex.readErrors, 1);
     const at = sector(this.units.at[unit] ?? 0);
-    this.#core.notify({ type: "readError", raidDisk: disk, errno: errnoOf(result), at });
+    this.#core.notify({ type: "readError", place: disk, errno: errnoOf(result), at });
   }
 
   #writeTarget(unit: number, leg: number): void {
@@ -215,7 +233,7 @@ export class CopyPieces {
   }
 
   #endOfLegs(unit: number): number {
-    return unit * this.#width + this.#core.personality.copies;
+    return unit * this.#width + (this.units.legs[unit] ?? 0);
   }
 
   #isTarget(disk: number): boolean {

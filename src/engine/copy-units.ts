@@ -18,6 +18,8 @@ export class CopyUnits {
   readonly failed: Uint8Array;
   /** A target of the piece at work did not take it. */
   readonly pieceFailed: Uint8Array;
+  /** Legs of the piece at work. */
+  readonly legs: Int32Array;
   readonly legsPending: Int32Array;
   readonly legDisk: Int32Array;
   readonly legAt: Float64Array;
@@ -29,7 +31,7 @@ export class CopyUnits {
   readonly #width: number;
   readonly #arenaAt: number;
 
-  /** `count` units of `bytes` bytes of the arena each, from `arenaAt` on; `width` copies. */
+  /** `count` units of `bytes` bytes of the arena each, from `arenaAt` on; `width` legs. */
   constructor(count: number, width: number, arenaAt: number, bytes: number) {
     this.count = count;
     this.bytes = bytes;
@@ -43,6 +45,7 @@ export class CopyUnits {
     this.state = new Uint8Array(count);
     this.failed = new Uint8Array(count);
     this.pieceFailed = new Uint8Array(count);
+    this.legs = new Int32Array(count);
     this.legsPending = new Int32Array(count);
     this.legDisk = new Int32Array(count * width);
     this.legAt = new Float64Array(count * width);

@@ -101,9 +101,9 @@ export class EngineCommands {
       case "setMember":
         return this.#members.set(command.member);
       case "settleFailure":
-        return this.#members.settle(command.raidDisk, command.outcome);
+        return this.#members.settle(command.place, command.outcome);
       case "removeMember":
-        return this.#members.remove(command.raidDisk);
+        return this.#members.remove(command.place);
       case "setBalance":
         this.#core.balance = command.balance;
         return atOnce(none);

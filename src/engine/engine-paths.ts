@@ -9,7 +9,7 @@ import { BitmapPath } from "./bitmap-path.ts";
 import { CopyPath } from "./copy-path.ts";
 import { CopyUnits } from "./copy-units.ts";
 import type { EngineCore } from "./engine-core.ts";
-import type { EngineConfig } from "./engine-protocol.ts";
+import { type EngineConfig, roomFor } from "./engine-protocol.ts";
 import { FailurePath } from "./failure-path.ts";
 import { FlushPath } from "./flush-path.ts";
 import { rangesAtOnce } from "./leg-layout.ts";
@@ -25,8 +25,6 @@ import { WritePath } from "./write-path.ts";
 
 /** Counters of writes a chunk end below 2^14, tags of legs below 2^24. */
 const MAX_QUEUE_DEPTH = 8192;
-/** A running array may grow to as many raid_disks without another start. */
-const RESERVED_DISKS = 16;
 
 /** The paths that a request can take, over one core. */
 export interface EnginePaths {
@@ -50,12 +48,12 @@ export function wirePaths(
   personalities?: Personalities,
 ): EnginePaths {
   const personality = personalityOf(config, personalities);
-  const room = Math.max(config.raidDisks, RESERVED_DISKS);
-  // A leg for each copy of each range at work; of a flush one for each raid_disk.
-  const width = Math.max(room, personality.copies * rangesAtOnce(personality));
-  checkConfig(config, width);
+  const room = roomFor(config.raidDisks);
+  // A leg for both places of each copy of each range at work; of a flush one for each place.
+  const width = 2 * Math.max(room, personality.copies * rangesAtOnce(personality));
+  checkConfig(config, room, width);
   const longest = personality.contiguous(sector(0), personality.size) * SECTOR_SIZE;
-  const arena = planArena(ring.arena.length, WriteIntent.pagesOf(config.bitmap.chunks), room, longest);
+  const arena = planArena(ring.arena.length, WriteIntent.pagesOf(config.bitmap.chunks), 2 * room, longest);
   const members = openMembers(ring, config, personality, room);
   const table = new RequestTable(config.queueDepth, width);
   const core: EngineCore = {
@@ -89,15 +87,15 @@ export function wirePaths(
   return { core, arena, failures, pill, bitmap, writes, reads, flushes, copies };
 }
 
-function checkConfig({ name, queueDepth, raidDisks, members }: EngineConfig, width: number): void {
+function checkConfig({ name, queueDepth, raidDisks, members }: EngineConfig, room: number, width: number): void {
   if (!Number.isInteger(queueDepth) || queueDepth < 1 || queueDepth > MAX_QUEUE_DEPTH) {
     throw new MdError("E_VALUE", `queue depth ${queueDepth} is not 1..${MAX_QUEUE_DEPTH}`);
   }
   if (queueDepth * 2 * width > TAG_MASK) {
     throw new MdError("E_VALUE", `queue depth ${queueDepth} is too much for ${raidDisks} members`);
   }
-  if (members.some(({ raidDisk }) => raidDisk < 0 || raidDisk >= raidDisks)) {
-    throw new MdError("E_VALUE", `${name}: a member's raid_disk is not below ${raidDisks}`);
+  if (members.some(({ place }) => place < 0 || place >= 2 * room || place % room >= raidDisks)) {
+    throw new MdError("E_VALUE", `${name}: a member's place is of no raid_disk below ${raidDisks}`);
   }
 }
 
@@ -106,14 +104,14 @@ function openMembers(ring: IoRing, config: EngineConfig, personality: Personalit
   try {
     for (const member of config.members) {
       if (member.state !== "faulty") members.open(member, false);
-      members.setState(member.raidDisk, member.state, member.recoveredTo);
+      members.setState(member.place, member.state, member.recoveredTo);
     }
   } catch (error) {
-    for (let disk = 0; disk < config.raidDisks; disk++) members.close(disk);
+    members.closeAll();
     throw error;
   }
   if (!members.isWhole) {
-    for (let disk = 0; disk < config.raidDisks; disk++) members.close(disk);
+    members.closeAll();
     const lacks = members.inSync === 0 ? "has no member that is in sync" : "has data of which no copy is in sync";
     throw new MdError("E_LAST_COPY", `${config.name} ${lacks}`);
   }

@@ -14,8 +14,21 @@ import type { PillReader } from "../fencing/pill-check.ts";
  */
 export type EngineMemberState = "in_sync" | "rebuilding" | "faulty";
 
+/** A running array may grow to as many raid_disks without another start. */
+const RESERVED_DISKS = 16;
+
+/** How many raid_disks a data plane has room for that starts with `raidDisks`. */
+export const roomFor = (raidDisks: number): number => Math.max(raidDisks, RESERVED_DISKS);
+
+/**
+ * A raid_disk has two places, as in md: the raid_disk itself, and that plus the room that there is for raid_disks. Most
+ * of the time one of them is empty. Both are used while one device is replaced by another, which is filled meanwhile.
+ */
+export const secondPlace = (raidDisk: number, room: number): number => room + raidDisk;
+
 export interface EngineMember {
-  readonly raidDisk: number;
+  /** See `secondPlace`. */
+  readonly place: number;
   readonly path: string;
   /** First data sector on the device. */
   readonly dataOffset: Sector;
@@ -92,9 +105,9 @@ export type EngineCommand =
   /** Opens the member if it is new. Not for failures of our own finding: those are settled by `settleFailure`. */
   | { readonly type: "setMember"; readonly member: EngineMember }
   /** Answer to `memberFailed`: it is faulty on all nodes now (held writes complete), or it is the last copy (they fail). */
-  | { readonly type: "settleFailure"; readonly raidDisk: number; readonly outcome: "faulty" | "last_copy" }
-  /** The member leaves its raid_disk; answered when nothing of it is in flight and its file is closed. */
-  | { readonly type: "removeMember"; readonly raidDisk: number }
+  | { readonly type: "settleFailure"; readonly place: number; readonly outcome: "faulty" | "last_copy" }
+  /** The member leaves its place; answered when nothing of it is in flight and its file is closed. */
+  | { readonly type: "removeMember"; readonly place: number }
   | { readonly type: "setBalance"; readonly balance: ReadBalance }
   /** The array's event count: answered when our bitmap superblock with it is durable on all members. */
   | { readonly type: "setEvents"; readonly events: number }
@@ -141,14 +154,14 @@ export type EngineNotice =
    */
   | {
       readonly type: "memberFailed";
-      readonly raidDisk: number;
+      readonly place: number;
       readonly errno: number;
       readonly during: "write" | "flush" | "bitmap" | "copy";
       readonly at: Sector;
     }
-  | { readonly type: "readError"; readonly raidDisk: number; readonly errno: number; readonly at: Sector }
+  | { readonly type: "readError"; readonly place: number; readonly errno: number; readonly at: Sector }
   /** A member says that this node was taken over: nothing is written or answered any more. Final. */
-  | { readonly type: "condemned"; readonly raidDisk: number }
+  | { readonly type: "condemned"; readonly place: number }
   /** Mirrors may differ where they did not before: a write ended in the middle. */
   | { readonly type: "resyncNeeded" }
   /** The loop met a contradiction or lost its lease for good: the process must end. */

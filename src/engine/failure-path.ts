@@ -46,7 +46,7 @@ export class FailurePath {
     if (!members.takesWrites(disk)) return true;
     if (members.state[disk] === MemberState.inSync && members.isLastCopy(disk)) return false;
     members.block(disk);
-    this.#core.notify({ type: "memberFailed", raidDisk: disk, errno, during, at: sector(at) });
+    this.#core.notify({ type: "memberFailed", place: disk, errno, during, at: sector(at) });
     return true;
   }
 
@@ -55,21 +55,24 @@ export class FailurePath {
    * lacking on a member (`lostIn`). Of each range some full copy must have been written.
    */
   judgeWrite(request: number): void {
-    const { table, personality } = this.#core;
+    const { table } = this.#core;
+    const legs = table.rangeLegs[request] ?? 0;
     const end = table.endOfLegs(request);
-    for (let leg = request * table.width; leg < end; leg += personality.copies) {
-      if (this.#judgeLegs(request, leg, personality.copies, "write") === 0) table.error[request] = Errno.EIO;
+    for (let leg = request * table.width; leg < end; leg += legs) {
+      if (this.#judgeLegs(request, leg, legs, "write") === 0) table.error[request] = Errno.EIO;
     }
   }
 
-  /** The same for a flush, which has one leg a raid_disk: those that were flushed must hold a copy of everything. */
+  /** The same for a flush, which has one leg a place: those that were flushed must hold a copy of everything. */
   judgeFlush(request: number): void {
     const { table, members, personality } = this.#core;
     const first = request * table.width;
-    this.#judgeLegs(request, first, members.raidDisks, "flush");
-    for (let disk = 0; disk < members.raidDisks; disk++) {
+    const legs = table.legs[request] ?? 0;
+    this.#judgeLegs(request, first, legs, "flush");
+    this.#alive.fill(0);
+    for (let disk = 0; disk < legs; disk++) {
       const flushed = table.legState[first + disk] === LegState.ok && members.state[disk] === MemberState.inSync;
-      this.#alive[disk] = flushed ? 1 : 0;
+      if (flushed) this.#alive[members.raidDiskOf(disk)] = 1;
     }
     if (!personality.survives(this.#alive)) table.error[request] = Errno.EIO;
   }
@@ -138,7 +141,7 @@ export class FailurePath {
   /** All nodes know that the member is faulty; or it is the last copy, and what it lacks never happened. */
   settle(disk: number, outcome: "faulty" | "last_copy"): void {
     const { members } = this.#core;
-    assert(members.state[disk] === MemberState.blocked, `raid_disk ${disk} has no failure to settle`);
+    assert(members.state[disk] === MemberState.blocked, `place ${disk} has no failure to settle`);
     members.setState(disk, outcome === "faulty" ? "faulty" : "in_sync", sector(0));
     if (outcome === "last_copy") this.#era++;
     this.#releaseHeld();

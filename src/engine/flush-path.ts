@@ -20,20 +20,20 @@ export class FlushPath {
   start(request: number): void {
     const { table, members } = this.#core;
     let legs = 0;
-    for (let disk = 0; disk < members.raidDisks; disk++) {
+    for (let disk = 0; disk < members.places; disk++) {
       const leg = request * table.width + disk;
       table.layLeg(leg, disk, 0, 0, 0);
       if (!members.takesWrites(disk)) continue;
       table.startLeg(leg, LegWork.flush);
       legs++;
     }
-    table.legs[request] = members.raidDisks;
+    table.legs[request] = members.places;
     table.legsPending[request] = legs;
     if (legs === 0) {
       this.#end(request);
       return;
     }
-    for (let disk = 0; disk < members.raidDisks; disk++) {
+    for (let disk = 0; disk < members.places; disk++) {
       const leg = request * table.width + disk;
       if (table.legState[leg] === LegState.inFlight) members.flush(disk, tagOf(TagKind.request, leg));
     }

@@ -20,22 +20,22 @@ export class MemberCommands {
   /** Its state; or a member that comes in. */
   set(member: EngineMember): Progress {
     const { members, config } = this.#core;
-    const { raidDisk } = member;
-    if (raidDisk < 0 || raidDisk >= members.raidDisks) {
-      throw new MdError("E_VALUE", `raid_disk ${raidDisk} is not below ${members.raidDisks}`);
+    const { place } = member;
+    if (!members.isPlace(place)) {
+      throw new MdError("E_VALUE", `place ${place} is of no raid_disk below ${members.places}`);
     }
     // Until its failure is settled nothing else decides about it.
-    if (members.state[raidDisk] === MemberState.blocked) return atOnce(none);
+    if (members.state[place] === MemberState.blocked) return atOnce(none);
     if (member.state === "faulty") {
       // One that is blocked may yet turn out to be the last copy: then this comes first.
-      if (members.state[raidDisk] === MemberState.inSync && members.isLastEvenWithBlocked(raidDisk)) {
+      if (members.state[place] === MemberState.inSync && members.isLastEvenWithBlocked(place)) {
         throw new MdError("E_LAST_COPY", `${member.path} is the last copy of ${config.name}`);
       }
-      members.setState(raidDisk, "faulty", member.recoveredTo);
+      members.setState(place, "faulty", member.recoveredTo);
       return atOnce(none);
     }
-    if (members.holds(member) && members.takesWrites(raidDisk)) {
-      members.setState(raidDisk, member.state, member.recoveredTo);
+    if (members.holds(member) && members.takesWrites(place)) {
+      members.setState(place, member.state, member.recoveredTo);
       return atOnce(none);
     }
     return this.#enter(member);
@@ -44,50 +44,50 @@ export class MemberCommands {
   /** A member comes in. As a full copy only between writes: one in flight would not be on it. */
   #enter(member: EngineMember): Progress {
     const { members } = this.#core;
-    const { raidDisk } = member;
-    if (members.takesWrites(raidDisk)) {
-      throw new MdError("E_MEMBER_ACTIVE", `raid_disk ${raidDisk} has a member that is not ${member.path}`);
+    const { place } = member;
+    if (members.takesWrites(place)) {
+      throw new MdError("E_MEMBER_ACTIVE", `place ${place} has a member that is not ${member.path}`);
     }
     let written: Progress | null = null;
     const leave = this.#waits.pause();
     return (leaseHeld) => {
       if (written !== null) return written(leaseHeld);
       if (member.state === "in_sync" && !this.#waits.isStill) return null;
-      if (members.isOpen(raidDisk) && !members.holds(member) && (members.inFlight[raidDisk] ?? 0) > 0) return null;
+      if (members.isOpen(place) && !members.holds(member) && (members.inFlight[place] ?? 0) > 0) return null;
       leave();
-      if (members.isOpen(raidDisk) && !members.holds(member)) members.close(raidDisk);
-      if (!members.isOpen(raidDisk)) members.open(member, true);
-      members.setState(raidDisk, member.state, member.recoveredTo);
+      if (members.isOpen(place) && !members.holds(member)) members.close(place);
+      if (!members.isOpen(place)) members.open(member, true);
+      members.setState(place, member.state, member.recoveredTo);
       written = this.#waits.whenAllWritten();
       return written(leaseHeld);
     };
   }
 
-  settle(raidDisk: number, outcome: "faulty" | "last_copy"): Progress {
+  settle(place: number, outcome: "faulty" | "last_copy"): Progress {
     const { members } = this.#core;
-    const state = members.state[raidDisk];
+    const state = members.state[place];
     if (state === MemberState.faulty && outcome === "faulty") return atOnce(none);
     if (state !== MemberState.blocked) {
-      throw new MdError("E_MEMBER_NOT_FOUND", `raid_disk ${raidDisk} has no failure that is not settled`);
+      throw new MdError("E_MEMBER_NOT_FOUND", `place ${place} has no failure that is not settled`);
     }
-    if (outcome === "last_copy" && members.blockedFrom[raidDisk] !== MemberState.inSync) {
-      throw new MdError("E_VALUE", `raid_disk ${raidDisk} was not in sync: it is no copy`);
+    if (outcome === "last_copy" && members.blockedFrom[place] !== MemberState.inSync) {
+      throw new MdError("E_VALUE", `place ${place} was not in sync: it is no copy`);
     }
-    this.#options.failures.settle(raidDisk, outcome);
+    this.#options.failures.settle(place, outcome);
     this.#options.bitmap.settled(outcome);
     return atOnce(none);
   }
 
   /** Answered when its device is closed. */
-  remove(raidDisk: number): Progress {
+  remove(place: number): Progress {
     const { members } = this.#core;
-    if (members.takesWrites(raidDisk) || members.state[raidDisk] === MemberState.blocked) {
-      throw new MdError("E_MEMBER_ACTIVE", `raid_disk ${raidDisk} is in use`);
+    if (members.takesWrites(place) || members.state[place] === MemberState.blocked) {
+      throw new MdError("E_MEMBER_ACTIVE", `place ${place} is in use`);
     }
-    if (raidDisk >= 0 && raidDisk < members.raidDisks) members.empty(raidDisk);
+    if (members.isPlace(place)) members.empty(place);
     return () => {
-      if ((members.inFlight[raidDisk] ?? 0) > 0) return null;
-      members.close(raidDisk);
+      if ((members.inFlight[place] ?? 0) > 0) return null;
+      members.close(place);
       return none;
     };
   }

@@ -5,7 +5,7 @@ import { type Sector, sector } from "../base/units.ts";
 import type { IoRing, Tag } from "../blockdev/io-ring.ts";
 import type { EngineMember } from "./engine-protocol.ts";
 
-/** blocked: it has failed, and not all nodes know yet; nobody reads or writes it. none: the raid_disk is empty. */
+/** blocked: it has failed, and not all nodes know yet; nobody reads or writes it. none: the place is empty. */
 export const MemberState = { none: 0, inSync: 1, rebuilding: 2, blocked: 3, faulty: 4 } as const;
 
 const stateOf = {
@@ -14,10 +14,14 @@ const stateOf = {
   faulty: MemberState.faulty,
 } as const;
 
-/** The members by raid_disk: their state, where things are on them, and what is in flight. The only one to call the ring for them. */
+/** The members by place: their state, where things are on them, and what is in flight. The only one to call the ring for them. */
 export class MemberTable {
-  /** The most raid_disks that there is room for: all arrays here are so long. */
+  /** The most raid_disks that there is room for. */
+  readonly room: number;
+  /** Places, two a raid_disk (see `secondPlace`): all arrays here but `front` are so long. */
   readonly width: number;
+  /** By raid_disk: the place to read from. */
+  readonly front: Int32Array;
   readonly state: Uint8Array;
   /** Rebuilding: sectors from the start of data that are good. */
   readonly recoveredTo: Float64Array;
@@ -39,6 +43,8 @@ export class MemberTable {
   readonly #pillAt: Float64Array;
   #personality: Personality;
   readonly #alive: Uint8Array;
+  #places = 0;
+  #hasSeconds = false;
   #inSync = 0;
   #blocked = 0;
   #isWhole = false;
@@ -48,12 +54,15 @@ export class MemberTable {
   /** Bytes: what the members' transfers must be aligned to. Fixed once requests are served. */
   blockSize = 512;
 
-  /** `width`: room for as many raid_disks. */
-  constructor(ring: IoRing, personality: Personality, width: number, readOnly: boolean) {
-    assert(personality.raidDisks <= width, "there is room for every raid_disk");
+  /** `room` for as many raid_disks. */
+  constructor(ring: IoRing, personality: Personality, room: number, readOnly: boolean) {
+    assert(personality.raidDisks <= room, "there is room for every raid_disk");
+    const width = 2 * room;
     this.#ring = ring;
     this.#readOnly = readOnly;
+    this.room = room;
     this.width = width;
+    this.front = Int32Array.from({ length: room }, (_, disk) => disk);
     this.#personality = personality;
     this.#alive = new Uint8Array(width);
     this.state = new Uint8Array(width);
@@ -72,15 +81,40 @@ export class MemberTable {
     return this.#personality.raidDisks;
   }
 
+  raidDiskOf(place: number): number {
+    return place < this.room ? place : place - this.room;
+  }
+
+  /** Is it a place of a raid_disk that there is? */
+  isPlace(place: number): boolean {
+    return place >= 0 && place < this.width && this.raidDiskOf(place) < this.raidDisks;
+  }
+
+  /** Those in use are all below. */
+  get places(): number {
+    return this.#places;
+  }
+
+  /** Some raid_disk has a member in its second place. */
+  get hasSeconds(): boolean {
+    return this.#hasSeconds;
+  }
+
+  /** Has the raid_disk an open device? */
+  isUsed(disk: number): boolean {
+    return this.isOpen(disk) || this.isOpen(disk + this.room);
+  }
+
   /** Perhaps more raid_disks, empty ones; or fewer, of which those that go are empty. */
   setPersonality(personality: Personality): void {
-    assert(personality.raidDisks <= this.width, "there is room for every raid_disk");
+    assert(personality.raidDisks <= this.room, "there is room for every raid_disk");
     for (let disk = personality.raidDisks; disk < this.raidDisks; disk++)
-      assert(!this.isOpen(disk), `raid_disk ${disk} is in use`);
+      assert(!this.isUsed(disk), `raid_disk ${disk} is in use`);
     this.#personality = personality;
     this.#count();
   }
 
+  /** raid_disks that have a member in sync. */
   get inSync(): number {
     return this.#inSync;
   }
@@ -99,19 +133,24 @@ export class MemberTable {
     return !this.#isWhole && this.#blocked > 0;
   }
 
-  /** Has some sector no other copy that is in sync but the one on `disk`? */
-  isLastCopy(disk: number): boolean {
-    for (let one = 0; one < this.raidDisks; one++) this.#alive[one] = this.state[one] === MemberState.inSync ? 1 : 0;
-    return this.#personality.isLastCopy(disk, this.#alive);
+  /** Has some sector no other copy that is in sync but the one in `place`? */
+  isLastCopy(place: number): boolean {
+    return this.#isLast(place, false);
   }
 
   /** As `isLastCopy`, where a member whose failure is not settled still counts: it may turn out to be the last copy. */
-  isLastEvenWithBlocked(disk: number): boolean {
-    for (let one = 0; one < this.raidDisks; one++) {
-      const state = this.state[one] === MemberState.blocked ? this.blockedFrom[one] : this.state[one];
-      this.#alive[one] = state === MemberState.inSync ? 1 : 0;
+  isLastEvenWithBlocked(place: number): boolean {
+    return this.#isLast(place, true);
+  }
+
+  #isLast(place: number, withBlocked: boolean): boolean {
+    this.#alive.fill(0);
+    for (let one = 0; one < this.width; one++) {
+      const counts = withBlocked && this.state[one] === MemberState.blocked ? this.blockedFrom[one] : this.state[one];
+      if (one !== place && counts === MemberState.inSync) this.#alive[this.raidDiskOf(one)] = 1;
     }
-    return this.#personality.isLastCopy(disk, this.#alive);
+    const disk = this.raidDiskOf(place);
+    return this.#alive[disk] === 0 && this.#personality.isLastCopy(disk, this.#alive);
   }
 
   /** Some raid_disk has no in-sync member. */
@@ -140,15 +179,15 @@ export class MemberTable {
     return (this.#device[disk] ?? -1) !== -1;
   }
 
-  /** Is this what the raid_disk holds, though perhaps in another state? */
+  /** Is this what its place holds, though perhaps in another state? */
   holds(member: EngineMember): boolean {
-    return this.#path[member.raidDisk] === member.path;
+    return this.#path[member.place] === member.path;
   }
 
-  /** Opens the device of a raid_disk that is empty. Throws what `openDevice` does, and E_VALUE for one that does not fit. */
+  /** Opens the device of a place that is empty. Throws what `openDevice` does, and E_VALUE for one that does not fit. */
   open(member: EngineMember, fixedBlockSize: boolean): void {
-    const { raidDisk } = member;
-    assert(!this.isOpen(raidDisk), `raid_disk ${raidDisk} has a device`);
+    const { place } = member;
+    assert(!this.isOpen(place), `place ${place} has a device`);
     const device = this.#ring.openDevice(member.path, { readOnly: this.#readOnly });
     const blockSize = this.#ring.logicalBlockSize(device);
     if (fixedBlockSize && blockSize > this.blockSize) {
@@ -156,12 +195,12 @@ export class MemberTable {
       throw new MdError("E_VALUE", `${member.path} has blocks of ${blockSize} bytes, the array has ${this.blockSize}`);
     }
     this.blockSize = Math.max(this.blockSize, blockSize);
-    this.#path[raidDisk] = member.path;
-    this.#device[raidDisk] = device;
-    this.#dataOffset[raidDisk] = member.dataOffset;
-    this.#bitmapAt[raidDisk] = member.bitmapAt;
-    this.#pillAt[raidDisk] = member.pillAt ?? -1;
-    this.head[raidDisk] = 0;
+    this.#path[place] = member.path;
+    this.#device[place] = device;
+    this.#dataOffset[place] = member.dataOffset;
+    this.#bitmapAt[place] = member.bitmapAt;
+    this.#pillAt[place] = member.pillAt ?? -1;
+    this.head[place] = 0;
   }
 
   setState(disk: number, state: EngineMember["state"], recoveredTo: Sector): void {
@@ -174,18 +213,22 @@ export class MemberTable {
     this.#set(disk, MemberState.blocked);
   }
 
-  /** The member is gone from its raid_disk, though its device stays open until nothing of it is in flight. */
+  /** The member is gone from its place, though its device stays open until nothing of it is in flight. */
   empty(disk: number): void {
     this.#set(disk, MemberState.none);
   }
 
   close(disk: number): void {
-    assert(this.inFlight[disk] === 0, `raid_disk ${disk} is closed with operations in flight`);
+    assert(this.inFlight[disk] === 0, `place ${disk} is closed with operations in flight`);
     const device = this.#device[disk] ?? -1;
     if (device === -1) return;
     this.#ring.closeDevice(device);
     this.#device[disk] = -1;
     this.#path[disk] = null;
+  }
+
+  closeAll(): void {
+    for (let place = 0; place < this.width; place++) this.close(place);
   }
 
   /** `at` from the start of data. */
@@ -229,7 +272,7 @@ export class MemberTable {
   /** A completion of one of the above has come. */
   ended(disk: number): void {
     const left = (this.inFlight[disk] ?? 0) - 1;
-    assert(left >= 0, `raid_disk ${disk} had nothing in flight`);
+    assert(left >= 0, `place ${disk} had nothing in flight`);
     this.inFlight[disk] = left;
     this.#operations--;
   }
@@ -242,7 +285,7 @@ export class MemberTable {
 
   #deviceOf(disk: number): number {
     const device = this.#device[disk] ?? -1;
-    assert(device !== -1, `raid_disk ${disk} has no device`);
+    assert(device !== -1, `place ${disk} has no device`);
     return device;
   }
 
@@ -255,11 +298,27 @@ export class MemberTable {
     this.generation++;
     this.#inSync = 0;
     this.#blocked = 0;
-    for (let one = 0; one < this.width; one++) {
-      this.#alive[one] = this.state[one] === MemberState.inSync ? 1 : 0;
-      if (this.state[one] === MemberState.inSync) this.#inSync++;
-      if (this.state[one] === MemberState.blocked) this.#blocked++;
+    this.#hasSeconds = false;
+    this.#places = this.raidDisks;
+    for (let disk = 0; disk < this.room; disk++) {
+      const second = disk + this.room;
+      const front = this.#frontOf(disk, second);
+      this.front[disk] = front;
+      const inSync = this.state[front] === MemberState.inSync;
+      this.#alive[disk] = inSync ? 1 : 0;
+      if (inSync) this.#inSync++;
+      if (this.state[disk] === MemberState.blocked) this.#blocked++;
+      if (this.state[second] === MemberState.blocked) this.#blocked++;
+      if (this.state[second] === MemberState.none) continue;
+      this.#hasSeconds = true;
+      this.#places = second + 1;
     }
     this.#isWhole = this.#personality.survives(this.#alive);
+  }
+
+  #frontOf(first: number, second: number): number {
+    if (this.state[first] === MemberState.inSync || this.state[second] === MemberState.none) return first;
+    if (this.state[second] === MemberState.inSync) return second;
+    return this.takesWrites(first) || !this.takesWrites(second) ? first : second;
   }
 }

@@ -31,7 +31,7 @@ export class PillWatch {
   /** Operations on members that had been begun at the last look. */
   #begunBefore = 0;
 
-  /** `bufferAt`: arena offset of one block a raid_disk. */
+  /** `bufferAt`: arena offset of one block a place. */
   constructor(core: EngineCore, bufferAt: number) {
     const { pill, pillEveryMs } = core.config;
     this.#core = core;
@@ -92,14 +92,14 @@ export class PillWatch {
     if (this.#check?.verdict(ring.arena, this.#bufferOf(disk)) !== "condemned" || this.#isCondemned) return;
     this.#isCondemned = true;
     shared.revoke();
-    notify({ type: "condemned", raidDisk: disk });
+    notify({ type: "condemned", place: disk });
   }
 
   #ask(now: number): void {
     const { members } = this.#core;
     this.#askedAt = now;
     this.#isClear = false;
-    for (let disk = 0; disk < members.raidDisks; disk++) {
+    for (let disk = 0; disk < members.places; disk++) {
       if (members.state[disk] !== MemberState.inSync || !members.hasPill(disk)) continue;
       this.#inFlight++;
       this.#attempts[disk] = 0;

@@ -62,7 +62,7 @@ export class ReadPath {
 
   start(request: number): void {
     const { table, personality } = this.#core;
-    this.#layout.lay(request);
+    this.#layout.layReads(request);
     const { copies } = personality;
     const first = request * table.width;
     const end = table.endOfLegs(request);
@@ -99,7 +99,7 @@ export class ReadPath {
     const { table, shared, notify } = this.#core;
     shared.add(counterIndex.readErrors, 1);
     const at = sector((table.at[request] ?? 0) + (table.legFrom[leg] ?? 0));
-    notify({ type: "readError", raidDisk: table.legDisk[leg] ?? 0, errno, at });
+    notify({ type: "readError", place: table.legDisk[leg] ?? 0, errno, at });
   }
 
   /** Another copy of the range whose first leg this is. */

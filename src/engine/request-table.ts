@@ -31,8 +31,9 @@ export class RequestTable {
   readonly done: Float64Array;
   /** Sectors of the part at work. */
   readonly part: Float64Array;
-  /** Legs of the part at work. */
+  /** Legs of the part at work, and of each range of it. */
   readonly legs: Int32Array;
+  readonly rangeLegs: Int32Array;
   readonly legsPending: Int32Array;
   /** A part failed: errno, 0 for none. */
   readonly error: Int32Array;
@@ -82,6 +83,7 @@ export class RequestTable {
     this.done = new Float64Array(capacity);
     this.part = new Float64Array(capacity);
     this.legs = new Int32Array(capacity);
+    this.rangeLegs = new Int32Array(capacity);
     this.legsPending = new Int32Array(capacity);
     this.error = new Int32Array(capacity);
     this.lostIn = new Float64Array(capacity);

@@ -77,9 +77,9 @@ export class ShapeCommands {
     const { pages } = this.#options.bitmap.intent;
     if (WriteIntent.pagesOf(chunks) !== pages) refuse(`its bitmap has ${pages} pages, ${chunks} chunks take others`);
     if (need.length !== Math.ceil(chunks / 8)) refuse(`${need.length} bytes are not a bitmap of ${chunks} chunks`);
-    if (raidDisks > members.width) refuse(`without another start there is room for ${members.width} members`);
+    if (raidDisks > members.room) refuse(`without another start there is room for ${members.room} members`);
     for (let disk = raidDisks; disk < members.raidDisks; disk++) {
-      if (!members.isOpen(disk)) continue;
+      if (!members.isUsed(disk)) continue;
       throw new MdError("E_MEMBER_ACTIVE", `raid_disk ${disk} of ${config.name} has a member`);
     }
     return personality.resized(raidDisks, syncSize);

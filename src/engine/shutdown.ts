@@ -35,7 +35,7 @@ export class Shutdown {
       if (!core.config.readOnly) bitmap.flushForGood();
     }
     if (core.members.operations > 0) return false;
-    for (let disk = 0; disk < core.members.raidDisks; disk++) core.members.close(disk);
+    core.members.closeAll();
     return true;
   }
 

@@ -231,7 +231,7 @@ export class WritePath {
     if (this.#isTakenBack(request)) return;
     table.issued[request] = 1;
     const work = table.op[request] === RequestOp.write ? LegWork.transfer : LegWork.zero;
-    this.#layout.lay(request);
+    this.#layout.layWrites(request);
     let legs = 0;
     for (let leg = request * table.width; leg < table.endOfLegs(request); leg++) {
       if (!members.takesWrites(table.legDisk[leg] ?? 0)) continue;

@@ -1,18 +1,26 @@
-import type { EngineCommand, EngineConfig, EngineMemberState, WorkerToEngine } from "../engine/engine-protocol.ts";
+import {
+  type EngineCommand,
+  type EngineConfig,
+  type EngineMemberState,
+  roomFor,
+  type WorkerToEngine,
+} from "../engine/engine-protocol.ts";
 import type { World } from "./world.ts";
 
 /** Tells the checkers what crosses the seam, at the data plane's end of it: there it takes effect. */
 export class EngineObserver {
   readonly #world: World;
   readonly #life: string;
+  readonly #room: number;
   readonly #commands = new Map<number, EngineCommand>();
-  /** By raid_disk. */
+  /** By place. */
   readonly #disks = new Map<number, string>();
 
   constructor(world: World, life: string, config: EngineConfig) {
     this.#world = world;
     this.#life = life;
-    for (const { raidDisk, path, state } of config.members) this.#seen(raidDisk, path, state);
+    this.#room = roomFor(config.raidDisks);
+    for (const { place, path, state } of config.members) this.#seen(place, path, state);
   }
 
   /** The loop takes a command: reads may go to a new full copy, and data into a window, from now on. */
@@ -25,11 +33,11 @@ export class EngineObserver {
         break;
       case "setMember":
         if (command.member.state === "in_sync") {
-          this.#seen(command.member.raidDisk, command.member.path, "in_sync");
+          this.#seen(command.member.place, command.member.path, "in_sync");
         }
         break;
       case "settleFailure":
-        if (command.outcome === "last_copy") this.#seen(command.raidDisk, null, "in_sync");
+        if (command.outcome === "last_copy") this.#seen(command.place, null, "in_sync");
         break;
       case "resume":
         this.#world.emit({ type: "resumed", life, slot: command.slot });
@@ -43,7 +51,7 @@ export class EngineObserver {
     if (message.type === "notice") {
       const { notice } = message;
       // It reads nothing from a member that failed, from that instant.
-      if (notice.type === "memberFailed") this.#seen(notice.raidDisk, null, "faulty");
+      if (notice.type === "memberFailed") this.#seen(notice.place, null, "faulty");
       this.#world.emit({ type: "log", life: this.#life, level: "info", text: JSON.stringify(notice) });
       return;
     }
@@ -61,14 +69,14 @@ export class EngineObserver {
     switch (command.type) {
       case "setMember":
         if (command.member.state !== "in_sync") {
-          this.#seen(command.member.raidDisk, command.member.path, command.member.state);
+          this.#seen(command.member.place, command.member.path, command.member.state);
         }
         break;
       case "settleFailure":
-        if (command.outcome === "faulty") this.#seen(command.raidDisk, null, "faulty");
+        if (command.outcome === "faulty") this.#seen(command.place, null, "faulty");
         break;
       case "removeMember":
-        this.#seen(command.raidDisk, null, "removed");
+        this.#seen(command.place, null, "removed");
         break;
       case "suspend":
         this.#world.emit({ type: "suspended", life: this.#life, slot: command.slot, range: command.range });
@@ -77,9 +85,10 @@ export class EngineObserver {
     }
   }
 
-  #seen(raidDisk: number, path: string | null, state: EngineMemberState | "removed"): void {
-    if (path !== null) this.#disks.set(raidDisk, path);
-    const disk = state === "removed" ? null : (this.#disks.get(raidDisk) ?? null);
+  #seen(place: number, path: string | null, state: EngineMemberState | "removed"): void {
+    if (path !== null) this.#disks.set(place, path);
+    const disk = state === "removed" ? null : (this.#disks.get(place) ?? null);
+    const raidDisk = place % this.#room;
     this.#world.emit({ type: "member_view", life: this.#life, raidDisk, disk, state });
   }
 }

@@ -105,7 +105,7 @@ describe("taking over", () => {
     const a = await world.start("a");
     const b = await world.start("b");
     await world.idle(a, b);
-    b.engine.notify({ type: "condemned", raidDisk: 0 });
+    b.engine.notify({ type: "condemned", place: 0 });
     const end = await world.wait(b.node.ended);
     expect(end).toMatchObject({ type: "fenced", reason: "d0[0] says that its slot was taken over" });
     // The others wait out its lease and then take its slot for a dead node's.

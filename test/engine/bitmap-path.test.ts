@@ -88,7 +88,7 @@ describe("clearing bits", () => {
     bench.write(192, 8, 2);
     bench.run();
     for (let i = 0; i < 4; i++) bench.pass(PERIOD);
-    await bench.send({ type: "settleFailure", raidDisk: 1, outcome: "faulty" });
+    await bench.send({ type: "settleFailure", place: 1, outcome: "faulty" });
     for (let i = 0; i < 4; i++) bench.pass(PERIOD);
     await bench.send({ type: "flushBitmap" });
     expect(bench.bitOnDisk("d0", 3)).toBe(true);
@@ -101,20 +101,20 @@ describe("clearing bits", () => {
     bench.ring.fail((op) => op.type === "flush" && op.path === "d1", EIO, 1);
     bench.pass(PERIOD);
     expect(bench.bitOnDisk("d0", 3)).toBe(true);
-    expect(bench.failures()).toEqual([expect.objectContaining({ raidDisk: 1, during: "flush" })]);
+    expect(bench.failures()).toEqual([expect.objectContaining({ place: 1, during: "flush" })]);
   });
 
   it("does not happen when the flush before it, or a page, is put off again and again", async () => {
     const bench = benchWithIdleBit();
     bench.ring.fail((op) => op.type === "flush" && op.path === "d1", -11);
     bench.pass(PERIOD);
-    expect(bench.failures()).toEqual([expect.objectContaining({ raidDisk: 1, during: "flush", errno: 11 })]);
-    await bench.send({ type: "settleFailure", raidDisk: 1, outcome: "last_copy" });
+    expect(bench.failures()).toEqual([expect.objectContaining({ place: 1, during: "flush", errno: 11 })]);
+    await bench.send({ type: "settleFailure", place: 1, outcome: "last_copy" });
     bench.ring.heal();
     bench.ring.fail(on("d1", isBitmap), -11);
     bench.write(320, 8, 1);
     bench.run();
-    expect(bench.failures().slice(1)).toEqual([expect.objectContaining({ raidDisk: 1, during: "bitmap", errno: 11 })]);
+    expect(bench.failures().slice(1)).toEqual([expect.objectContaining({ place: 1, during: "bitmap", errno: 11 })]);
     expect(bench.bitOnDisk("d0", 3)).toBe(true);
   });
 

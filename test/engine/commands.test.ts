@@ -13,8 +13,8 @@ import {
   range,
 } from "../support/engine-bench.ts";
 
-const rebuilding = (raidDisk: number, recoveredTo = 0): EngineMember => ({
-  ...member(raidDisk),
+const rebuilding = (place: number, recoveredTo = 0): EngineMember => ({
+  ...member(place),
   state: "rebuilding",
   recoveredTo: sector(recoveredTo),
 });
@@ -32,7 +32,7 @@ describe("a member", () => {
     bench.write(0, 8, 1);
     bench.run();
     await bench.send({ type: "setMember", member: { ...member(2), state: "faulty" } });
-    await bench.send({ type: "removeMember", raidDisk: 2 });
+    await bench.send({ type: "removeMember", place: 2 });
     expect(bench.ring.open).toEqual(["d0", "d1", null]);
     bench.ring.hold(on("new", isBitmap));
     const set = await bench.send({ type: "setMember", member: { ...rebuilding(2), path: "new" } });
@@ -53,7 +53,7 @@ describe("a member", () => {
   it("comes in as a full copy only between writes", async () => {
     const bench = withRoom();
     await bench.send({ type: "setMember", member: { ...member(2), state: "faulty" } });
-    await bench.send({ type: "removeMember", raidDisk: 2 });
+    await bench.send({ type: "removeMember", place: 2 });
     bench.write(0, 64, 1);
     bench.run();
     bench.ring.hold(on("d0", isWrite));
@@ -74,7 +74,7 @@ describe("a member", () => {
   it("that cannot be opened is refused, and the array goes on", async () => {
     const bench = withRoom();
     await bench.send({ type: "setMember", member: { ...member(2), state: "faulty" } });
-    await bench.send({ type: "removeMember", raidDisk: 2 });
+    await bench.send({ type: "removeMember", place: 2 });
     const set = await bench.send({ type: "setMember", member: { ...member(2), path: "nowhere" } });
     expect(set.error).toMatchObject({ code: "E_NO_DEVICE" });
     const write = bench.write(0, 8, 1);
@@ -86,7 +86,7 @@ describe("a member", () => {
     const bench = withRoom();
     const set = await bench.send({ type: "setMember", member: { ...rebuilding(1), path: "new" } });
     expect(set.error).toMatchObject({ code: "E_MEMBER_ACTIVE" });
-    const removed = await bench.send({ type: "removeMember", raidDisk: 1 });
+    const removed = await bench.send({ type: "removeMember", place: 1 });
     expect(removed.error).toMatchObject({ code: "E_MEMBER_ACTIVE" });
   });
 
@@ -103,7 +103,7 @@ describe("a member", () => {
     bench.flush();
     bench.run();
     await bench.send({ type: "setMember", member: { ...member(1), state: "faulty" } });
-    const removed = await bench.send({ type: "removeMember", raidDisk: 1 });
+    const removed = await bench.send({ type: "removeMember", place: 1 });
     expect(removed.answer).toBe(null);
     expect(bench.ring.open).toEqual(["d0", "d1"]);
     bench.ring.release();
@@ -121,7 +121,7 @@ describe("a member", () => {
     await bench.send({ type: "setMember", member: member(1) });
     await bench.send({ type: "setMember", member: { ...member(1), state: "faulty" } });
     expect(write.errno).toBe(null);
-    await bench.send({ type: "settleFailure", raidDisk: 1, outcome: "faulty" });
+    await bench.send({ type: "settleFailure", place: 1, outcome: "faulty" });
     expect(write.errno).toBe(0);
   });
 
@@ -137,7 +137,7 @@ describe("a member", () => {
     bench.ring.release();
     bench.run();
     await bench.send({ type: "setMember", member: { ...member(1), state: "faulty" } });
-    const removed = await bench.send({ type: "removeMember", raidDisk: 1 });
+    const removed = await bench.send({ type: "removeMember", place: 1 });
     expect([removed.answer, write.errno]).toEqual([{ type: "none" }, null]);
     bench.shared.setLease(Number.POSITIVE_INFINITY);
     bench.run();
@@ -155,7 +155,7 @@ describe("a member", () => {
     bench.ring.release();
     bench.run();
     await bench.send({ type: "setMember", member: { ...member(1), state: "faulty" } });
-    const removed = await bench.send({ type: "removeMember", raidDisk: 1 });
+    const removed = await bench.send({ type: "removeMember", place: 1 });
     expect([removed.answer, write.errno]).toEqual([{ type: "none" }, null]);
     bench.shared.setLease(Number.POSITIVE_INFINITY);
     bench.run();
@@ -173,7 +173,7 @@ describe("a member", () => {
     bench.ring.release();
     bench.run();
     await bench.send({ type: "setMember", member: { ...member(1), state: "faulty" } });
-    const removed = await bench.send({ type: "removeMember", raidDisk: 1 });
+    const removed = await bench.send({ type: "removeMember", place: 1 });
     expect([removed.answer, copy.answer]).toEqual([{ type: "none" }, null]);
     bench.shared.setLease(Number.POSITIVE_INFINITY);
     bench.run();
@@ -184,7 +184,7 @@ describe("a member", () => {
 
   it("that has not failed has no failure to settle", async () => {
     const bench = new EngineBench();
-    const settled = await bench.send({ type: "settleFailure", raidDisk: 1, outcome: "last_copy" });
+    const settled = await bench.send({ type: "settleFailure", place: 1, outcome: "last_copy" });
     expect(settled.error).toMatchObject({ code: "E_MEMBER_NOT_FOUND" });
   });
 });

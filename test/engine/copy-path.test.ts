@@ -111,7 +111,7 @@ describe("a resync copy", () => {
       expect(new Set(bench.content(path, 64, 16))).toEqual(new Set([10]));
       expect(new Set(bench.content(path, 88, 40))).toEqual(new Set([10]));
     }
-    expect(bench.notices).toContainEqual(expect.objectContaining({ type: "readError", raidDisk: 0, at: 80 }));
+    expect(bench.notices).toContainEqual(expect.objectContaining({ type: "readError", place: 0, at: 80 }));
     expect(bench.failures()).toEqual([]);
   });
 
@@ -145,9 +145,9 @@ describe("a resync copy", () => {
     bench.ring.fail((op) => on("d2", isWrite)(op) && op.at >= DATA_AT + 128, EIO);
     const { answer } = await bench.send(resync(0, 4096));
     expect(answer?.failed).toBe(true);
-    expect(bench.failures()).toEqual([expect.objectContaining({ raidDisk: 2, during: "copy", errno: 5 })]);
+    expect(bench.failures()).toEqual([expect.objectContaining({ place: 2, during: "copy", errno: 5 })]);
     expect(needed(bench)).toBeGreaterThan(0);
-    await bench.send({ type: "settleFailure", raidDisk: 2, outcome: "faulty" });
+    await bench.send({ type: "settleFailure", place: 2, outcome: "faulty" });
     await bench.send(resync(0, 4096));
     expect(needed(bench)).toBe(0);
     expect(bytes(bench, "d1", 4)).toEqual(new Set([10]));
@@ -245,7 +245,7 @@ describe("a recovery copy", () => {
     bench.ring.fail(({ type }) => type === "flush", result);
     const { answer } = await bench.send({ type: "copy", kind: "recover", range: range(0, 4096) });
     expect(answer).toEqual({ type: "copied", sectors: 4096, failed: true, aimless: false });
-    expect(bench.failures()).toEqual([expect.objectContaining({ raidDisk: 2, during: "flush", errno: -result })]);
+    expect(bench.failures()).toEqual([expect.objectContaining({ place: 2, during: "flush", errno: -result })]);
   });
 
   it("is not answered before the flush has ended, though it is given up", async () => {

@@ -75,8 +75,8 @@ describe.each(["io_uring", "threads"] as const)("an engine in a worker, over %s"
     memberSize: sector(SIZE),
     size: sector(SIZE),
     raidDisks: 2,
-    members: paths.map((path, raidDisk) => ({
-      raidDisk,
+    members: paths.map((path, place) => ({
+      place,
       path,
       dataOffset: sector(DATA_AT),
       bitmapAt: sector(16),
@@ -250,7 +250,7 @@ describe("a process with an engine in it", () => {
       script,
       `import { startEngine } from ${JSON.stringify(source)};
        await startEngine({ name: "x", level: 1, layout: 0, chunkSectors: 0, size: 64, memberSize: 64, raidDisks: 1, readOnly: false, pill: null, pillEveryMs: 1000, ring: "auto",
-         members: [{ raidDisk: 0, path: ${JSON.stringify(path)}, dataOffset: ${DATA_AT}, bitmapAt: 16, pillAt: null, state: "in_sync",
+         members: [{ place: 0, path: ${JSON.stringify(path)}, dataOffset: ${DATA_AT}, bitmapAt: 16, pillAt: null, state: "in_sync",
            recoveredTo: 0 }],
          bitmap: { slot: 0, chunkSectors: 8, chunks: 8, flushMs: 100, superblock: new Uint8Array(256),
            bits: new Uint8Array(1), events: 1 },

@@ -13,8 +13,8 @@ function benchWithBit(disks = 2): EngineBench {
   return bench;
 }
 
-const failed = (raidDisk: number, during: string): unknown =>
-  expect.objectContaining({ type: "memberFailed", raidDisk, during, errno: 5 });
+const failed = (place: number, during: string): unknown =>
+  expect.objectContaining({ type: "memberFailed", place, during, errno: 5 });
 
 describe("a leg that fails", () => {
   it("takes the member out, and the write is answered only when that is settled", async () => {
@@ -25,7 +25,7 @@ describe("a leg that fails", () => {
     expect(bench.failures()).toEqual([failed(1, "write")]);
     expect(write.errno).toBe(null);
     expect(bench.shared.read("waitingOnFailure")).toBe(1);
-    await bench.send({ type: "settleFailure", raidDisk: 1, outcome: "faulty" });
+    await bench.send({ type: "settleFailure", place: 1, outcome: "faulty" });
     expect(write.errno).toBe(0);
     expect(bench.failures()).toHaveLength(1);
   });
@@ -43,7 +43,7 @@ describe("a leg that fails", () => {
     expect([later.errno, flush.errno, read.errno]).toEqual([null, null, 0]);
     const paths = new Set(bench.ring.log.slice(from).map(({ path }) => path));
     expect(paths).toEqual(new Set(["d0"]));
-    await bench.send({ type: "settleFailure", raidDisk: 1, outcome: "faulty" });
+    await bench.send({ type: "settleFailure", place: 1, outcome: "faulty" });
     expect([later.errno, flush.errno]).toEqual([0, 0]);
   });
 
@@ -70,7 +70,7 @@ describe("a leg that fails", () => {
     expect(suspend.answer).toEqual({ type: "none" });
     // The other node copies what d0 has.
     bench.content("d1", 0, 64).fill(1);
-    await bench.send({ type: "settleFailure", raidDisk: 0, outcome: "faulty" });
+    await bench.send({ type: "settleFailure", place: 0, outcome: "faulty" });
     expect(write.errno).toBe(null);
     await bench.send({ type: "resume", slot: slotNumber(1) });
     expect(write.errno).toBe(0);
@@ -88,7 +88,7 @@ describe("a leg that fails", () => {
     bench.content("d1", 0, 64).fill(1);
     await bench.send({ type: "resume", slot: slotNumber(1) });
     expect(requests.map(({ errno }) => errno)).toEqual([null, null, null]);
-    await bench.send({ type: "settleFailure", raidDisk: 0, outcome: "faulty" });
+    await bench.send({ type: "settleFailure", place: 0, outcome: "faulty" });
     expect(requests.map(({ errno }) => errno)).toEqual([0, 0, 0]);
     expect([...bench.content("d1", 0, 15)].filter((_, i) => i % 512 === 0)).toEqual([
       2, 2, 2, 2, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 1,
@@ -128,7 +128,7 @@ describe("a leg that fails", () => {
     expect(write.errno).toBe(5);
     expect(bench.failures()).toEqual([failed(0, "write")]);
     bench.ring.heal();
-    await bench.send({ type: "settleFailure", raidDisk: 0, outcome: "faulty" });
+    await bench.send({ type: "settleFailure", place: 0, outcome: "faulty" });
     const read = bench.read(0, 8);
     bench.run();
     expect(read.errno).toBe(0);
@@ -140,9 +140,9 @@ describe("a leg that fails", () => {
     const write = bench.write(0, 8, 2);
     bench.run();
     expect(bench.failures()).toEqual([failed(1, "write"), failed(2, "write")]);
-    await bench.send({ type: "settleFailure", raidDisk: 1, outcome: "faulty" });
+    await bench.send({ type: "settleFailure", place: 1, outcome: "faulty" });
     expect(write.errno).toBe(null);
-    await bench.send({ type: "settleFailure", raidDisk: 2, outcome: "faulty" });
+    await bench.send({ type: "settleFailure", place: 2, outcome: "faulty" });
     expect(write.errno).toBe(0);
   });
 
@@ -169,7 +169,7 @@ describe("a failed member that turns out to be the last copy", () => {
     bench.run();
     // Another node has failed d0.
     await bench.send({ type: "setMember", member: { ...member(0), state: "faulty" } });
-    await bench.send({ type: "settleFailure", raidDisk: 1, outcome: "last_copy" });
+    await bench.send({ type: "settleFailure", place: 1, outcome: "last_copy" });
     bench.ring.release();
     bench.run();
     expect([lost.errno, later.errno, inFlight.errno]).toEqual([5, 5, 5]);
@@ -192,7 +192,7 @@ describe("a failed member that turns out to be the last copy", () => {
     bench.run();
     const later = bench.write(320, 8, 3);
     bench.run();
-    await bench.send({ type: "settleFailure", raidDisk: 0, outcome: "last_copy" });
+    await bench.send({ type: "settleFailure", place: 0, outcome: "last_copy" });
     expect([lost.errno, zero.errno, flush.errno, later.errno]).toEqual([5, 5, 5, 0]);
     expect(bench.content("d0", 0, 1)).not.toEqual(bench.content("d1", 0, 1));
     expect(bench.shared.read("neededChunks")).toBe(1);
@@ -211,7 +211,7 @@ describe("a failed member that turns out to be the last copy", () => {
     bench.run();
     expect(bench.bitOnDisk("d1", 2)).toBe(false);
     await bench.send({ type: "setMember", member: { ...member(0), state: "faulty" } });
-    await bench.send({ type: "settleFailure", raidDisk: 1, outcome: "last_copy" });
+    await bench.send({ type: "settleFailure", place: 1, outcome: "last_copy" });
     expect(bench.bitOnDisk("d1", 2)).toBe(true);
     expect(write.errno).toBe(0);
     expect(new Set(bench.content("d1", 128, 8))).toEqual(new Set([2]));
@@ -227,7 +227,7 @@ describe("a bitmap write that fails", () => {
     expect(bench.failures()).toEqual([failed(1, "bitmap")]);
     expect(bench.ring.log.filter((op) => isData(op) && op.at >= 256 + 128)).toEqual([]);
     expect(bench.shared.read("waitingOnFailure")).toBe(1);
-    await bench.send({ type: "settleFailure", raidDisk: 1, outcome: "faulty" });
+    await bench.send({ type: "settleFailure", place: 1, outcome: "faulty" });
     expect(write.errno).toBe(0);
   });
 
@@ -240,7 +240,7 @@ describe("a bitmap write that fails", () => {
     bench.run();
     // d1 has no bit for it, and a crash now might have the bitmap read from d1.
     expect(bench.ring.log.filter((op) => isData(op) && op.at >= 256 + 128)).toEqual([]);
-    await bench.send({ type: "settleFailure", raidDisk: 1, outcome: "faulty" });
+    await bench.send({ type: "settleFailure", place: 1, outcome: "faulty" });
     expect(fresh.errno).toBe(0);
   });
 
@@ -262,7 +262,7 @@ describe("a bitmap write that fails", () => {
     expect(events.answer).toEqual({ type: "none" });
     const merge = await bench.send({ type: "mergeBits", bits: new Uint8Array(8).fill(2) });
     expect(merge.answer).toBe(null);
-    await bench.send({ type: "settleFailure", raidDisk: 1, outcome: "faulty" });
+    await bench.send({ type: "settleFailure", place: 1, outcome: "faulty" });
     expect(merge.answer).toEqual({ type: "none" });
   });
 
@@ -302,7 +302,7 @@ describe("a flush", () => {
     bench.run();
     expect(bench.failures()).toEqual([failed(0, "flush")]);
     expect(flush.errno).toBe(null);
-    await bench.send({ type: "settleFailure", raidDisk: 0, outcome: "faulty" });
+    await bench.send({ type: "settleFailure", place: 0, outcome: "faulty" });
     expect(flush.errno).toBe(0);
     bench.flush();
     bench.run();
@@ -314,8 +314,8 @@ describe("a flush", () => {
     bench.ring.fail((op) => op.type === "flush" && op.path === "d0", -11);
     const flush = bench.flush();
     bench.run();
-    expect(bench.failures()).toEqual([expect.objectContaining({ raidDisk: 0, during: "flush", errno: 11 })]);
-    await bench.send({ type: "settleFailure", raidDisk: 0, outcome: "faulty" });
+    expect(bench.failures()).toEqual([expect.objectContaining({ place: 0, during: "flush", errno: 11 })]);
+    await bench.send({ type: "settleFailure", place: 0, outcome: "faulty" });
     expect(flush.errno).toBe(0);
   });
 
@@ -324,7 +324,7 @@ describe("a flush", () => {
     bench.ring.fail((op) => op.type === "flush" && op.path === "d0", -11);
     bench.submit(RequestOp.zero, 0, 8, 0, REQUEST_FUA);
     bench.run();
-    expect(bench.failures()).toEqual([expect.objectContaining({ raidDisk: 0, during: "write", errno: 11 })]);
+    expect(bench.failures()).toEqual([expect.objectContaining({ place: 0, during: "write", errno: 11 })]);
   });
 
   it("of zeroes with FUA that fails counts as the failure of the leg", () => {
@@ -346,7 +346,7 @@ describe("a read", () => {
     bench.run();
     expect(read.errno).toBe(0);
     expect(new Set(bench.ring.arena.subarray(read.buffer, read.buffer + 4096))).toEqual(new Set([1]));
-    expect(bench.notices).toContainEqual(expect.objectContaining({ type: "readError", raidDisk: 0, errno: 5, at: 0 }));
+    expect(bench.notices).toContainEqual(expect.objectContaining({ type: "readError", place: 0, errno: 5, at: 0 }));
     expect(bench.failures()).toEqual([]);
     expect(bench.shared.read("readErrors")).toBe(1);
   });

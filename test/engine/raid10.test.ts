@@ -147,8 +147,8 @@ describe("a RAID10 that loses members", () => {
     bench.run();
     // Both legs failed: one of the two has to stay, and the write is not told to have worked.
     expect(first.errno).toBe(5);
-    expect(bench.failures()).toEqual([expect.objectContaining({ raidDisk: 0, during: "write" })]);
-    await bench.send({ type: "settleFailure", raidDisk: 0, outcome: "faulty" });
+    expect(bench.failures()).toEqual([expect.objectContaining({ place: 0, during: "write" })]);
+    await bench.send({ type: "settleFailure", place: 0, outcome: "faulty" });
     const second = bench.write(0, CHUNK, 2);
     const elsewhere = bench.write(CHUNK, CHUNK, 3);
     bench.run();
@@ -165,10 +165,10 @@ describe("a RAID10 that loses members", () => {
     const write = bench.write(0, 8 * CHUNK, 9);
     bench.run();
     expect(write.errno).toBe(null);
-    expect(bench.failures()).toMatchObject([{ raidDisk: 1 }, { raidDisk: 2 }]);
-    await bench.send({ type: "settleFailure", raidDisk: 1, outcome: "faulty" });
+    expect(bench.failures()).toMatchObject([{ place: 1 }, { place: 2 }]);
+    await bench.send({ type: "settleFailure", place: 1, outcome: "faulty" });
     expect(write.errno).toBe(null);
-    await bench.send({ type: "settleFailure", raidDisk: 2, outcome: "faulty" });
+    await bench.send({ type: "settleFailure", place: 2, outcome: "faulty" });
     expect(write.errno).toBe(0);
     const read = bench.read(0, 8 * CHUNK);
     bench.run();
@@ -181,7 +181,7 @@ describe("a RAID10 that loses members", () => {
     const flush = bench.flush();
     bench.run();
     expect(flush.errno).toBe(5);
-    expect(bench.failures()).toMatchObject([{ raidDisk: 0 }]);
+    expect(bench.failures()).toMatchObject([{ place: 0 }]);
   });
 
   it("does not begin with a pair missing", () => {

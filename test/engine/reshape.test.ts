@@ -213,7 +213,7 @@ describe("another number of raid_disks", () => {
     const down = shape(4096, { raidDisks: 2 });
     expect((await made.send({ type: "reshape", shape: down })).error).toMatchObject({ code: "E_MEMBER_ACTIVE" });
     await made.send({ type: "setMember", member: { ...member(2), state: "faulty" } });
-    await made.send({ type: "removeMember", raidDisk: 2 });
+    await made.send({ type: "removeMember", place: 2 });
     expect((await made.send({ type: "reshape", shape: down })).answer).toEqual({ type: "none" });
     const write = made.write(0, 8, 9);
     const flush = made.submit(RequestOp.flush, 0, 0, 0, 0);

@@ -33,7 +33,7 @@ describe("F08: a process whose main thread is in a loop without end", () => {
        const shared = new SharedBlock();
        const engine = await startEngine({ name: "x", level: 1, layout: 0, chunkSectors: 0, size: ${SECTORS}, memberSize: ${SECTORS}, raidDisks: 1, readOnly: false,
          pill: null, pillEveryMs: 1000, ring: "auto",
-         members: [{ raidDisk: 0, path: ${JSON.stringify(member)}, dataOffset: ${DATA_AT}, bitmapAt: 16, pillAt: null,
+         members: [{ place: 0, path: ${JSON.stringify(member)}, dataOffset: ${DATA_AT}, bitmapAt: 16, pillAt: null,
            state: "in_sync", recoveredTo: 0 }],
          bitmap: { slot: 0, chunkSectors: 64, chunks: ${SECTORS / 64}, flushMs: 60000, superblock: new Uint8Array(256),
            bits: new Uint8Array(${SECTORS / 512}), events: 1 },

@@ -103,8 +103,8 @@ describe("a broken promise is noticed", () => {
     const engine = (original: Engine): Engine => {
       original.onNotice((notice) => {
         if (notice.type !== "memberFailed") return;
-        const { raidDisk } = notice;
-        void original.send({ type: "settleFailure", raidDisk, outcome: "faulty" }).catch(() => {});
+        const { place } = notice;
+        void original.send({ type: "settleFailure", place, outcome: "faulty" }).catch(() => {});
       });
       return changed(original, {
         send: ((command: EngineCommand) =>

@@ -76,7 +76,7 @@ export class EngineBench implements FrontEnd {
       name: "bench",
       ...shape,
       raidDisks: disks,
-      members: paths.map((_, raidDisk) => ({ ...member(raidDisk), ...options.members?.[raidDisk] })),
+      members: paths.map((_, place) => ({ ...member(place), ...options.members?.[place] })),
       bitmap: {
         slot: slotNumber(0),
         chunkSectors,
@@ -227,11 +227,11 @@ export class EngineBench implements FrontEnd {
   }
 }
 
-export const diskName = (raidDisk: number): string => `d${raidDisk}`;
+export const diskName = (place: number): string => `d${place}`;
 
-export const member = (raidDisk: number): EngineMember => ({
-  raidDisk,
-  path: diskName(raidDisk),
+export const member = (place: number): EngineMember => ({
+  place,
+  path: diskName(place),
   dataOffset: sector(DATA_AT),
   bitmapAt: sector(BITMAP_AT),
   pillAt: sector(PILL_AT),

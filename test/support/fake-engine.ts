@@ -13,6 +13,7 @@ import type {
   EngineNotice,
   EngineShape,
 } from "../../src/engine/engine-protocol.ts";
+import { roomFor } from "../../src/engine/engine-protocol.ts";
 import type { SharedBlock } from "../../src/engine/shared-block.ts";
 import { SuspendList } from "../../src/resync/suspend-list.ts";
 import type { SharedDisks } from "./shared-disks.ts";
@@ -57,6 +58,7 @@ export class FakeEngine implements Engine {
   /** Sectors that may be asked for. */
   capacity: Sector;
   readonly #now: () => number;
+  readonly #room: number;
   readonly #held: HeldWrite[] = [];
   #listener: (notice: EngineNotice) => void = () => {};
   #wake: (() => void)[] = [];
@@ -66,12 +68,13 @@ export class FakeEngine implements Engine {
     this.#host = host;
     this.#disks = disks;
     this.#config = config;
+    this.#room = roomFor(config.raidDisks);
     this.capacity = config.size;
     this.#now = now;
     this.shared = shared;
     this.events = config.bitmap.events;
     this.eventsCleared = Number(new DataView(config.bitmap.superblock.slice().buffer).getBigUint64(32, true));
-    for (const member of config.members) this.members.set(member.raidDisk, { member, state: member.state });
+    for (const member of config.members) this.members.set(member.place, { member, state: member.state });
     for (let chunk = 0; chunk < config.bitmap.chunks; chunk++) {
       if (!bitIsSet(config.bitmap.bits, chunk)) continue;
       this.needed.add(chunk);
@@ -110,17 +113,17 @@ export class FakeEngine implements Engine {
     this.#setBits(at, at + sectors, this.dirty);
     const lost = new Set<number>();
     let copies = 0;
-    for (const [raidDisk, entry] of this.members) {
-      if (entry.state === "blocked") lost.add(raidDisk);
+    for (const [place, entry] of this.members) {
+      if (entry.state === "blocked") lost.add(place);
       if (entry.state !== "in_sync" && entry.state !== "rebuilding") continue;
       const { path, dataOffset } = entry.member;
       if (!this.#disks.isFailing(path, this.#host)) {
         this.#disks.poke(path, dataOffset + at, fill, sectors);
         if (entry.state === "in_sync") copies++;
-      } else if (this.#inSync().some(([other]) => other !== raidDisk)) {
-        lost.add(raidDisk);
+      } else if (this.#inSync().some(([other]) => other !== place)) {
+        lost.add(place);
         entry.state = "blocked";
-        this.#listener({ type: "memberFailed", raidDisk, errno: -5, during: "write", at: sector(at) });
+        this.#listener({ type: "memberFailed", place, errno: -5, during: "write", at: sector(at) });
       } else {
         throw new Error("EIO");
       }
@@ -145,8 +148,8 @@ export class FakeEngine implements Engine {
     return this.#disks.bytes(path)[bytesOf(sector(dataOffset + at))] ?? -1;
   }
 
-  stateOf(raidDisk: number): State | "none" {
-    return this.members.get(raidDisk)?.state ?? "none";
+  stateOf(place: number): State | "none" {
+    return this.members.get(place)?.state ?? "none";
   }
 
   #inSync(): [number, { member: EngineMember; state: State }][] {
@@ -154,7 +157,7 @@ export class FakeEngine implements Engine {
   }
 
   get #degraded(): boolean {
-    return this.#inSync().length < this.#config.raidDisks;
+    return new Set(this.#inSync().map(([place]) => place % this.#room)).size < this.#config.raidDisks;
   }
 
   #wakeWriters(): void {
@@ -210,10 +213,10 @@ export class FakeEngine implements Engine {
         this.#setMember(command.member);
         return { type: "none" };
       case "settleFailure":
-        this.#settle(command.raidDisk, command.outcome);
+        this.#settle(command.place, command.outcome);
         return { type: "none" };
       case "removeMember":
-        this.members.delete(command.raidDisk);
+        this.members.delete(command.place);
         return { type: "none" };
       case "setBalance":
         this.balance = command.balance;
@@ -275,8 +278,8 @@ export class FakeEngine implements Engine {
   #reshape({ syncSize, raidDisks, chunkSectors, need }: EngineShape): void {
     const { bitmap, size } = this.#config;
     const chunks = Math.ceil(syncSize / chunkSectors);
-    for (const raidDisk of this.members.keys()) {
-      if (raidDisk >= raidDisks) throw new MdError("E_MEMBER_ACTIVE", `raid_disk ${raidDisk} has a member`);
+    for (const place of this.members.keys()) {
+      if (place % this.#room >= raidDisks) throw new MdError("E_MEMBER_ACTIVE", `place ${place} has a member`);
     }
     const from = { syncSize: size, chunkSectors: bitmap.chunkSectors, chunks: bitmap.chunks };
     const to = { syncSize, chunkSectors, chunks };
@@ -301,22 +304,22 @@ export class FakeEngine implements Engine {
   }
 
   #setMember(member: EngineMember): void {
-    const before = this.members.get(member.raidDisk);
+    const before = this.members.get(member.place);
     if (before?.state === "blocked") {
-      if (member.state === "faulty") this.#settle(member.raidDisk, "faulty");
+      if (member.state === "faulty") this.#settle(member.place, "faulty");
       return;
     }
-    this.members.set(member.raidDisk, { member, state: member.state });
+    this.members.set(member.place, { member, state: member.state });
     this.#writeBitmap();
   }
 
-  #settle(raidDisk: number, outcome: "faulty" | "last_copy"): void {
-    const entry = this.members.get(raidDisk);
+  #settle(place: number, outcome: "faulty" | "last_copy"): void {
+    const entry = this.members.get(place);
     if (entry?.state !== "blocked") return;
     entry.state = outcome === "faulty" ? "faulty" : "in_sync";
     for (const held of this.#held.splice(0)) {
-      if (outcome === "last_copy" && held.lost.has(raidDisk)) held.reject(new Error("EIO"));
-      else if ([...held.lost].some((disk) => this.members.get(disk)?.state === "blocked")) this.#held.push(held);
+      if (outcome === "last_copy" && held.lost.has(place)) held.reject(new Error("EIO"));
+      else if ([...held.lost].some((one) => this.members.get(one)?.state === "blocked")) this.#held.push(held);
       else held.resolve();
     }
   }
@@ -334,20 +337,18 @@ export class FakeEngine implements Engine {
   async #copy(kind: "resync" | "recover", { lo, hi }: SectorRange): Promise<EngineAnswer> {
     await this.onCopy(sectorRange(lo, hi));
     const [source] = this.#inSync();
-    const targets = [...this.members].filter(([raidDisk, { state }]) =>
-      kind === "recover"
-        ? state === "rebuilding"
-        : raidDisk !== source?.[0] && state !== "faulty" && state !== "blocked",
+    const targets = [...this.members].filter(([place, { state }]) =>
+      kind === "recover" ? state === "rebuilding" : place !== source?.[0] && state !== "faulty" && state !== "blocked",
     );
     if (source === undefined) return { type: "copied", sectors: 0, failed: true, aimless: false };
     // The worst that may be expected of a data plane.
     if (kind === "recover" && targets.length === 0) return { type: "copied", sectors: 0, failed: false, aimless: true };
     const { path, dataOffset } = source[1].member;
     const content = this.#disks.data(path, dataOffset + lo, hi - lo);
-    for (const [raidDisk, entry] of targets) {
+    for (const [, entry] of targets) {
       if (this.#disks.isFailing(entry.member.path, this.#host)) {
         entry.state = "blocked";
-        this.#listener({ type: "memberFailed", raidDisk, errno: -5, during: "copy", at: lo });
+        this.#listener({ type: "memberFailed", place: entry.member.place, errno: -5, during: "copy", at: lo });
         return { type: "copied", sectors: 0, failed: true, aimless: false };
       }
       this.#disks.bytes(entry.member.path).set(content, bytesOf(sector(entry.member.dataOffset + lo)));

@@ -20,8 +20,8 @@ export class MemberViewChecker implements Checker {
   readonly #disks: ReadonlyMap<string, SimDisk>;
   readonly #content: ContentModel;
   readonly #report: Report;
-  /** By life and raid_disk: the disk that its reads may come from. */
-  readonly #views = new Map<string, Map<number, string>>();
+  /** By life: the disks that its reads may come from, with their raid_disks. */
+  readonly #views = new Map<string, Map<string, number>>();
   readonly #writes = new Map<number, Write>();
 
   constructor(geometry: ArrayGeometry, disks: ReadonlyMap<string, SimDisk>, content: ContentModel, report: Report) {
@@ -34,10 +34,12 @@ export class MemberViewChecker implements Checker {
   observe(event: SimEvent): void {
     switch (event.type) {
       case "member_view": {
-        const view = this.#views.get(event.life) ?? new Map<number, string>();
+        const view = this.#views.get(event.life) ?? new Map<string, number>();
         this.#views.set(event.life, view);
-        if (event.state === "in_sync" && event.disk !== null) view.set(event.raidDisk, event.disk);
-        else view.delete(event.raidDisk);
+        // Nobody removes a member that was not faulty before.
+        if (event.disk === null) break;
+        if (event.state === "in_sync") view.set(event.disk, event.raidDisk);
+        else view.delete(event.disk);
         break;
       }
       case "life_ended":
@@ -61,8 +63,8 @@ export class MemberViewChecker implements Checker {
     if (write === undefined) return;
     const judged = new Set<string>();
     for (const [life, view] of this.#views) {
-      for (const [raidDisk, path] of view) if (!judged.has(path)) this.#judgeCopy(write, life, raidDisk, path);
-      for (const path of view.values()) judged.add(path);
+      for (const [path, raidDisk] of view) if (!judged.has(path)) this.#judgeCopy(write, life, raidDisk, path);
+      for (const path of view.keys()) judged.add(path);
     }
   }
 
