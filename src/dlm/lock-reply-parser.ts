@@ -34,7 +34,8 @@ const events: Readonly<Record<LockEvent["type"], (value: unknown) => boolean>> =
 
 const isType = (type: unknown): type is LockEvent["type"] => typeof type === "string" && Object.hasOwn(events, type);
 
-const isEvent = (value: unknown): value is LockEvent =>
+/** May this value, which came from a lock server, be taken for an event? */
+export const isLockEvent = (value: unknown): value is LockEvent =>
   isObject(value) && isType(value["type"]) && events[value["type"]](value);
 
 const record = shape({
@@ -62,19 +63,14 @@ const mailbox = shape({
   lastRid: natural,
   sent: natural,
   acked: natural,
-  events: list(MOST.events, isEvent),
+  events: list(MOST.events, isLockEvent),
   ring: list(1024, list(3, integer)),
 });
 const held = shape({ ...queued, name: text(64), order: natural, lvb });
 const conflict = shape({ name: text(64), locks: list(MOST.locks, shape({ slot: natural, mode: integer })) });
 
-const reply = shape({
-  rc: integer,
-  value: natural,
-  seq: natural,
-  epoch: natural,
-  generation: natural,
-  events: list(MOST.events, isEvent),
+/** Everything but what every reply has. */
+const isRest = shape({
   lsid: optional(id),
   state: optional(oneOf("run", "recover")),
   members: optional(list(MOST.members, record)),
@@ -89,22 +85,6 @@ const reply = shape({
   reports: optional(list(MOST.members, shape({ slot: natural, locks: list(MOST.locks, held) }))),
 });
 
-/** JSON from a lock server as its reply, or null if it is none: a server that talks nonsense must not be believed. */
-export function parseLockReply(json: string): WireReply | null {
-  const value = parse(json);
-  return reply(value) ? (value as WireReply) : null;
-}
-
-/** The same for one event of a mailbox. */
-export function parseLockEvent(json: string): LockEvent | null {
-  const value = parse(json);
-  return isEvent(value) ? value : null;
-}
-
-function parse(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return null;
-  }
-}
+/** `head` with the other parts of the reply, or null if they are none: a server that talks nonsense must not be believed. */
+export const parseReplyRest = (rest: Readonly<Record<string, unknown>>, head: WireReply): WireReply | null =>
+  isRest(rest) ? { ...(rest as Partial<WireReply>), ...head } : null;

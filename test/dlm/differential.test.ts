@@ -4,11 +4,14 @@ import type { LockCall, LockReply, LockspaceId } from "../../src/dlm/lock-call.t
 import type { LockMaster } from "../../src/dlm/lock-master.ts";
 import { lockModes, modesCompatible } from "../../src/dlm/lock-mode.ts";
 import { lockStatus } from "../../src/dlm/lock-status.ts";
+import { readLuaLibrary } from "../../src/dlm/redis/lua-library.ts";
 import { connectRedisMaster } from "../../src/dlm/redis/redis-lock-master.ts";
 import { silentLogger } from "../../src/env/logger.ts";
 import { realEnv } from "../../src/env/real-env.ts";
 import { ReplayedTable, TraceGenerator, type TraceStep } from "../support/lock-traces.ts";
+import { callLua } from "../support/lua-calls.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
+import { SeededRandom } from "../support/seeded-random.ts";
 
 /** By hand: MDCTL_SEEDS=10000 MDCTL_FIRST_SEED=1 npx vitest run test/dlm/differential.test.ts (10^6 calls). */
 const SEEDS = Number(process.env["MDCTL_SEEDS"] ?? 1000);
@@ -55,7 +58,12 @@ describe("the Lua library against the lock table", () => {
   });
 
   /** Runs a trace on both, and says where they differ first; null: nowhere. `codes`: every answer given. */
-  async function difference(trace: readonly TraceStep[], dumpEvery: number, codes = new Map<string, number>()) {
+  async function difference(
+    trace: readonly TraceStep[],
+    dumpEvery: number,
+    codes = new Map<string, number>(),
+    execute = (lockspace: LockspaceId, call: LockCall): Promise<LockReply> => redis.call(lockspace, call),
+  ) {
     spaces += 1;
     const lockspace: LockspaceId = { cluster: "alpha", name: `space${spaces}` };
     const model = new ReplayedTable();
@@ -63,7 +71,7 @@ describe("the Lua library against the lock table", () => {
     let pending: Promise<void>[] = [];
     const send = (at: number, call: LockCall, expected: LockReply): void => {
       const compare = async (): Promise<void> => {
-        const actual = await redis.call(lockspace, call);
+        const actual = await execute(lockspace, call);
         const [want, got] = [comparable(expected), comparable(actual)];
         try {
           expect(got).toEqual(want);
@@ -96,7 +104,7 @@ describe("the Lua library against the lock table", () => {
         await settle();
         const keys = await admin.keys(`mdlm:{alpha/${lockspace.name}}:*`);
         if (keys.length > 0) await admin.del(...keys);
-        await Promise.all(model.calls.map((call) => redis.call(lockspace, call)));
+        await Promise.all(model.calls.map((call) => execute(lockspace, call)));
       }
       if (at % dumpEvery === dumpEvery - 1 || at === trace.length - 1) {
         const dump = model.look({ op: "dump" });
@@ -148,6 +156,19 @@ describe("the Lua library against the lock table", () => {
     } as const;
     for (const [op, names] of Object.entries(wanted)) {
       for (const name of names) expect(reached(op as LockCall["op"], name), `${op} ${name}`).toBeGreaterThan(0);
+    }
+  });
+
+  it("does so too where two copies of the library, neither of which knows what the other writes, take turns", async () => {
+    const { name, text } = readLuaLibrary();
+    const copies = ["mdlm_one", "mdlm_two"];
+    for (const copy of copies) await admin.call("FUNCTION", "LOAD", text.replaceAll(name, copy));
+    const random = new SeededRandom(1);
+    const execute = (lockspace: LockspaceId, call: LockCall): Promise<LockReply> =>
+      callLua(admin, copies[random.below(2)] ?? "", { lockspace, call });
+    for (let seed = 1; seed <= 50; seed++) {
+      const trace = new TraceGenerator(seed).generate(STEPS);
+      expect(await difference(trace, DUMP_EVERY, undefined, execute), `seed ${seed}`).toBeNull();
     }
   });
 });

@@ -4,8 +4,8 @@ import type { LockCall, LockReply, LockspaceId } from "../../src/dlm/lock-call.t
 import type { LockMaster } from "../../src/dlm/lock-master.ts";
 import { lockStatus } from "../../src/dlm/lock-status.ts";
 import { readLuaLibrary } from "../../src/dlm/redis/lua-library.ts";
-import { keysOf } from "../../src/dlm/redis/redis-keys.ts";
 import { BareMember } from "../support/lock-vector-runner.ts";
+import { callLua } from "../support/lua-calls.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
 
 /** In front of the library: the call of Redis whose number is in ARGV[3] fails, the others do not. */
@@ -57,12 +57,8 @@ describe("the Lua library when a command of Redis fails", () => {
     await server.stop();
   });
 
-  const execute = async (call: LockCall, failAt = 0): Promise<LockReply> => {
-    const keys = keysOf(lockspace, call);
-    const body = JSON.stringify({ ...call, code: "c" });
-    const text = await client.call("FCALL", `${library.name}_${call.op}`, keys.length, ...keys, body, "", failAt);
-    return JSON.parse(String(text)) as LockReply;
-  };
+  const execute = (call: LockCall, failAt = 0): Promise<LockReply> =>
+    callLua(client, library.name, { lockspace, call }, failAt);
   const master: LockMaster = {
     about: "injected",
     call: (_, call) => execute(call),

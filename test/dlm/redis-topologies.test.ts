@@ -129,6 +129,38 @@ describe("where Redis is", () => {
     });
   });
 
+  describe("a primary that was a replica for a while", () => {
+    const lock = { op: "lock", mode: 5, flags: 0, bast: false } as const;
+    const offsetOf = async (server: RedisServer): Promise<number> =>
+      Number(/master_repl_offset:(\d+)/.exec(await server.command("info", "replication"))?.[1]);
+    /** The primary becomes a replica of its replica, and is promoted again; `lost` happens where the replica does not see it. */
+    const swap = async (lost: (member: BareMember) => Promise<unknown>): Promise<BareMember> => {
+      const primary = await start();
+      const replica = await replicaOf(primary);
+      const member = await BareMember.join(await connect(primary.url), lockspace, "a");
+      // So much that its functions have kept what they need for the next call.
+      for (const name of ["r", "s"]) expect((await member.call({ ...lock, name })).rc).toBe(lockStatus.OK);
+      const written = await offsetOf(primary);
+      while ((await offsetOf(replica)) < written) await pause(20);
+      await replica.command("replicaof", "no", "one");
+      await lost(member);
+      await primary.command("replicaof", "127.0.0.1", String(replica.port));
+      await primary.replicated();
+      await primary.command("replicaof", "no", "one");
+      return member;
+    };
+
+    it("is another server, and does not go on with writes that it has lost", async () => {
+      const member = await swap(async (a) => expect((await a.call({ ...lock, name: "t" })).rc).toBe(lockStatus.OK));
+      expect((await answer(() => member.call({ ...lock, name: "u" }))).rc).toBe(lockStatus.EIDENT);
+    });
+
+    it("renews nobody, even if it has lost nothing", async () => {
+      const member = await swap(async () => {});
+      expect((await answer(() => renewal(member, 1))).rc).toBe(lockStatus.EIDENT);
+    });
+  });
+
   describe("sentinels", () => {
     it("name the master, and a failover is followed; what was locked there is another server's now", async () => {
       const primary = await start();

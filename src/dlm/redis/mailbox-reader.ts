@@ -2,10 +2,10 @@ import { sleep } from "../../env/clock.ts";
 import type { Env } from "../../env/env.ts";
 import type { LockEvent, LockspaceId } from "../lock-call.ts";
 import type { WatchedMember } from "../lock-master.ts";
-import { parseLockEvent } from "../lock-reply-parser.ts";
 import { mailboxKey } from "./redis-keys.ts";
 import type { LinkSubscription, RedisLink } from "./redis-link.ts";
 import { PING_MS } from "./redis-options.ts";
+import { unpackMessage } from "./redis-wire.ts";
 
 interface Mailbox {
   readonly lockspace: LockspaceId;
@@ -35,18 +35,17 @@ export function readMailbox(
   const held: LockEvent[] = [];
   let paused = 0;
 
-  const hear = (text: string): void => {
+  const hear = (message: Buffer): void => {
     if (stopped.signal.aborted) return;
-    const [, epoch, incarnation, json = ""] = /^(\d+) (\S+) (.*)$/s.exec(text) ?? [];
-    const event = parseLockEvent(json);
-    if (event === null) {
+    const heard = unpackMessage(message);
+    if (heard === null) {
       deliver([]); // what lies there will be asked for
-    } else if (Number(epoch) !== member.epoch || incarnation !== member.incarnation) {
+    } else if (heard.epoch !== member.epoch || heard.incarnation !== member.incarnation) {
       // The slot was given away, or its owner has entered another epoch.
     } else if (paused > 0) {
-      held.push(event);
+      held.push(heard.event);
     } else {
-      deliver([event]);
+      deliver([heard.event]);
     }
   };
   const link = connect({ channel: mailboxKey(lockspace, member.slot), hear });

@@ -21,7 +21,7 @@ export interface LinkTarget extends Endpoint {
 /** A link that listens: it sends nothing but PING. */
 export interface LinkSubscription {
   readonly channel: string;
-  readonly hear: (text: string) => void;
+  readonly hear: (message: Buffer) => void;
 }
 
 export interface LinkOptions {
@@ -80,11 +80,20 @@ export class RedisLink {
   }
 
   /** Rejects with an MdError: why there is no answer. The command may have been executed, or may still be. */
-  async send(command: string, ...args: readonly (string | number)[]): Promise<unknown> {
+  send(command: string, ...args: readonly (string | number)[]): Promise<unknown> {
+    return this.#send((client) => client.call(command, ...args));
+  }
+
+  /** The same; strings of the answer are bytes. */
+  sendPacked(command: string, ...args: readonly (string | number | Buffer)[]): Promise<unknown> {
+    return this.#send((client) => client.callBuffer(command, ...args));
+  }
+
+  async #send(call: (client: Redis) => Promise<unknown>): Promise<unknown> {
     const client = this.#client;
     if (client === null) throw this.#trouble;
     try {
-      return await client.call(command, ...args);
+      return await call(client);
     } catch (error) {
       const fault = serverFault(this.#options.about, error);
       if (leadsElsewhere(error) || isTimeout(error)) this.#drop(client, fault);
@@ -154,7 +163,7 @@ export class RedisLink {
   async #subscribe(client: Redis): Promise<void> {
     const { subscription } = this.#options;
     if (subscription === undefined) return;
-    client.on("message", (_, text: string) => subscription.hear(text));
+    client.on("messageBuffer", (_: Buffer, message: Buffer) => subscription.hear(message));
     await client.subscribe(subscription.channel);
   }
 

@@ -1,9 +1,8 @@
 import { MdError } from "../../base/md-error.ts";
 import type { Env } from "../../env/env.ts";
-import { KnownMembers, type MemberDetails } from "../known-members.ts";
+import { KnownMembers } from "../known-members.ts";
 import type { LockCall, LockEvent, LockReply, LockspaceId } from "../lock-call.ts";
 import type { LockMaster, Subscription, WatchedMember } from "../lock-master.ts";
-import { parseLockReply } from "../lock-reply-parser.ts";
 import { connectArbiters, type MembershipGuard } from "./arbiters.ts";
 import { ensureLibrary } from "./function-library.ts";
 import { locateMaster } from "./locate-master.ts";
@@ -14,6 +13,7 @@ import { keysOf, tableKey } from "./redis-keys.ts";
 import { type LinkSubscription, RedisLink } from "./redis-link.ts";
 import { COMMAND_MS } from "./redis-options.ts";
 import { parseRedisUrl, type RedisFiles, type RedisPlace } from "./redis-url.ts";
+import { packCall, unpackReply } from "./redis-wire.ts";
 import { ReplicaWait, WAIT_MS } from "./replica-wait.ts";
 
 export interface RedisLockMasterOptions {
@@ -162,22 +162,22 @@ class RedisLockMaster implements LockMaster {
     const link = await this.#link(lockspace, confirm ? "ms" : "cmd");
     const keys = keysOf(lockspace, call);
     const known = this.#known.of(lockspace, call);
-    const body = this.#bodyOf(call, known);
-    const mark = `${++this.#marks}`;
+    const mark = ++this.#marks;
+    const args = packCall(call, { mark, code: this.#library.name, known: known?.generation });
     const name = `${this.#library.name}_${call.op}`;
-    const ask = (): Promise<unknown> => link.send("FCALL", name, keys.length, ...keys, JSON.stringify(body), mark);
-    let text: unknown;
+    const ask = (): Promise<unknown> => link.sendPacked("FCALL", name, keys.length, ...keys, ...args);
+    let bytes: unknown;
     let replicas: unknown = wait;
     try {
-      if (confirm) ({ reply: text, replicas } = await this.#waitOf(link).run(ask));
-      else text = await ask();
+      if (confirm) ({ reply: bytes, replicas } = await this.#waitOf(link).run(ask));
+      else bytes = await ask();
     } catch (error) {
       if (functionsLoaded || !(error instanceof MdError) || !error.why?.includes("Function not found")) throw error;
       // It was not executed: FUNCTION FLUSH, a restart without persistence, another node of the cluster.
       await this.#load(link);
       return this.#ask(lockspace, call, true);
     }
-    const said = parseLockReply(withoutMark(text, mark));
+    const said = unpackReply(bytes, mark);
     const reply = said === null ? null : this.#known.complete(lockspace, known, said);
     if (reply === null || typeof replicas !== "number") {
       const fault = serverFault(this.about, new Error("what it says is no answer of a lock server"));
@@ -192,11 +192,6 @@ class RedisLockMaster implements LockMaster {
     const known = this.#waits.get(link) ?? new ReplicaWait(link, this.#place.wait);
     this.#waits.set(link, known);
     return known;
-  }
-
-  #bodyOf(call: LockCall, known: MemberDetails | undefined): object {
-    if (call.op === "join" || call.op === "recover") return { ...call, code: this.#library.name };
-    return known === undefined ? call : { ...call, known: known.generation };
   }
 
   /** It is written, but a failover may forget it. With sentinels the master may be another one by now: they are asked. */
@@ -264,13 +259,4 @@ function asLost(fault: MdError): MdError {
     ...(fault.hint === null ? {} : { hint: fault.hint }),
     cause: fault,
   });
-}
-
-/**
- * Replies have no names in Redis: they are told apart by their order. One that a broken server or network repeats would be
- * taken for the answer to the next call, perhaps of another lockspace; so each says whose it is. "": it is another's.
- */
-function withoutMark(text: unknown, mark: string): string {
-  const reply = String(text);
-  return reply.startsWith(mark) ? reply.slice(mark.length) : "";
 }

@@ -4,10 +4,6 @@ local commit
 
 do
 
-local function packMember(m)
-  return cmsgpack.pack(m.incarnation, m.state, m.counter, m.sent, m.acked, m.lastRid, m.token, m.owner, m.tries, m.knows)
-end
-
 -- A write refused in the middle (somebody put another type of value at our keys) must not leave half a change: then the
 -- lockspace is taken away, which its members notice (ENOLS) and rebuild from what they hold. (Mailboxes may stay; opening
 -- the lockspace anew and joining it empty them.)
@@ -34,8 +30,11 @@ end
 -- What a change of the lockspace itself, or of who belongs to it, adds to the fields of meta.
 local function addAbout(state, meta)
   if state.aboutChanged then
-    set(meta, 'about', table.concat({ SCHEMA, state.lsid, state.replid, state.epoch, state.phase, state.slots,
-      state.leaseMs, state.lvbSize, state.code, state.fencing }, '|'))
+    local about = table.concat({ SCHEMA, state.lsid, state.replid, state.epoch, state.phase, state.slots, state.leaseMs,
+      state.lvbSize, state.code, state.fencing }, '|')
+    set(meta, 'about', about)
+    set(meta, 'now', '0000')
+    state.tag, state.nextId = state.lsid .. ' ' .. state.replid, state.epoch .. '-*'
   end
   if state.departedChanged then
     local entries = {}
@@ -62,15 +61,15 @@ end
 
 -- Events, and the end of those that were acknowledged long ago. A letter without an event ends a mailbox that nobody reads.
 local function deliver(state)
-  for i = 1, #state.mail do
-    local letter = state.mail[i]
-    local member = letter.member
-    local box, result = boxOf(state, member.slot), nil
-    if letter.event then
-      local id = string.format('%d-%d', state.epoch, letter.n)
-      result = redis.pcall('XADD', box, id, 'i', member.incarnation, 'e', letter.event)
-    else
+  local mail = state.mail
+  for i = 1, #mail do
+    local letter = mail[i]
+    local box, n, result = boxOf(state, letter.member.slot), letter.n, nil
+    if not letter.event then
       result = redis.pcall('DEL', box)
+    else
+      -- The number after the last one is cheaper than one that is spelled out.
+      result = redis.pcall('XADD', box, n == 1 and state.epoch .. '-1' or state.nextId, 'e', letter.event)
     end
     if not isDone(result) then return false end
   end
@@ -86,36 +85,48 @@ local function ring(state)
     local letter = state.mail[i]
     local member = letter.member
     if letter.event and member.slot ~= state.own then
-      local text = string.format('%d %s %s', state.epoch, member.incarnation, letter.event)
-      redis.pcall('PUBLISH', boxOf(state, member.slot), text)
+      local incarnation = member.incarnation
+      local message = struct.pack('<dBc0c0', state.epoch, #incarnation, incarnation, letter.event)
+      redis.pcall('PUBLISH', boxOf(state, member.slot), message)
     end
   end
 end
 
 local function writeAll(state, meta, res)
   if (state.reset or state.left or state.dropped or state.deleted) and not remove(state) then return false end
-  return runAll('HSET', state.keys[2], res) and deliver(state) and runAll('HSET', state.keys[1], meta)
+  if #res > 0 and not runAll('HSET', state.keys[2], res) then return false end
+  return deliver(state) and runAll('HSET', state.keys[1], meta)
 end
 
 -- Writes everything at once. False: the lockspace was taken away.
 function commit(state)
-  local meta, res = {}, {}
+  local meta, res, members, resources = {}, {}, state.changedMembers, state.changedResources
+  if not state.changed and #members == 0 then return true end
   if state.aboutChanged or state.departedChanged then addAbout(state, meta) end
-  if state.changed then set(meta, 'now', cmsgpack.pack(state.generation, state.seq, state.lkid, state.count)) end
-  for slot, member in pairs(state.members) do
-    if member and member.changed then
-      set(meta, memberField(slot), packMember(member))
-      if member.aboutChanged then set(meta, 'n:' .. slot, cjson.encode(aboutMember(state, member))) end
-      if member.report then set(meta, 'p:' .. slot, member.report) end
+  for i = 1, #members do
+    local member = members[i]
+    if state.members[member.slot] == member then
+      set(meta, memberField(member.slot), packMember(member))
+      if member.aboutChanged then set(meta, 'n:' .. member.slot, cjson.encode(aboutMember(state, member))) end
+      if member.report then set(meta, 'p:' .. member.slot, member.report) end
     end
+    member.changed = false
   end
   if state.place then set(meta, state.place, state.answer) end
-  for name, r in pairs(state.resources) do
-    if r and r.changed then set(res, name, packResource(r)) end
+  for i = 1, #resources do
+    local r = resources[i]
+    if state.resources[r.name] == r then set(res, r.name, packResource(r)) end
+    r.changed = false
   end
-  local isWritten = writeAll(state, meta, res)
-  if isWritten then ring(state) else takeAway(state) end
-  return isWritten
+  state.writes = state.writes + 1
+  state.at = struct.pack('<dddddc0', state.generation, state.seq, state.lkid, state.count, state.writes, state.tag)
+  set(meta, 'at', state.at)
+  if not writeAll(state, meta, res) then
+    takeAway(state)
+    return false
+  end
+  if #state.mail > 0 then ring(state) end
+  return true
 end
 
 end

@@ -5,16 +5,16 @@
 local registerFunction = redis.register_function
 
 local function lookUp()
-  return redis, cjson, cmsgpack, bit, string, table, math, ipairs, pairs, tonumber, tostring, type, unpack, setmetatable
+  return redis, cjson, struct, bit, string, table, math, ipairs, pairs, tonumber, tostring, type, unpack, setmetatable
 end
 
-local redis, cjson, cmsgpack, bit, string, table, math, ipairs, pairs, tonumber, tostring, type, unpack, setmetatable
+local redis, cjson, struct, bit, string, table, math, ipairs, pairs, tonumber, tostring, type, unpack, setmetatable
 
 -- A function that may use them.
 local function ready(callback)
   return function(keys, args)
     if not redis then
-      redis, cjson, cmsgpack, bit, string, table, math, ipairs, pairs, tonumber, tostring, type, unpack, setmetatable =
+      redis, cjson, struct, bit, string, table, math, ipairs, pairs, tonumber, tostring, type, unpack, setmetatable =
         lookUp()
     end
     return callback(keys, args)

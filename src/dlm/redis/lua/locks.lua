@@ -1,4 +1,5 @@
--- Lock calls of a member: what table-locks.ts and lock-validation.ts do. Each returns rc, value.
+-- Lock calls of a member: what table-locks.ts and lock-validation.ts do. Each gets its arguments as packed text and where
+-- they begin in it (redis-wire.ts), and returns rc, value.
 
 local isHeldLock, touch
 local lockCalls = {}
@@ -25,22 +26,22 @@ local ON_UNLOCK = CANCEL + VALBLK + IVVALBLK + FORCEUNLOCK
 
 local function only(flags, allowed) return bit.band(flags, bit.bnot(allowed)) == 0 end
 
-local function checkRequest(call, lvbSize)
-  if not isName(call.name) or not isMode(call.mode) or not only(call.flags, ON_REQUEST) then return EINVAL end
-  if has(call.flags, EXPEDITE) and (call.mode ~= NL or has(call.flags, NOQUEUE)) then return EINVAL end
-  return badBuffer(call.flags, call.lvb, lvbSize) and EINVAL or OK
+local function checkRequest(name, mode, flags, lvb, lvbSize)
+  if not isName(name) or not isMode(mode) or not only(flags, ON_REQUEST) then return EINVAL end
+  if has(flags, EXPEDITE) and (mode ~= NL or has(flags, NOQUEUE)) then return EINVAL end
+  return badBuffer(flags, lvb, lvbSize) and EINVAL or OK
 end
 
-local function checkConvert(call, lvbSize)
-  if not isMode(call.mode) or not only(call.flags, ON_CONVERT) then return EINVAL end
-  if has(call.flags, CONVDEADLK) and has(call.flags, NOQUEUE) then return EINVAL end
-  return badBuffer(call.flags, call.lvb, lvbSize) and EINVAL or OK
+local function checkConvert(mode, flags, lvb, lvbSize)
+  if not isMode(mode) or not only(flags, ON_CONVERT) then return EINVAL end
+  if has(flags, CONVDEADLK) and has(flags, NOQUEUE) then return EINVAL end
+  return badBuffer(flags, lvb, lvbSize) and EINVAL or OK
 end
 
-local function checkUnlock(call, lvbSize)
-  if not only(call.flags, ON_UNLOCK) then return EINVAL end
-  if has(call.flags, CANCEL) and has(call.flags, FORCEUNLOCK) then return EINVAL end
-  return badBuffer(call.flags, call.lvb, lvbSize) and EINVAL or OK
+local function checkUnlock(flags, lvb, lvbSize)
+  if not only(flags, ON_UNLOCK) then return EINVAL end
+  if has(flags, CANCEL) and has(flags, FORCEUNLOCK) then return EINVAL end
+  return badBuffer(flags, lvb, lvbSize) and EINVAL or OK
 end
 
 -- A lock as it may be reported.
@@ -64,71 +65,82 @@ function touch(state)
   state.changed = true
 end
 
-function lockCalls.lock(state, member, call)
-  local rc = checkRequest(call, state.lvbSize)
+-- What each call, and each step of a batch, consists of: lkid (of a new lock: 1, if it wants basts), mode, flags, name, value.
+-- A value that is not there is one of no bytes with 0 before it.
+local STEP = '<dddIc0BIc0'
+
+function lockCalls.lock(state, member, text, at)
+  local bast, mode, flags, name, hasValue, lvb = struct.unpack(STEP, text, at)
+  local rc = checkRequest(name, mode, flags, hasValue == 1 and lvb or nil, state.lvbSize)
   if rc ~= OK then return rc, 0 end
-  local r = resourceAt(state, call.name)
+  local r = resourceAt(state, name)
   if r and countLocks(r) >= MOST_LOCKS_ON_ONE or not r and state.count >= MOST_RESOURCES then return ERANGE, 0 end
   touch(state)
-  state.lkid = state.lkid + 1
+  state.lkid, state.weight = state.lkid + 1, state.weight + 1
   if not r then
-    r = emptyResource(call.name)
+    r = emptyResource(name)
     addResource(state, r)
   end
   local l = {
-    lkid = state.lkid, slot = member.slot, gr = NONE, rq = call.mode, ex = call.flags, sb = 0, hi = 0,
-    bast = call.bast, lvbSeq = 0, order = state.seq,
+    lkid = state.lkid, slot = member.slot, gr = NONE, rq = mode, ex = flags, sb = 0, hi = 0, bast = bast == 1, lvbSeq = 0,
+    order = state.seq,
   }
   requestLock(r, l, state)
   keep(state, r)
   return OK, l.lkid
 end
 
--- rc, and whether it was granted at once.
-local function convertOne(state, member, step)
-  local rc = checkConvert(step, state.lvbSize)
+-- rc, whether it was granted at once, and where the next step begins.
+local function convertOne(state, member, text, at)
+  local lkid, mode, flags, name, hasValue, lvb, next = struct.unpack(STEP, text, at)
+  if hasValue == 0 then lvb = nil end
+  local rc = checkConvert(mode, flags, lvb, state.lvbSize)
   if rc ~= OK then return rc, false end
-  local r = resourceAt(state, step.name)
-  local l = r and lockOn(r, member.slot, step.lkid)
+  local r = resourceAt(state, name)
+  local l = r and lockOn(r, member.slot, lkid)
   if not l then return ENOENT, false end
-  if has(step.flags, QUECVT) and not quecvtAllowed(l.gr, step.mode) then return EINVAL, false end
+  if has(flags, QUECVT) and not quecvtAllowed(l.gr, mode) then return EINVAL, false end
   if not indexOf(r.granted, l) then return EBUSY, false end
   touch(state)
   local asOf = state.seq
-  local granted = convertLock(r, l, step.mode, step.flags, step.lvb, state)
-  if indexOf(r.convert, l) then l.order = asOf end
+  local granted = convertLock(r, l, mode, flags, lvb, state)
+  if not granted and indexOf(r.convert, l) then l.order = asOf end
   keep(state, r)
-  return OK, granted
+  return OK, granted, next
 end
 
-function lockCalls.convert(state, member, call)
-  local rc = convertOne(state, member, call)
+function lockCalls.convert(state, member, text, at)
+  local rc = convertOne(state, member, text, at)
   return rc, 0
 end
 
-function lockCalls.batch(state, member, call)
-  if #call.steps == 0 or #call.steps > BATCH_LIMIT then return EINVAL, 0 end
-  for done, step in ipairs(call.steps) do
-    local rc, granted = convertOne(state, member, step)
-    if rc ~= OK then return rc, done - 1 end
-    if not granted then return OK, done end
+function lockCalls.batch(state, member, text, at)
+  local count, rc, granted
+  count, at = struct.unpack('<d', text, at)
+  if count == 0 or count > BATCH_LIMIT then return EINVAL, 0 end
+  for step = 1, count do
+    rc, granted, at = convertOne(state, member, text, at)
+    if rc ~= OK then return rc, step - 1 end
+    if not granted then return OK, step end
   end
-  return OK, #call.steps
+  return OK, count
 end
 
-function lockCalls.unlock(state, member, call)
-  local rc = checkUnlock(call, state.lvbSize)
+function lockCalls.unlock(state, member, text, at)
+  local lkid, _, flags, name, hasValue, lvb = struct.unpack(STEP, text, at)
+  if hasValue == 0 then lvb = nil end
+  local rc = checkUnlock(flags, lvb, state.lvbSize)
   if rc ~= OK then return rc, 0 end
-  local r = resourceAt(state, call.name)
-  local l = r and lockOn(r, member.slot, call.lkid)
+  local r = resourceAt(state, name)
+  local l = r and lockOn(r, member.slot, lkid)
   if not l then return ENOENT, 0 end
-  if has(call.flags, CANCEL) then
+  if has(flags, CANCEL) then
     touch(state)
     cancelLock(r, l, state)
   else
-    if not has(call.flags, FORCEUNLOCK) and not indexOf(r.granted, l) then return EBUSY, 0 end
+    if not has(flags, FORCEUNLOCK) and not indexOf(r.granted, l) then return EBUSY, 0 end
     touch(state)
-    unlockLock(r, l, call.flags, call.lvb, state)
+    unlockLock(r, l, flags, lvb, state)
   end
   keep(state, r)
   return OK, 0

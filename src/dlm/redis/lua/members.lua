@@ -1,4 +1,5 @@
--- Who is a member: what table-members.ts does. Each returns rc, value.
+-- Who is a member: what table-members.ts does. Each call gets its arguments as those of locks.lua do; `json` are those that
+-- few calls have. Each returns rc, value.
 
 local function isUnchanged(state, sighting)
   local member = memberOf(state, sighting)
@@ -29,14 +30,18 @@ local memberCalls = {}
 
 function memberCalls.poll() return OK, 0 end
 
-function memberCalls.renew(state, member, call)
+function memberCalls.renew(state, member, text, at)
+  local counter, knows, known = struct.unpack('<ddd', text, at)
   state.isLost = isIncomplete(state)
-  if call.counter > member.counter then
-    member.counter, member.changed = call.counter, true
+  if counter > member.counter then
+    member.counter = counter
+    changed(state, member)
   end
-  if (call.generation or 0) > member.knows then
-    member.knows, member.changed = call.generation, true
+  if knows > member.knows then
+    member.knows = knows
+    changed(state, member)
   end
+  state.known = known
   return OK, 0
 end
 
@@ -46,7 +51,8 @@ function memberCalls.leave(state, member)
   return OK, 0
 end
 
-function memberCalls.evict(state, _, call)
+function memberCalls.evict(state, _, _, _, json)
+  local call = cjson.decode(json)
   local victim = memberOf(state, call.victim)
   if not victim then return OK, 0 end -- somebody was faster
   if call.evidence == 'lease' and victim.state == 'fencing' then return EBUSY, 0 end
@@ -63,7 +69,8 @@ local function isActive(state, incarnation)
   return false
 end
 
-function memberCalls.fence_begin(state, owner, call)
+function memberCalls.fence_begin(state, owner, _, _, json)
+  local call = cjson.decode(json)
   local victim = memberOf(state, call.victim)
   if not victim then return ENOENT, 0 end
   if victim == owner then return EINVAL, 0 end
@@ -71,14 +78,16 @@ function memberCalls.fence_begin(state, owner, call)
     if victim.owner == owner.incarnation then return OK, victim.token end
     if call.takesOver ~= victim.token and isActive(state, victim.owner) then return EBUSY, victim.token end
     touch(state)
-    victim.token, victim.owner, victim.changed = state.seq, owner.incarnation, true
+    victim.token, victim.owner = state.seq, owner.incarnation
+    changed(state, victim)
     return OK, state.seq
   end
   if victim.counter ~= call.victim.counter then return EALIVE, 0 end
   touch(state)
   local token = state.seq
   victim.token, victim.owner, victim.tries = token, owner.incarnation, 0
-  victim.state, victim.changed = 'fencing', true
+  victim.state = 'fencing'
+  changed(state, victim)
   if state.phase == 'run' then
     -- Members that know of this generation know who is being fenced.
     state.generation, state.changed = state.generation + 1, true
@@ -87,7 +96,8 @@ function memberCalls.fence_begin(state, owner, call)
   return OK, token
 end
 
-function memberCalls.fence_result(state, _, call)
+function memberCalls.fence_result(state, _, _, _, json)
+  local call = cjson.decode(json)
   local victim = memberOf(state, call.victim)
   if not victim then return OK, 0 end
   if victim.state ~= 'fencing' or victim.token ~= call.token then return ESTALE, 0 end
@@ -95,7 +105,8 @@ function memberCalls.fence_result(state, _, call)
   if call.ok then
     removeMember(state, victim, true)
   else
-    victim.tries, victim.changed = victim.tries + 1, true
+    victim.tries = victim.tries + 1
+    changed(state, victim)
   end
   return OK, 0
 end
@@ -132,7 +143,7 @@ local function addMember(state, call)
   state.generation = state.generation + 1
   tellAll(state, '"type":"prep"')
   tellAll(state, aboutSlot('joined', slot, call.node))
-  state.members[slot] = newMember(slot, call, 'active', 0, state.generation)
+  addNewMember(state, slot, call, 'active', 0, state.generation)
   note(state, 'left', slot) -- what an earlier lockspace may have left in its mailbox
   state.caller = slot
   tellDone(state)

@@ -4,35 +4,42 @@ local function emptyResource(name)
   return { name = name, granted = {}, convert = {}, wait = {}, lvbSeq = 0, lvbInvalid = false, recovering = false }
 end
 
--- Piece by piece, so that nothing but what it is worked with becomes a table.
+-- A record: lvbSeq; invalid, has value (1 byte each); how long the value is, how many are granted, how many convert (2 bytes
+-- each); the value; then each lock, in order of the queues.
+local HEAD = '<dBBHHH'
+local LOCK = '<dBbbIBbBdd' -- lkid, slot, gr, rq, ex, sb, hi, bast, lvbSeq, order
+
 local function unpackResource(name, raw)
-  local r = emptyResource(name)
-  local at, _, lvbSeq, invalid, hasValue, value, granted, converting = cmsgpack.unpack_limit(raw, 7, 0)
+  local granted, convert, wait = {}, {}, {}
+  local r = { name = name, granted = granted, convert = convert, wait = wait, lvbSeq = 0, lvbInvalid = false, recovering = false }
+  local lvbSeq, invalid, hasValue, length, grants, converts, at = struct.unpack(HEAD, raw)
   r.lvbSeq, r.lvbInvalid = lvbSeq, invalid == 1
-  if hasValue == 1 then r.lvb = value end
-  local count = 0
-  while at > 0 do
-    local next, lkid, slot, gr, rq, ex, sb, hi, bast, seq, order = cmsgpack.unpack_limit(raw, 10, at)
+  if hasValue == 1 then r.lvb = string.sub(raw, at, at + length - 1) end
+  at = at + length
+  local count, size = 0, #raw
+  while at <= size do
+    local lkid, slot, gr, rq, ex, sb, hi, bast, seq, order, next = struct.unpack(LOCK, raw, at)
     at, count = next, count + 1
-    local queue = count <= granted and r.granted or count <= granted + converting and r.convert or r.wait
-    queue[#queue + 1] = {
+    local l = {
       lkid = lkid, slot = slot, gr = gr, rq = rq, ex = ex, sb = sb, hi = hi, bast = bast == 1, lvbSeq = seq, order = order,
     }
+    if count <= grants then granted[count] = l
+    elseif count <= grants + converts then convert[count - grants] = l
+    else wait[count - grants - converts] = l end
   end
   return r
 end
 
+local function packLock(l)
+  return struct.pack(LOCK, l.lkid, l.slot, l.gr, l.rq, l.ex, l.sb, l.hi, l.bast and 1 or 0, l.lvbSeq, l.order)
+end
+
 local function packResource(r)
-  local parts = { cmsgpack.pack(1, r.lvbSeq, r.lvbInvalid and 1 or 0, r.lvb and 1 or 0, r.lvb or '', #r.granted, #r.convert) }
-  local function add(queue)
-    for i = 1, #queue do
-      local l = queue[i]
-      parts[#parts + 1] = cmsgpack.pack(l.lkid, l.slot, l.gr, l.rq, l.ex, l.sb, l.hi, l.bast and 1 or 0, l.lvbSeq, l.order)
-    end
-  end
-  add(r.granted)
-  add(r.convert)
-  add(r.wait)
+  local granted, convert, wait, value = r.granted, r.convert, r.wait, r.lvb or ''
+  local parts = { struct.pack(HEAD, r.lvbSeq, r.lvbInvalid and 1 or 0, r.lvb and 1 or 0, #value, #granted, #convert), value }
+  for i = 1, #granted do parts[#parts + 1] = packLock(granted[i]) end
+  for i = 1, #convert do parts[#parts + 1] = packLock(convert[i]) end
+  for i = 1, #wait do parts[#parts + 1] = packLock(wait[i]) end
   return table.concat(parts)
 end
 
@@ -48,22 +55,30 @@ local function resourceAt(state, name)
   if r == nil then
     local raw = redis.call('HGET', state.keys[2], name)
     r = raw and unpackResource(name, raw) or false
+    state.weight = state.weight + 1 + (r and countLocks(r) or 0)
     state.isLost = state.isLost or (not raw and isIncomplete(state))
     state.resources[name] = r
   end
   return r or nil
 end
 
-local function addResource(state, r)
+local function changedResource(state, r)
+  if r.changed then return end
   r.changed = true
+  local list = state.changedResources
+  list[#list + 1] = r
+end
+
+local function addResource(state, r)
+  changedResource(state, r)
   state.count = state.count + 1
   state.resources[r.name] = r
 end
 
 -- It has changed; without a lock on it, it is gone.
 local function keep(state, r)
-  r.changed = true
-  if countLocks(r) > 0 then return end
+  changedResource(state, r)
+  if #r.granted > 0 or countLocks(r) > 0 then return end
   state.count = state.count - 1
   state.resources[r.name] = false
   note(state, 'deleted', r.name)
@@ -85,11 +100,13 @@ local function allResources(state)
   return result
 end
 
-local function lockOn(r, slot, lkid)
-  local function among(queue)
-    for i = 1, #queue do
-      if queue[i].lkid == lkid and queue[i].slot == slot then return queue[i] end
-    end
+local function findIn(queue, slot, lkid)
+  for i = 1, #queue do
+    local l = queue[i]
+    if l.lkid == lkid and l.slot == slot then return l end
   end
-  return among(r.granted) or among(r.convert) or among(r.wait)
+end
+
+local function lockOn(r, slot, lkid)
+  return findIn(r.granted, slot, lkid) or findIn(r.convert, slot, lkid) or findIn(r.wait, slot, lkid)
 end

@@ -12,6 +12,7 @@ end
 -- Not a member any more: nothing of it stays.
 local function forget(state, member)
   state.members[member.slot] = false
+  state.changed = true
   note(state, 'left', member.slot)
   local mail = {}
   for _, letter in ipairs(state.mail) do
@@ -21,12 +22,14 @@ local function forget(state, member)
   if state.trim == member then state.trim = nil end
 end
 
-local function newMember(slot, about, standing, counter, knows)
-  return {
+local function addNewMember(state, slot, about, standing, counter, knows)
+  local member = {
     slot = slot, incarnation = about.incarnation, state = standing, counter = counter, sent = 0, acked = 0, lastRid = 0,
-    token = 0, owner = '', tries = 0, knows = knows, changed = true, aboutChanged = true,
+    token = 0, owner = '', tries = 0, knows = knows, changed = false, aboutChanged = true,
     about = { node = about.node, process = about.process },
   }
+  state.members[slot] = member
+  changed(state, member)
 end
 
 -- Everybody on the list has reported.
@@ -161,7 +164,7 @@ local function adopt(state, list)
     if not record or record.incarnation ~= member.incarnation then forget(state, member) end
   end
   for slot, record in pairs(wanted) do
-    if not memberAt(state, slot) then state.members[slot] = newMember(slot, record, 'absent', record.counter, 0) end
+    if not memberAt(state, slot) then addNewMember(state, slot, record, 'absent', record.counter, 0) end
   end
 end
 
@@ -190,7 +193,8 @@ local function stayFenced(state, record, reporter)
   if not member or member.state == 'fencing' or member.incarnation == reporter then return end
   local fence = record.fence or { owner = reporter, tries = 0 }
   state.seq = state.seq + 1
-  member.state, member.changed = 'fencing', true
+  member.state = 'fencing'
+  changed(state, member)
   member.token, member.owner, member.tries = state.seq, fence.owner, fence.tries
 end
 
@@ -213,7 +217,8 @@ local function checkIn(state, call, raw)
   state.seq = math.max(state.seq, call.seen)
   state.lkid = math.max(state.lkid, call.lkid)
   member.counter = call.counter
-  member.state, member.lastRid, member.knows, member.changed = 'active', call.lastRid, call.generation, true
+  member.state, member.lastRid, member.knows = 'active', call.lastRid, call.generation
+  changed(state, member)
   member.report, member.parsed = raw, call
   for _, record in ipairs(call.members) do
     if record.state == 'fencing' then stayFenced(state, record, call.incarnation) end

@@ -6,20 +6,27 @@
 -- They have the same tag, so they lie in the same hash slot, and the same rights cover them (docs/redis.md).
 --
 -- meta  about   schema|lsid|replid|epoch|phase|slots|leaseMs|lvbSize|code|fencing: changes with members and recoveries
---       now     MessagePack: generation, seq, lkid, number of resources: changes with every operation
---       m:SLOT  MessagePack: incarnation, state, counter, sent, acked, rid, token, owner, tries, knows: a member; token,
---               owner and tries: who fences it; knows: the generation of the list of members that it has
+--       at      generation, seq, lkid, number of resources, number of writes; then lsid, replid: changes with every write
+--       s:SLOT  counter, sent, acked, rid, token, tries, knows; then STANDING INCARNATION|OWNER: a member; token, owner and
+--               tries: who fences it; knows: the generation of the list of members that it has
 --       n:SLOT  JSON {node, process}
---       r:SLOT:(rid mod 64)  MessagePack: rid, rc, value: the reply ring
+--       r:SLOT:(rid mod 64)  rid, rc, value: the reply ring
 --       p:SLOT  the member's recover call (JSON), while the lockspace is in phase "recover"
 --       gone    incarnation=1 (dead) or =0 (left) ...: who was removed since that phase began
--- res   NAME    MessagePack: version, lvbSeq, invalid, has value, value, granted, converting; then per lock, in order of the
---               queues, lkid, slot, gr, rq, ex, sb, hi, bast, lvbSeq, order
--- mailbox       entries EPOCH-N {i: incarnation, e: event as JSON}, N without gaps; up to 64 acknowledged ones stay
+--       now     for functions of schema 3, which read it before they look at the schema: they answer EPROTO
+-- res   NAME    records.lua
+-- mailbox       entries EPOCH-N {e: event}, N without gaps; up to 64 acknowledged ones stay
+--
+-- Numbers are stored, and sent to and fro, as doubles with the low byte first (struct): to make text of them, and numbers of
+-- text, costs more than everything else that is done here. Only what few calls need is JSON. An event is
+--   length (4 bytes, of all of it), kind (1 byte), n, seq, and
+--   kind c  lkid, status, mode, flags, lvbSeq: a cast; v: the same, and then the value block
+--   kind b  lkid, mode: a bast
+--   kind j  the rest as JSON, without braces
 --
 -- Counters are below MOST, where Lua's own conversion to text is exact.
 
-local SCHEMA = 3
+local SCHEMA = 4
 local REPLY_RING = 64
 local MAILBOX_LIMIT = 10000
 local MOST_LOCKS_ON_ONE = 1000
@@ -45,7 +52,7 @@ end
 local function memberField(slot)
   local field = memberFields[slot]
   if not field then
-    field = 'm:' .. slot
+    field = 's:' .. slot
     memberFields[slot] = field
   end
   return field
@@ -77,13 +84,47 @@ end
 
 local ABOUT = '^(%d+)|([^|]*)|(%x*)|(%d+)|(%a+)|(%d+)|(%d+)|(%d+)|([^|]*)|(.*)$'
 
-local function memberFrom(slot, raw)
+local memberFrom, packMember
+do
+
+-- What follows the numbers of a member, parsed; by its text, which hardly changes.
+local standings, standingsKept = {}, 0
+local STANDING = { a = 'active', f = 'fencing', b = 'absent' }
+local LETTER = { active = 'a', fencing = 'f', absent = 'b' }
+
+local function standingOf(text)
+  local found = standings[text]
+  if not found then
+    local letter, incarnation, owner = string.match(text, '^(.)([^|]*)|(.*)$')
+    found = { STANDING[letter], incarnation, owner }
+    standingsKept = standingsKept + 1
+    if standingsKept > 1000 then standings, standingsKept = {}, 1 end
+    standings[text] = found
+  end
+  return found
+end
+
+function memberFrom(slot, raw)
   if not raw then return false end
-  local incarnation, standing, counter, sent, acked, rid, token, owner, tries, knows = cmsgpack.unpack(raw)
+  local counter, sent, acked, rid, token, tries, knows, at = struct.unpack('<ddddddd', raw)
+  local text = string.sub(raw, at)
+  local standing = standingOf(text)
   return {
-    slot = slot, incarnation = incarnation, state = standing, counter = counter, sent = sent, acked = acked, lastRid = rid,
-    token = token, owner = owner, tries = tries, knows = knows, changed = false,
+    slot = slot, incarnation = standing[2], state = standing[1], counter = counter, sent = sent, acked = acked, lastRid = rid,
+    token = token, owner = standing[3], tries = tries, knows = knows, text = text, changed = false,
   }
+end
+
+function packMember(m)
+  local text = m.text
+  local standing = text and standings[text]
+  -- What stands in the text may have changed.
+  if not standing or standing[1] ~= m.state or standing[3] ~= m.owner then
+    text = LETTER[m.state] .. m.incarnation .. '|' .. m.owner
+  end
+  return struct.pack('<dddddddc0', m.counter, m.sent, m.acked, m.lastRid, m.token, m.tries, m.knows, text)
+end
+
 end
 
 -- The member of a slot, or nil.
@@ -96,45 +137,64 @@ local function memberAt(state, slot)
   return member or nil
 end
 
+-- It is to be written.
+local function changed(state, member)
+  if member.changed then return end
+  member.changed = true
+  local list = state.changedMembers
+  list[#list + 1] = member
+end
+
 -- The mailbox of a slot.
 local function boxOf(state, slot)
   if slot == state.own then return state.keys[3] end
   return string.sub(state.keys[1], 1, -5) .. 'mb:' .. slot -- in place of 'meta'
 end
 
--- An event in the mailbox of a slot: JSON made by `format` of its number, its seq and what follows. Slots without a member
--- are not told.
-local function tellAs(state, slot, format, ...)
-  local member = memberAt(state, slot)
+-- The member of a slot, who is told something; its next number, and the next seq. Slots without a member are not told.
+local function numbered(state, slot)
+  local member = state.members[slot] or memberAt(state, slot)
   if not member then return end
   local seq, sent = state.seq + 1, member.sent + 1
   state.seq, state.changed = seq, true
-  member.sent, member.changed = sent, true
-  local unread = sent - member.acked
+  member.sent = sent
+  if not member.changed then changed(state, member) end
+  return member, sent, seq
+end
+
+-- Into its mailbox.
+local function put(state, member, event)
+  local unread = member.sent - member.acked
+  local mail = state.mail
   if unread <= MAILBOX_LIMIT then
-    local event = string.format(format, sent, seq, ...)
-    state.mail[#state.mail + 1] = { member = member, n = sent, event = event }
-    if slot == state.caller then state.fresh[#state.fresh + 1] = event end
+    mail[#mail + 1] = { member = member, n = member.sent, event = event }
+    if member.slot == state.caller then state.fresh[#state.fresh + 1] = event end
   elseif unread == MAILBOX_LIMIT + 1 then
-    state.mail[#state.mail + 1] = { member = member }
+    mail[#mail + 1] = { member = member }
   end
 end
 
 -- `body`: the event as JSON, without number, seq and braces.
-local function tell(state, slot, body) tellAs(state, slot, '{"n":%d,"seq":%d,%s}', body) end
+local function tell(state, slot, body)
+  local member, n, seq = numbered(state, slot)
+  if member then put(state, member, struct.pack('<IBddc0', 21 + #body, 106, n, seq, body)) end
+end
 
 -- What resource.lua calls emit:cast and emit:bast; the state of the call is what it emits to.
-local CAST = '{"n":%d,"seq":%d,"type":"cast","lkid":%d,"status":%d,"mode":%d,"flags":%d,"lvbSeq":%d}'
-local CAST_WITH_VALUE = '{"n":%d,"seq":%d,"type":"cast","lkid":%d,"status":%d,"mode":%d,"flags":%d,"lvbSeq":%d,"lvb":%s}'
-local BAST = '{"n":%d,"seq":%d,"type":"bast","lkid":%d,"mode":%d}'
-
 local function tellCast(state, l, status, lvb)
-  if lvb then tellAs(state, l.slot, CAST_WITH_VALUE, l.lkid, status, l.gr, l.sb, l.lvbSeq, cjson.encode(lvb))
-  else tellAs(state, l.slot, CAST, l.lkid, status, l.gr, l.sb, l.lvbSeq) end
+  local member, n, seq = numbered(state, l.slot)
+  if member and lvb then
+    put(state, member, struct.pack('<IBdddddddc0', 61 + #lvb, 118, n, seq, l.lkid, status, l.gr, l.sb, l.lvbSeq, lvb))
+  elseif member then
+    put(state, member, struct.pack('<IBddddddd', 61, 99, n, seq, l.lkid, status, l.gr, l.sb, l.lvbSeq))
+  end
   if status == OK or status == ECANCEL then l.order = state.seq end
 end
 
-local function tellBast(state, l, mode) tellAs(state, l.slot, BAST, l.lkid, mode) end
+local function tellBast(state, l, mode)
+  local member, n, seq = numbered(state, l.slot)
+  if member then put(state, member, struct.pack('<IBdddd', 37, 98, n, seq, l.lkid, mode)) end
+end
 
 -- What `about` says, as the metatable of a state: it has what is not set in it. The same text is read again and again: what
 -- it was parsed to is kept beside it.
@@ -148,6 +208,7 @@ local function parseAbout(text)
         schema = tonumber(schema or 0), lsid = lsid, replid = replid, epoch = tonumber(epoch or 0), phase = phase,
         slots = tonumber(slots or 0), leaseMs = tonumber(leaseMs or 0), lvbSize = tonumber(lvbSize or 0), code = code,
         fencing = fencing, identityLine = 'master_replid:' .. (replid or ''), cast = tellCast, bast = tellBast,
+        tag = (lsid or '') .. ' ' .. (replid or ''), nextId = (epoch or '0') .. '-*',
       },
     }
     parsedText = text
@@ -157,15 +218,17 @@ end
 
 -- Reads what every call needs; with `slot` the member of it, whose mailbox is the third key.
 local function load(keys, slot)
-  local raw = redis.call('HMGET', keys[1], 'about', 'now', memberField(slot or 0))
-  local exists = raw[1] ~= false and raw[2] ~= false
-  local generation, seq, lkid, count = 0, 0, 0, 0
-  if raw[2] then generation, seq, lkid, count = cmsgpack.unpack(raw[2]) end
+  local raw = redis.call('HMGET', keys[1], 'about', 'at', memberField(slot or 0))
+  local at, parsed = raw[2], parseAbout(raw[1] or SCHEMA .. '|||0|run|0|0|0||')
+  local isOurs = raw[1] and at and parsed.__index.schema == SCHEMA
+  local generation, seq, lkid, count, writes = 0, 0, 0, 0, 0
+  if isOurs then generation, seq, lkid, count, writes = struct.unpack('<ddddd', at) end
   local state = setmetatable({
-    keys = keys, own = slot, exists = exists, generation = generation, seq = seq, lkid = lkid, count = count, stored = count,
-    members = {}, resources = {}, mail = {}, fresh = {},
-  }, parseAbout(raw[1] or SCHEMA .. '|||0|run|0|0|0||'))
-  if slot and exists then state.members[slot] = memberFrom(slot, raw[3]) end
+    keys = keys, own = slot, exists = isOurs or parsed.__index.schema ~= SCHEMA, generation = generation, seq = seq,
+    lkid = lkid, count = count, stored = count, writes = writes, at = at, members = {}, resources = {}, weight = 0, mail = {},
+    fresh = {}, changedMembers = {}, changedResources = {},
+  }, parsed)
+  if slot and isOurs then state.members[slot] = memberFrom(slot, raw[3]) end
   if state.phase == 'recover' then
     state.departed = {}
     for incarnation, dead in string.gmatch(redis.call('HGET', keys[1], 'gone') or '', '(%S+)=(%d)') do
@@ -173,6 +236,43 @@ local function load(keys, slot)
     end
   end
   return state
+end
+
+local resume, retain
+do
+
+-- What the last call has left of a lockspace, by its first key: records that need not be read and unpacked again. It counts
+-- only as long as `at` is what that call has written: `at` is another one after each write, in each epoch and life of a
+-- server, and none but these functions in this process write what they have here. An error forgets it. Decision 17 says
+-- why this also proves that the server is still who it was.
+local retained, lockspaces = {}, 0
+local MOST_LOCKSPACES = 32
+local MOST_WEIGHT = 1024
+
+-- The state for a call of `slot`; nil: it must be loaded.
+function resume(keys, slot)
+  local key = keys[1]
+  local state = retained[key]
+  if not state then return nil end
+  retained[key], lockspaces = nil, lockspaces - 1
+  if redis.call('HGET', key, 'at') ~= state.at then return nil end
+  state.keys, state.own, state.stored, state.changed = keys, slot, state.count, false
+  state.mail, state.changedMembers, state.changedResources = {}, {}, {}
+  state.place, state.trim, state.deleted = nil, nil, nil
+  if state.weight > MOST_WEIGHT then state.resources, state.weight = {}, 0 end
+  memberAt(state, slot)
+  return state
+end
+
+-- It is written, and may be what the next call begins with.
+function retain(state)
+  if state.phase ~= 'run' then return end
+  if lockspaces == MOST_LOCKSPACES then retained, lockspaces = {}, 0 end
+  local key = state.keys[1]
+  if not retained[key] then lockspaces = lockspaces + 1 end
+  retained[key] = state
+end
+
 end
 
 -- Adds to one of the lists of a state that few calls need.
@@ -243,7 +343,7 @@ local function aboutSlot(kind, slot, node)
   return '"type":"' .. kind .. '","slot":' .. slot .. ',"node":' .. cjson.encode(node)
 end
 
--- Events of a member after `ack`, as JSON; nil: some of them are missing.
+-- Events of a member after `ack`; nil: some of them are missing.
 local function eventsAfter(state, member, ack)
   local unread = member.sent - ack
   if unread == 0 then return {} end
@@ -251,6 +351,6 @@ local function eventsAfter(state, member, ack)
   local entries = redis.call('XRANGE', boxOf(state, member.slot), state.epoch .. '-' .. (ack + 1), '+')
   if #entries ~= unread then return nil end
   local events = {}
-  for i = 1, unread do events[i] = entries[i][2][4] end
+  for i = 1, unread do events[i] = entries[i][2][2] end
   return events
 end

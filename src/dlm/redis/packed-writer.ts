@@ -1,0 +1,50 @@
+/** Longer than nearly every call. */
+const USUAL = 1024;
+
+/** Packs numbers and texts one behind the other, as Lua's struct reads them. */
+export class PackedWriter {
+  #bytes = Buffer.allocUnsafe(USUAL);
+  #at = 0;
+
+  double(value: number): this {
+    this.#reserve(8);
+    this.#at = this.#bytes.writeDoubleLE(value, this.#at);
+    return this;
+  }
+
+  byte(value: number): this {
+    this.#reserve(1);
+    this.#bytes[this.#at] = value;
+    this.#at += 1;
+    return this;
+  }
+
+  /** Of at most 255 bytes, with its length in one byte before it. */
+  shortText(value: string): this {
+    return this.byte(Buffer.byteLength(value)).#write(value);
+  }
+
+  /** With its length in four bytes before it. */
+  text(value: string): this {
+    this.#reserve(4);
+    this.#at = this.#bytes.writeUInt32LE(Buffer.byteLength(value), this.#at);
+    return this.#write(value);
+  }
+
+  take(): Buffer {
+    return this.#bytes.subarray(0, this.#at);
+  }
+
+  #write(value: string): this {
+    this.#reserve(3 * value.length);
+    this.#at += this.#bytes.write(value, this.#at, "utf8");
+    return this;
+  }
+
+  #reserve(bytes: number): void {
+    if (this.#at + bytes <= this.#bytes.length) return;
+    const longer = Buffer.allocUnsafe(2 * (this.#at + bytes));
+    this.#bytes.copy(longer, 0, 0, this.#at);
+    this.#bytes = longer;
+  }
+}
