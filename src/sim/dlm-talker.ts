@@ -46,8 +46,9 @@ export class DlmTalker {
       if (this.#isOver()) continue;
       this.isSaying = true;
       const number = this.#world.nextId() % 2 ** 31;
-      this.#world.emit({ type: "message_begun", life, number });
-      await bus.send(() => ({ type: "metadata_updated", from: this.#lockspace.slot, number }));
+      const message = { type: "metadata_updated", from: this.#lockspace.slot, number } as const;
+      this.#world.emit({ type: "message_begun", life, number, message });
+      await bus.send(() => message);
       this.#world.emit({ type: "message_said", life, number });
       this.isSaying = false;
     }

@@ -31,11 +31,16 @@ export class EngineObserver {
       case "copy":
         this.#world.emit({ type: "copying", life, range: command.range });
         break;
-      case "setMember":
-        if (command.member.state === "in_sync") {
-          this.#seen(command.member.place, command.member.path, "in_sync");
-        }
+      case "setMember": {
+        const { state, place, path } = command.member;
+        if (state !== "faulty") this.#world.tell({ type: "member_taken", life, disk: path });
+        if (state === "in_sync") this.#seen(place, path, "in_sync");
         break;
+      }
+      case "settleFailure":
+        if (command.outcome === "last_copy") this.#seen(command.place, null, "in_sync");
+        break;
+      }
       case "settleFailure":
         if (command.outcome === "last_copy") this.#seen(command.place, null, "in_sync");
         break;

@@ -1,10 +1,18 @@
 import type { Lock, Lockspace, LockspaceListener } from "../dlm/lockspace.ts";
+import type { ChannelWitness } from "./channel-witness.ts";
 import type { World } from "./world.ts";
 
-/** The lockspace as it is, with the checkers listening: who has the token. */
-export function observeLockspace(lockspace: Lockspace, world: World, life: string): Lockspace {
-  /** The observed `token` and the real one behind it. */
+/** The lockspace as it is, with the checkers listening: who has the token, and what is said and heard. */
+export function observeLockspace(
+  lockspace: Lockspace,
+  world: World,
+  life: string,
+  channel: ChannelWitness | null = null,
+): Lockspace {
+  /** The observed `token` and `ack`, and the real ones behind them. */
   const token = new Map<Lock, Lock>();
+  const ack = new Map<Lock, Lock>();
+  const behind = (lock: Lock): Lock => token.get(lock) ?? ack.get(lock) ?? lock;
   return {
     name: lockspace.name,
     slot: lockspace.slot,
@@ -20,15 +28,24 @@ export function observeLockspace(lockspace: Lockspace, world: World, life: strin
     },
     async open(resource, options) {
       const lock = await lockspace.open(resource, options);
+      if (resource === "ack" && channel !== null) {
+        const heard = observeAck(lock, channel);
+        ack.set(heard, lock);
+        return heard;
+      }
+      const slot = /^bitmap(\d+)$/.exec(resource)?.[1];
+      if (slot !== undefined && channel !== null) return observeSlot(lock, Number(slot), channel);
       if (resource !== "token") return lock;
       const observed = observeToken(lock, world, life);
       token.set(observed, lock);
       return observed;
     },
     async convertAll(steps, signal) {
-      const real = steps.map((step) => ({ ...step, lock: token.get(step.lock) ?? step.lock }));
+      const real = steps.map((step) => ({ ...step, lock: behind(step.lock) }));
       if (steps.some(({ lock }) => token.has(lock) && lock.mode === "EX")) world.emit({ type: "token_released", life });
+      channel?.asked(steps);
       const grants = await lockspace.convertAll(real, signal);
+      channel?.granted(steps, grants);
       for (const [at, { mode }] of grants.entries()) {
         const lock = steps[at]?.lock;
         if (lock !== undefined && token.has(lock) && mode === "EX") world.emit({ type: "token_held", life });
@@ -62,6 +79,30 @@ function observeToken(lock: Lock, world: World, life: string): Lock {
     },
   };
 }
+
+const observeSlot = (lock: Lock, slot: number, channel: ChannelWitness): Lock => ({
+  resource: lock.resource,
+  get mode() {
+    return lock.mode;
+  },
+  convert(mode, options) {
+    if (mode === "PW" && options?.lvb !== undefined) channel.shows(slot, options.lvb);
+    return lock.convert(mode, options);
+  },
+  close: () => lock.close(),
+});
+
+const observeAck = (lock: Lock, channel: ChannelWitness): Lock => ({
+  resource: lock.resource,
+  get mode() {
+    return lock.mode;
+  },
+  convert: (mode, options) => lock.convert(mode, options),
+  close() {
+    channel.closed();
+    return lock.close();
+  },
+});
 
 /** Tells the checkers what a node learns of the others. */
 export const observeListener = (listener: LockspaceListener, world: World, life: string): LockspaceListener => ({

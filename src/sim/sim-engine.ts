@@ -102,6 +102,11 @@ class SimEngine implements Engine {
     });
   }
 
+  /** Commands without an answer. */
+  get unanswered(): number {
+    return this.#waiters.size;
+  }
+
   onNotice(listener: (notice: EngineNotice) => void): void {
     this.#listeners.push(listener);
     for (const notice of this.#early.splice(0)) listener(notice);
@@ -144,7 +149,8 @@ export async function startSimEngine(
   config: EngineConfig,
   shared: SharedBlock,
   options: SimEngineOptions,
-): Promise<{ readonly engine: Engine; readonly frontEnd: SimFrontEnd }> {
+): Promise<{ readonly engine: Engine; readonly frontEnd: SimFrontEnd; readonly unanswered: () => number }> {
   const engine = new SimEngine(config, shared, options);
-  return { engine: options.wrappers.engine?.(engine) ?? engine, frontEnd: engine.frontEnd };
+  const unanswered = (): number => engine.unanswered;
+  return { engine: options.wrappers.engine?.(engine) ?? engine, frontEnd: engine.frontEnd, unanswered };
 }

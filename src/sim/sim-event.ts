@@ -43,6 +43,8 @@ export type SimEvent =
   | { readonly type: "life_ended"; readonly life: string; readonly why: string }
   /** It has joined the lockspace. */
   | { readonly type: "joined"; readonly life: string; readonly slot: SlotNumber }
+  /** It serves IO from now on. */
+  | { readonly type: "serving"; readonly life: string }
   /** The lock server has thrown this life out, or it has left: others may take its slot over from now on. */
   | { readonly type: "evicted"; readonly life: string }
   /** `recoverPrep` reached this life. */
@@ -57,6 +59,8 @@ export type SimEvent =
       readonly disk: string | null;
       readonly state: EngineMemberState | "removed";
     }
+  /** Its engine is given a member that it writes to from now on. */
+  | { readonly type: "member_taken"; readonly life: string; readonly disk: string }
   | { readonly type: "suspended"; readonly life: string; readonly slot: SlotNumber; readonly range: SectorRange }
   | { readonly type: "resumed"; readonly life: string; readonly slot: SlotNumber }
   | { readonly type: "copying"; readonly life: string; readonly range: SectorRange }

@@ -1,6 +1,8 @@
+import type { SectorRange } from "../base/units.ts";
 import type { LockCall, LockEvent, LockReply } from "../dlm/lock-call.ts";
 import type { LockMode } from "../dlm/lock-mode.ts";
 import type { Grant } from "../dlm/lockspace.ts";
+import type { ClusterMessage } from "../messages/message.ts";
 
 /** One lock of one life, as its owner sees it. */
 export interface OfLock {
@@ -48,8 +50,16 @@ export type SimLockEvent =
       readonly epoch: number;
       readonly events: readonly LockEvent[];
     }
-  /** It hears messages from now on; has processed one; all others have processed what it said. */
+  /** It hears messages from now on; has processed one; all others have processed what it said. `number`: in this world. */
   | { readonly type: "listening"; readonly life: string }
+  | { readonly type: "deaf"; readonly life: string }
   | { readonly type: "message_heard"; readonly life: string; readonly number: number }
-  | { readonly type: "message_begun"; readonly life: string; readonly number: number }
+  | {
+      readonly type: "message_begun";
+      readonly life: string;
+      readonly number: number;
+      readonly message: ClusterMessage;
+    }
+  /** It shows in its slot's value block what it copies: those that join read it there. */
+  | { readonly type: "window_shown"; readonly life: string; readonly slot: number; readonly range: SectorRange | null }
   | { readonly type: "message_said"; readonly life: string; readonly number: number };

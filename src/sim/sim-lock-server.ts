@@ -68,6 +68,11 @@ export class SimLockServer {
     }
   }
 
+  /** Members and locks of the one lockspace there is. */
+  dump(): Promise<LockReply | null> {
+    return this.#primary.dump();
+  }
+
   /** Every lock, for people: a line a resource. */
   describe(): Promise<readonly string[]> {
     return this.#primary.describe();

@@ -3,9 +3,12 @@ import { MdError } from "../base/md-error.ts";
 import { type ClusterNodeDeps, defaultClusterNodeOptions } from "../cluster/cluster-deps.ts";
 import { ClusterNode } from "../cluster/cluster-node.ts";
 import { joinLockspace } from "../dlm/lockspace-client.ts";
+import { ChannelWitness } from "./channel-witness.ts";
+import { judgeRequests } from "./checkers/at-rest.ts";
 import { visibleSuperblock } from "./disk-superblocks.ts";
 import type { Direction, LinkTiming } from "./lock-link.ts";
 import { observeListener, observeLockspace } from "./observed-lockspace.ts";
+import type { SaidMessages } from "./said-messages.ts";
 import type { SimArray } from "./sim-array.ts";
 import { SimBlockDevice } from "./sim-block-device.ts";
 import type { ClockFaults } from "./sim-clock.ts";
@@ -26,6 +29,8 @@ export interface SimNodeOptions {
   readonly zeroes: boolean;
   /** KiB/s, 0 for no limit. */
   readonly syncSpeedMax: number;
+  /** What all nodes say. */
+  readonly messages: SaidMessages;
   readonly wrappers: Wrappers;
 }
 
@@ -41,6 +46,8 @@ export class SimNode {
   /** Null until it serves IO. */
   node: ClusterNode | null = null;
   #frontEnd: SimFrontEnd | null = null;
+  /** Commands that its data plane has not answered. */
+  #unanswered: () => number = () => 0;
   /** Its link is cut: the next life finds it so. */
   #linkDown: Direction | null = null;
 
@@ -50,6 +57,12 @@ export class SimNode {
     this.#server = server;
     this.#array = array;
     this.#options = options;
+  }
+
+  /** What is left to do in its data plane; nothing when it rests. */
+  get pending(): readonly string[] {
+    const { node, process } = this;
+    return node === null || process === null ? [] : judgeRequests(process.life, node.shared, this.#unanswered());
   }
 
   get isDown(): boolean {
@@ -103,6 +116,7 @@ export class SimNode {
       if (this.process !== process) return;
       this.node = node;
       this.#world.emit({ type: "log", life: process.life, level: "info", text: `serves IO as slot ${node.slot}` });
+      this.#world.tell({ type: "serving", life: process.life });
       const end = await node.ended;
       this.#end(process, end.type === "stopped" ? "stopped" : `${end.type}: ${end.reason}`);
     } catch (error) {
@@ -128,8 +142,10 @@ export class SimNode {
 
   #deps(process: SimProcess): ClusterNodeDeps {
     const world = this.#world;
-    const { life, env, link } = process;
-    const { wrappers } = this.#options;
+    const { life, link } = process;
+    const { wrappers, messages } = this.#options;
+    const channel = new ChannelWitness(world, life, messages);
+    const env = { ...process.env, log: channel.listenTo(process.env.log) };
     const { disks, geometry } = this.#array;
     return {
       env,
@@ -148,15 +164,16 @@ export class SimNode {
           listener: observeListener(listener, world, life),
           leaseSink: (deadline, readUntil) => {
             process.leaseDeadline = deadline;
+            world.tell({ type: "lease", life, until: deadline === 0 ? 0 : process.clock.trueTime(deadline) });
             sink(deadline, readUntil);
           },
         });
         world.emit({ type: "joined", life, slot: lockspace.slot });
-        const observed = observeLockspace(lockspace, world, life);
+        const observed = observeLockspace(lockspace, world, life, channel);
         return wrappers.lockspace?.(observed) ?? observed;
       },
       startEngine: async (config, shared) => {
-        const { engine, frontEnd } = await startSimEngine(config, shared, {
+        const { engine, frontEnd, unanswered } = await startSimEngine(config, shared, {
           world,
           process,
           disks,
@@ -166,6 +183,7 @@ export class SimNode {
           wrappers,
         });
         this.#frontEnd = frontEnd;
+        this.#unanswered = unanswered;
         return engine;
       },
       openDevice: (path, { readOnly }) => {

@@ -94,10 +94,14 @@ export class SimPrimary {
     return new SimPrimary(life, { mayHaveForgotten: true, remembered });
   }
 
+  /** Everything about the one lockspace there is; null: nobody has asked for one yet. */
+  async dump(): Promise<LockReply | null> {
+    return this.#lockspace === null ? null : this.master.call(this.#lockspace, { op: "dump" });
+  }
+
   /** Every lock, for people: a line a resource. */
   async describe(): Promise<readonly string[]> {
-    if (this.#lockspace === null) return [];
-    const { resources = [], members = [] } = await this.master.call(this.#lockspace, { op: "dump" });
+    const { resources = [], members = [] } = (await this.dump()) ?? {};
     const list = members.map(({ slot, node, state }) => `slot ${slot - 1} is ${node}, ${state}`);
     const locks = resources.map(({ name, locks: all }) => {
       const each = all.map(({ slot, queue, gr, rq }) => `slot ${slot - 1} ${queue} ${gr}${rq < 0 ? "" : `->${rq}`}`);

@@ -1,15 +1,21 @@
 import type { ClusterNode } from "../cluster/cluster-node.ts";
+import { judgeLocks } from "./checkers/at-rest.ts";
 import type { Checker } from "./checkers/checker.ts";
+import { FaultyMemberChecker } from "./checkers/faulty-member.ts";
 import { ForeignWindowChecker } from "./checkers/foreign-window.ts";
 import { judgeHealed } from "./checkers/healed.ts";
 import { LastCopyChecker } from "./checkers/last-copy.ts";
 import { LeaseChecker } from "./checkers/lease.ts";
 import { MemberViewChecker } from "./checkers/member-view.ts";
+import { MessageOrderChecker } from "./checkers/message-order.ts";
+import { SuperblockEventsChecker } from "./checkers/superblock-events.ts";
+import { SuspendListChecker } from "./checkers/suspend-list.ts";
 import { TokenChecker } from "./checkers/token.ts";
 import { WriteIntentChecker } from "./checkers/write-intent.ts";
 import { ContentModel } from "./content-model.ts";
 import { inSyncDisks } from "./disk-superblocks.ts";
 import { Faults } from "./faults.ts";
+import { SaidMessages } from "./said-messages.ts";
 import { drawScenario, type Scenario } from "./scenario.ts";
 import { createSimArray, type SimArray } from "./sim-array.ts";
 import { SimLockServer } from "./sim-lock-server.ts";
@@ -71,9 +77,20 @@ export class Simulation {
     this.array = array;
     this.server = new SimLockServer(world);
     const { leaseMs, longest, shortTransfers, zeroing, drift, syncSpeedMax, link } = scenario;
+    const messages = new SaidMessages();
     this.nodes = Array.from({ length: scenario.nodes }, (_, i) => {
       const clock = { rate: 1 + world.random.between(-drift, drift), offset: world.random.between(0, 1e6) };
-      const options = { leaseMs, clock, longest, shortTransfers, zeroes: zeroing, syncSpeedMax, link, wrappers };
+      const options = {
+        leaseMs,
+        clock,
+        longest,
+        shortTransfers,
+        zeroes: zeroing,
+        syncSpeedMax,
+        link,
+        messages,
+        wrappers,
+      };
       return new SimNode(world, `n${i + 1}`, this.server, array, options);
     });
     this.content = new ContentModel(array.geometry.size);
@@ -89,6 +106,7 @@ export class Simulation {
     const { world, content } = this;
     const { geometry, disks } = this.array;
     const report = (text: string): void => world.violation(text);
+    const now = (): number => world.now;
     return [
       new WriteIntentChecker(geometry, disks, report),
       new ForeignWindowChecker(geometry, report),
@@ -96,6 +114,10 @@ export class Simulation {
       new TokenChecker(report),
       new MemberViewChecker(geometry, new Map(disks.map((disk) => [disk.path, disk])), content, report),
       new LastCopyChecker(geometry, disks, report),
+      new FaultyMemberChecker(report),
+      new SuperblockEventsChecker(geometry, disks, report),
+      new MessageOrderChecker(now, report),
+      new SuspendListChecker(now, () => geometry.size, report),
     ];
   }
 
@@ -149,9 +171,40 @@ export class Simulation {
     await this.#expect("all requests are answered", REST_WITHIN, () => this.workload.isQuiet && this.#allAnswered());
     await this.#refill();
     await this.untilRest();
+    this.#judgeContent();
+    await this.#readEverything();
+    await this.#judgeRest();
+    await this.#stopAll();
+  }
+
+  #judgeContent(): void {
     if (this.failed) return;
     for (const wrong of judgeHealed(this.array.geometry, this.array.disks, this.content)) this.world.violation(wrong);
-    await this.#readEverything();
+  }
+
+  /** Nobody asks for anything: no lock is left over and no request pending. Nodes look after each other now and then. */
+  async #judgeRest(): Promise<void> {
+    const until = this.world.now + REST_WITHIN;
+    for (let wrong = ["nobody has looked yet"]; wrong.length > 0 && !this.failed; ) {
+      await this.world.run(this.world.now + LOOK_EVERY);
+      const dump = await this.server.dump();
+      wrong = [...this.nodes.flatMap(({ pending }) => pending), ...(dump === null ? [] : judgeLocks(dump))];
+      if (this.world.now < until) continue;
+      for (const text of wrong) this.world.violation(text);
+    }
+  }
+
+  /** All nodes leave in good order: what they leave behind is what the next ones find. */
+  async #stopAll(): Promise<void> {
+    if (this.failed) return;
+    this.letGo();
+    for (const node of this.nodes) node.stop();
+    await this.#expect("all nodes leave", REST_WITHIN, () => this.nodes.every(({ isDown }) => isDown));
+    const { members = [], resources = [] } = (await this.server.dump()) ?? {};
+    for (const { node } of members) this.world.violation(`${node} has left and is still a member`);
+    const left = resources.filter(({ locks }) => locks.length > 0).map(({ name }) => name);
+    if (left.length > 0) this.world.violation(`all nodes have left, locked are ${left.join(", ")}`);
+    this.#judgeContent();
   }
 
   /** Runs until no node has or knows of anything to resync, and all bitmaps are clean. */

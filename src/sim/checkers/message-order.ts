@@ -4,7 +4,8 @@ import { Leases } from "./leases.ts";
 
 /**
  * Messages are heard once, by everybody in one order; and when a sender is told that all have processed its message,
- * all have: every member that listened before it was begun. Without a lease it may be told anything.
+ * all have: every member that listened before it was begun. Without a lease it may be told anything. What a sender that
+ * died in the middle has said is heard by all or by none: who hears the next message has not missed one that others heard.
  */
 export class MessageOrderChecker implements Checker {
   readonly name = "messages in one order";
@@ -15,7 +16,7 @@ export class MessageOrderChecker implements Checker {
   /** By life: messages heard, and the place of the last. */
   readonly #heard = new Map<string, { readonly numbers: Set<number>; last: number }>();
   readonly #listening = new Set<string>();
-  /** By message: who must hear it. */
+  /** By message that is not known to be processed by all: who must hear it. */
   readonly #begun = new Map<number, readonly string[]>();
 
   constructor(now: () => number, report: Report) {
@@ -45,6 +46,7 @@ export class MessageOrderChecker implements Checker {
         }
         this.#begun.delete(event.number);
         break;
+      case "deaf":
       case "evicted":
       case "life_ended":
         this.#listening.delete(event.life);
@@ -62,5 +64,10 @@ export class MessageOrderChecker implements Checker {
     else if (place <= heard.last) this.#report(`${life} hears message ${number} in another order than others`);
     heard.numbers.add(number);
     heard.last = Math.max(heard.last, place);
+    for (const [earlier, hearers] of this.#begun) {
+      const other = this.#places.get(earlier);
+      if (other === undefined || other >= place || heard.numbers.has(earlier) || !hearers.includes(life)) continue;
+      this.#report(`${life} hears message ${number} and has missed message ${earlier}, which others heard`);
+    }
   }
 }
