@@ -40,10 +40,6 @@ export class EngineObserver {
       case "settleFailure":
         if (command.outcome === "last_copy") this.#seen(command.place, null, "in_sync");
         break;
-      }
-      case "settleFailure":
-        if (command.outcome === "last_copy") this.#seen(command.place, null, "in_sync");
-        break;
       case "resume":
         this.#world.emit({ type: "resumed", life, slot: command.slot });
         break;

@@ -169,7 +169,7 @@ export class SimNode {
           },
         });
         world.emit({ type: "joined", life, slot: lockspace.slot });
-        const observed = observeLockspace(lockspace, world, life, channel);
+        const observed = observeLockspace(wrappers.lockService?.(lockspace) ?? lockspace, world, life, channel);
         return wrappers.lockspace?.(observed) ?? observed;
       },
       startEngine: async (config, shared) => {
@@ -189,7 +189,8 @@ export class SimNode {
       openDevice: (path, { readOnly }) => {
         const disk = disks.find((one) => one.path === path);
         if (disk === undefined) return Promise.reject(new MdError("E_NO_DEVICE", `${path} does not exist`));
-        return Promise.resolve(new SimBlockDevice(disk, process.controlUser, { readOnly }));
+        const device = new SimBlockDevice(disk, process.controlUser, { readOnly });
+        return Promise.resolve(wrappers.device?.(device) ?? device);
       },
       findDevice: (deviceUuid) => {
         const found = disks.find((disk) => {

@@ -98,5 +98,5 @@ function format([key, value]: readonly [string, unknown]): string {
   if (typeof value === "object" && value !== null && "lo" in value && "hi" in value) {
     return `${key}=[${String(value.lo)}, ${String(value.hi)})`;
   }
-  return `${key}=${String(value)}`;
+  return `${key}=${typeof value === "object" ? JSON.stringify(value) : String(value)}`;
 }

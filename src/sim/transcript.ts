@@ -1,3 +1,4 @@
+import type { ClusterMessage } from "../messages/message.ts";
 import type { SimEvent } from "./sim-event.ts";
 import type { TracedEvent } from "./trace.ts";
 
@@ -22,6 +23,11 @@ function sentence(event: SimEvent): string {
   switch (event.type) {
     case "log":
       return `${event.life} ${event.text}`;
+    case "message_begun":
+      return `${event.life} says ${event.message.type.toUpperCase()} ${detailsOf(event.message)}(message ${event.number})`;
+    case "message_heard":
+    case "message_said":
+      return `${event.life} ${type === "message_said" ? "knows that all have" : "has"} processed message ${event.number}`;
     case "life_ended":
       return `${event.life} ends: ${event.why}`;
     case "write_submitted":
@@ -34,6 +40,12 @@ function sentence(event: SimEvent): string {
     default:
       return `${life} ${type.replaceAll("_", " ")} ${Object.entries(rest).map(field).join(" ")}`.trim();
   }
+}
+
+/** What it is about. */
+function detailsOf(message: ClusterMessage): string {
+  if (message.type === "resyncing") return message.range === null ? "nothing " : `${field(["", message.range])} `;
+  return "number" in message ? `${message.number} ` : "";
 }
 
 function field([key, value]: readonly [string, unknown]): string {

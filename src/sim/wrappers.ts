@@ -1,3 +1,4 @@
+import type { BlockDevice } from "../blockdev/block-device.ts";
 import type { IoRing } from "../blockdev/io-ring.ts";
 import type { LockMaster } from "../dlm/lock-master.ts";
 import type { LeaseSink, Lockspace } from "../dlm/lockspace.ts";
@@ -12,5 +13,8 @@ export interface Wrappers {
   readonly engine?: (engine: Engine) => Engine;
   readonly lease?: (sink: LeaseSink) => LeaseSink;
   readonly lockspace?: (lockspace: Lockspace) => Lockspace;
+  /** Beneath what the checkers hear of a lockspace: a lock service that does not keep its word. */
+  readonly lockService?: (lockspace: Lockspace) => Lockspace;
+  readonly device?: (device: BlockDevice) => BlockDevice;
   readonly link?: (link: LockMaster) => LockMaster;
 }

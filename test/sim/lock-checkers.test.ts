@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { slotNumber } from "../../src/base/units.ts";
 import { type LockMode, modesCompatible } from "../../src/dlm/lock-mode.ts";
 import { BastChecker } from "../../src/sim/checkers/bast.ts";
 import type { Checker, Report } from "../../src/sim/checkers/checker.ts";
@@ -175,7 +176,8 @@ describe("the checker of messages", () => {
   const make = (now: () => number, report: Report) => new MessageOrderChecker(now, report);
   const listening = (life: string): SimEvent => ({ type: "listening", life });
   const heard = (life: string, number: number): SimEvent => ({ type: "message_heard", life, number });
-  const begun = (number: number): SimEvent => ({ type: "message_begun", life: "a", number });
+  const message = { type: "resyncing_start", from: slotNumber(0) } as const;
+  const begun = (number: number): SimEvent => ({ type: "message_begun", life: "a", number, message });
   const said = (number: number): SimEvent => ({ type: "message_said", life: "a", number });
   const log = (...events: SimEvent[]): Log => events.map((event, at) => [at, event]);
   const start = [lease("a", 1e3), listening("a"), listening("b"), listening("c")];
@@ -183,6 +185,13 @@ describe("the checker of messages", () => {
   it("is content when all have heard what was said, or are dead", () => {
     expect(judge(make, log(...start, begun(1), heard("b", 1), heard("c", 1), said(1)))).toEqual([]);
     expect(judge(make, log(...start, begun(1), heard("b", 1), { type: "evicted", life: "c" }, said(1)))).toEqual([]);
+  });
+
+  it("bites when only some hear what a dead sender has said, and go on", () => {
+    const half = [...start, begun(1), heard("b", 1), { type: "evicted", life: "a" } as const];
+    expect(judge(make, log(...half, heard("c", 2)))).toHaveLength(1);
+    expect(judge(make, log(...half, heard("c", 1), heard("c", 2)))).toEqual([]);
+    expect(judge(make, log(...half, { type: "deaf", life: "c" }, listening("d"), heard("d", 2)))).toEqual([]);
   });
 
   it("bites on one that is missed, heard twice, or heard in another order", () => {

@@ -117,7 +117,8 @@ export class SuspendListChecker implements Checker {
     if (announced === undefined || announced.owner === life || !this.#serving.has(life)) return;
     if (!this.#leases.holds(announced.owner)) return;
     const found = this.#lists.get(life)?.get(slot) ?? null;
-    if (same(found, announced.range) || same(found, this.#shown.get(slot) ?? null)) return;
+    const shown = this.#shown.get(slot);
+    if (same(found, announced.range) || (shown !== undefined && same(found, shown))) return;
     this.#report(
       `${life} suspends ${textOf(found)} for slot ${slot} while ${announced.owner} has announced ` +
         `${textOf(announced.range)}`,
