@@ -31,6 +31,7 @@ export function planMember(array: MdArray, device: BlockDevice, deviceUuid: Uint
     state: "spare",
     recoveredTo: sector(0),
     byBitmap: false,
+    isReplacement: false,
     deviceUuid,
     superOffset: model.superOffset,
     dataOffset: model.dataOffset,

@@ -10,6 +10,7 @@ import {
   memberByNumber,
   memberByRaidDisk,
   replaceMember,
+  replacementAt,
 } from "./md-array.ts";
 import type { Member } from "./member.ts";
 import { memberOf } from "./superblock-of.ts";
@@ -20,14 +21,11 @@ export type ArrayChange =
   | { readonly type: "failed"; readonly number: number; readonly raidDisk: number | null }
   | { readonly type: "removed"; readonly number: number }
   | { readonly type: "added"; readonly number: number }
-  /** A spare has taken a raid_disk, or a peer has got further with filling it. */
-  | {
-      readonly type: "rebuilding";
-      readonly number: number;
-      readonly raidDisk: number;
-      readonly recoveredTo: Sector;
-      readonly byBitmap: boolean;
-    }
+  /** A spare has taken a raid_disk or is to replace who has it, or a peer has got further with filling it. */
+  | ({ readonly type: "rebuilding"; readonly raidDisk: number } & Pick<
+      Member,
+      "number" | "recoveredTo" | "byBitmap" | "isReplacement"
+    >)
   | { readonly type: "rebuilt"; readonly number: number; readonly raidDisk: number };
 
 export interface Transition {
@@ -39,8 +37,8 @@ export interface Transition {
 
 const unchanged = (array: MdArray): Transition => ({ array, changes: [] });
 
-const noPlace = { raidDisk: null, recoveredTo: sector(0), byBitmap: false } as const;
-const whole = { recoveredTo: sector(0), byBitmap: false } as const;
+const whole = { recoveredTo: sector(0), byBitmap: false, isReplacement: false } as const;
+const noPlace = { raidDisk: null, ...whole } as const;
 
 function existing(array: MdArray, number: number): Member {
   const member = memberByNumber(array, number);
@@ -55,17 +53,31 @@ export function isLastCopy(array: MdArray, number: number): boolean {
   return new CopyGroups(array).isLastCopy(member.raidDisk, inSyncDisks(array));
 }
 
-/** E_LAST_COPY, E_MEMBER_NOT_FOUND. Failing a faulty member again changes nothing. */
+const rebuildingChange = (raidDisk: number, { number, recoveredTo, byBitmap, isReplacement }: Member): ArrayChange => ({
+  type: "rebuilding",
+  number,
+  raidDisk,
+  recoveredTo,
+  byBitmap,
+  isReplacement,
+});
+
+/**
+ * E_LAST_COPY, E_MEMBER_NOT_FOUND. Failing a faulty member again changes nothing. Of a raid_disk that was about to be
+ * replaced the replacement is left, which is filled as any member is.
+ */
 export function failMember(array: MdArray, number: number): Transition {
   const member = existing(array, number);
   if (member.state === "faulty") return unchanged(array);
   if (isLastCopy(array, number)) {
     throw new MdError("E_LAST_COPY", `failing member ${number} of "${array.name}" would lose the last good copy`);
   }
-  return {
-    array: replaceMember(array, { ...member, ...noPlace, state: "faulty" }),
-    changes: [{ type: "failed", number, raidDisk: member.raidDisk }],
-  };
+  const failed = replaceMember(array, { ...member, ...noPlace, state: "faulty" });
+  const changes: readonly ArrayChange[] = [{ type: "failed", number, raidDisk: member.raidDisk }];
+  const heir = member.raidDisk === null || member.isReplacement ? null : replacementAt(array, member.raidDisk);
+  if (heir === null || heir.raidDisk === null) return { array: failed, changes };
+  const alone = { ...heir, isReplacement: false };
+  return { array: replaceMember(failed, alone), changes: [...changes, rebuildingChange(heir.raidDisk, alone)] };
 }
 
 /** Faulty members and spares only: E_MEMBER_ACTIVE, E_MEMBER_NOT_FOUND. */
@@ -103,9 +115,34 @@ export function activateSpares(array: MdArray): Transition {
     const spare = spares.shift();
     if (spare === undefined) break;
     next = replaceMember(next, { ...spare, ...whole, state: "rebuilding", raidDisk });
-    changes.push({ type: "rebuilding", number: spare.number, raidDisk, ...whole });
+    changes.push(rebuildingChange(raidDisk, { ...spare, ...whole }));
   }
   return { array: next, changes };
+}
+
+/**
+ * A spare is to replace a member, which serves until the spare is whole (`memberRebuilt`). E_MEMBER_NOT_FOUND; E_VALUE if
+ * the one is no full copy or the other no spare, E_MEMBER_ACTIVE if the member is being replaced already.
+ */
+export function beginReplacement(array: MdArray, number: number, spareNumber: number): Transition {
+  const { raidDisk, state } = existing(array, number);
+  const spare = existing(array, spareNumber);
+  if (raidDisk === null || state !== "in_sync") {
+    throw new MdError(
+      "E_VALUE",
+      `member ${number} of "${array.name}" is not active and in sync: it cannot be replaced`,
+    );
+  }
+  const other = replacementAt(array, raidDisk);
+  if (other !== null) {
+    throw new MdError("E_MEMBER_ACTIVE", `member ${number} of "${array.name}" is being replaced by ${other.number}`);
+  }
+  if (spare.state !== "spare") {
+    const what = spare.state === "faulty" ? "faulty" : "active";
+    throw new MdError("E_VALUE", `member ${spareNumber} of "${array.name}" is ${what}: it cannot be a replacement`);
+  }
+  const filled: Member = { ...spare, ...whole, state: "rebuilding", raidDisk, isReplacement: true };
+  return { array: replaceMember(array, filled), changes: [rebuildingChange(raidDisk, filled)] };
 }
 
 /** Filled below `recoveredTo` sectors; never backwards. */
@@ -114,19 +151,41 @@ export function memberRecovered(array: MdArray, number: number, recoveredTo: Sec
   if (member.state !== "rebuilding" || member.raidDisk === null || recoveredTo <= member.recoveredTo) {
     return unchanged(array);
   }
-  return {
-    array: replaceMember(array, { ...member, recoveredTo }),
-    changes: [{ type: "rebuilding", number, raidDisk: member.raidDisk, recoveredTo, byBitmap: member.byBitmap }],
-  };
+  const further = { ...member, recoveredTo };
+  return { array: replaceMember(array, further), changes: [rebuildingChange(member.raidDisk, further)] };
 }
 
-/** All of it is filled: from now on it is a full copy. */
+/** All of it is filled: from now on it is a full copy. Whoever it replaces is faulty with the same step, as in md. */
 export function memberRebuilt(array: MdArray, number: number): Transition {
   const member = existing(array, number);
   if (member.state !== "rebuilding" || member.raidDisk === null) return unchanged(array);
+  const { raidDisk } = member;
+  const old = member.isReplacement ? memberByRaidDisk(array, raidDisk) : null;
+  const rebuilt = replaceMember(array, { ...member, ...whole, state: "in_sync" });
+  const changes: readonly ArrayChange[] = [{ type: "rebuilt", number, raidDisk }];
+  if (old === null) return { array: rebuilt, changes };
   return {
-    array: replaceMember(array, { ...member, ...whole, state: "in_sync" }),
-    changes: [{ type: "rebuilt", number, raidDisk: member.raidDisk }],
+    array: replaceMember(rebuilt, { ...old, ...noPlace, state: "faulty" }),
+    changes: [...changes, { type: "failed", number: old.number, raidDisk }],
+  };
+}
+
+/**
+ * The device of `number` cannot be written with a step that makes it whole in place of another. As if only that had
+ * happened: it is faulty, and who was to be replaced (as `before` has it) stays. Null if the step does no such thing.
+ */
+export function withoutReplacement(before: MdArray, { array, changes }: Transition, number: number): Transition | null {
+  const rebuilt = changes.find((change) => change.type === "rebuilt" && change.number === number);
+  if (rebuilt?.type !== "rebuilt" || memberByNumber(before, number)?.isReplacement !== true) return null;
+  const old = memberByRaidDisk(before, rebuilt.raidDisk);
+  if (old === null || old.number === number || memberByNumber(array, old.number) === null) return null;
+  const failed = replaceMember(array, { ...existing(array, number), ...noPlace, state: "faulty" });
+  return {
+    array: replaceMember(failed, old),
+    changes: [
+      ...changes.filter((change) => change.number !== number && change.number !== old.number),
+      { type: "failed", number, raidDisk: rebuilt.raidDisk },
+    ],
   };
 }
 
@@ -157,17 +216,20 @@ export function applyPeerUpdate(
     const own = superblocks.get(member.number);
     // One that the update did not reach says nothing about what the member is now.
     const current = own !== undefined && own.events >= announced.events ? own : null;
-    const change = peerChange(member, roleOf(announced, member.number), current);
+    const change = peerChange(member, announced, current);
     if (change === null) continue;
     changes.push(change);
     next = applyChange(next, member, change);
   }
-  return { array: next, changes };
+  // A replacement is whole before the one that it replaces is gone: at no time is there no copy to read.
+  const rebuilt = changes.filter(({ type }) => type === "rebuilt");
+  return { array: next, changes: [...rebuilt, ...changes.filter(({ type }) => type !== "rebuilt")] };
 }
 
 /** What became of one member, by the table of roles and its own superblock. */
-function peerChange(member: Member, role: number, own: Superblock | null): ArrayChange | null {
+function peerChange(member: Member, announced: Superblock, own: Superblock | null): ArrayChange | null {
   const { number, raidDisk, state } = member;
+  const role = roleOf(announced, number);
   if (!isActiveRole(role)) {
     if (state === "faulty") return role === ROLE_FAULTY ? null : { type: "removed", number };
     if (state === "spare") return role === ROLE_FAULTY ? { type: "failed", number, raidDisk } : null;
@@ -176,12 +238,14 @@ function peerChange(member: Member, role: number, own: Superblock | null): Array
   }
   // Without its own word a member that we did not know as a copy counts for nothing.
   const filling = own === null ? state !== "in_sync" : hasFeature(own, Feature.recoveryOffset);
+  const isShared = announced.devRoles.some((other, one) => one !== number && other === role);
+  const isReplacement = isShared && (own === null ? filling : hasFeature(own, Feature.replacement));
   if (!filling) return state === "in_sync" && raidDisk === role ? null : { type: "rebuilt", number, raidDisk: role };
   const recoveredTo = sector(own === null ? member.recoveredTo : Number(own.recoveryOffset));
   const byBitmap = own === null ? member.byBitmap : hasFeature(own, Feature.recoveryBitmap);
   const isKnown = state === "rebuilding" && raidDisk === role && byBitmap === member.byBitmap;
-  if (isKnown && recoveredTo === member.recoveredTo) return null;
-  return { type: "rebuilding", number, raidDisk: role, recoveredTo, byBitmap };
+  if (isKnown && recoveredTo === member.recoveredTo && isReplacement === member.isReplacement) return null;
+  return { type: "rebuilding", number, raidDisk: role, recoveredTo, byBitmap, isReplacement };
 }
 
 function applyChange(array: MdArray, member: Member, change: ArrayChange): MdArray {
@@ -197,6 +261,7 @@ function applyChange(array: MdArray, member: Member, change: ArrayChange): MdArr
         raidDisk: change.raidDisk,
         recoveredTo: change.recoveredTo,
         byBitmap: change.byBitmap,
+        isReplacement: change.isReplacement,
       });
     case "rebuilt":
       return replaceMember(array, { ...member, ...whole, state: "in_sync", raidDisk: change.raidDisk });

@@ -68,6 +68,7 @@ export async function assembleArray(given: readonly BlockDevice[], options: Asse
         state: role.type,
         recoveredTo: role.type === "rebuilding" ? role.recoveredTo : sector(0),
         byBitmap: role.type === "rebuilding" && role.byBitmap,
+        isReplacement: role.type === "rebuilding" && role.isReplacement,
       }),
   );
   const array = await describe(choice, members);
@@ -161,7 +162,6 @@ const unsupported = [
   ["reshapeActive", "it is being reshaped"],
   ["newOffset", "it is being reshaped"],
   ["badBlocks", "it has a list of bad blocks"],
-  ["replacement", "it replaces another member"],
   ["journal", "the array has a journal"],
   ["ppl", "the array has a partial parity log"],
 ] as const;

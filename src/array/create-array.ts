@@ -94,6 +94,7 @@ export function planCreate(request: CreateRequest): MdArray {
       state: active ? "in_sync" : "spare",
       recoveredTo: sector(0),
       byBitmap: false,
+      isReplacement: false,
       deviceUuid: device.deviceUuid,
       superOffset: SUPER_OFFSET,
       dataOffset,

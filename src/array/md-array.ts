@@ -42,7 +42,11 @@ export const memberByNumber = (array: MdArray, number: number): Member | null =>
   array.members.find((member) => member.number === number) ?? null;
 
 export const memberByRaidDisk = (array: MdArray, raidDisk: number): Member | null =>
-  array.members.find((member) => member.raidDisk === raidDisk) ?? null;
+  array.members.find((member) => member.raidDisk === raidDisk && !member.isReplacement) ?? null;
+
+/** The member that is to take the raid_disk of the one that has it. */
+export const replacementAt = (array: MdArray, raidDisk: number): Member | null =>
+  array.members.find((member) => member.raidDisk === raidDisk && member.isReplacement) ?? null;
 
 export const inSyncMembers = (array: MdArray): readonly Member[] =>
   array.members.filter((member) => member.state === "in_sync");

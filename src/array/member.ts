@@ -17,6 +17,8 @@ export interface Member {
   readonly recoveredTo: Sector;
   /** Rebuilding: above `recoveredTo` it lacks only what the bitmaps of all slots say (it was a full copy before). */
   readonly byBitmap: boolean;
+  /** Rebuilding: its raid_disk has another member, which serves until this one is whole and takes its place. */
+  readonly isReplacement: boolean;
   readonly deviceUuid: Uint8Array;
   /** Sectors of the device. */
   readonly superOffset: Sector;

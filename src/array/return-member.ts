@@ -17,6 +17,8 @@ export function returningMember(array: MdArray, superblock: Superblock, eventsCl
   const { devNumber: number, events } = superblock;
   const role = roleOf(superblock, number);
   if (!isActiveRole(role)) return "it was a spare when it left";
+  if (hasFeature(superblock, Feature.replacement))
+    return "it was replacing another member, and not whole, when it left";
   const shape = differingShape(array, superblock);
   if (shape !== null) return `${shape} has changed since it left`;
   const holder = memberByRaidDisk(array, role);
@@ -36,7 +38,13 @@ export function returningMember(array: MdArray, superblock: Superblock, eventsCl
   if (!inSyncMembers(array).some((one) => isActiveRole(roleOf(superblock, one.number)))) {
     return "none of the present members was one when it left";
   }
-  return memberOf(superblock, { raidDisk: role, state: "rebuilding", recoveredTo: sector(0), byBitmap: true });
+  return memberOf(superblock, {
+    raidDisk: role,
+    state: "rebuilding",
+    recoveredTo: sector(0),
+    byBitmap: true,
+    isReplacement: false,
+  });
 }
 
 /** What it would have to agree in with the array. */
@@ -52,13 +60,17 @@ function differingShape(array: MdArray, superblock: Superblock): string | null {
 
 /** `member` as `returningMember` says. If it is bound and faulty, its former life ends with the same step. */
 export function returnMember(array: MdArray, member: Member): Transition {
-  const { number, raidDisk, recoveredTo, byBitmap } = member;
+  const { number, raidDisk, recoveredTo, byBitmap, isReplacement } = member;
   const gone: Transition =
     memberByNumber(array, number) === null ? { array, changes: [] } : removeMember(array, number);
   const bound = addSpare(gone.array, member);
   if (raidDisk === null) return { array: bound.array, changes: [...gone.changes, ...bound.changes] };
   return {
     array: replaceMember(bound.array, member),
-    changes: [...gone.changes, ...bound.changes, { type: "rebuilding", number, raidDisk, recoveredTo, byBitmap }],
+    changes: [
+      ...gone.changes,
+      ...bound.changes,
+      { type: "rebuilding", number, raidDisk, recoveredTo, byBitmap, isReplacement },
+    ],
   };
 }

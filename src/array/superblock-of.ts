@@ -9,7 +9,8 @@ import type { Member } from "./member.ts";
  */
 export function superblockOf(array: MdArray, member: Member): Superblock {
   const rebuilding = member.state === "rebuilding";
-  const filling = rebuilding ? Feature.recoveryOffset | (member.byBitmap ? Feature.recoveryBitmap : 0) : 0;
+  const recovery = rebuilding ? Feature.recoveryOffset | (member.byBitmap ? Feature.recoveryBitmap : 0) : 0;
+  const filling = recovery | (member.isReplacement ? Feature.replacement : 0);
   return {
     minor: array.minor,
     featureMap: Feature.bitmapOffset | Feature.clustered | filling,
@@ -68,13 +69,14 @@ export const nextUpdate = (array: MdArray, now: MdTime): MdArray => ({
 /** The member that a superblock describes, in the role that was chosen for it. */
 export const memberOf = (
   superblock: Superblock,
-  role: Pick<Member, "raidDisk" | "state" | "recoveredTo" | "byBitmap">,
+  role: Pick<Member, "raidDisk" | "state" | "recoveredTo" | "byBitmap" | "isReplacement">,
 ): Member => ({
   number: superblock.devNumber,
   raidDisk: role.raidDisk,
   state: role.state,
   recoveredTo: sector(role.recoveredTo),
   byBitmap: role.byBitmap,
+  isReplacement: role.isReplacement,
   deviceUuid: superblock.deviceUuid,
   superOffset: superblock.superOffset,
   dataOffset: superblock.dataOffset,

@@ -1,4 +1,4 @@
-import { memberByNumber } from "../array/md-array.ts";
+import { type MdArray, memberByNumber } from "../array/md-array.ts";
 import { MdError } from "../base/md-error.ts";
 import type { SlotNumber } from "../base/units.ts";
 import type { MessageOf } from "../messages/message.ts";
@@ -19,8 +19,10 @@ export async function applyMetadata(
   // Whatever goes wrong: going on with old knowledge would write to the wrong set of members (`handleMessage`).
   const found = await readPeerUpdate(context, number);
   await decideCandidates(context, found.accepted);
-  const isToBeFilled = [...found.accepted.keys()].some(
-    (one) => memberByNumber(found.array, one)?.state === "rebuilding",
+  const isToBeFilled = found.changes.some(
+    (change) =>
+      change.type === "rebuilding" &&
+      (found.accepted.has(change.number) || (change.isReplacement && !isReplacing(context.array, change.number))),
   );
   if (isToBeFilled) context.adderFirst.expect(from);
   await follow(context, found, from);
@@ -34,6 +36,8 @@ export async function applyMetadata(
     });
   };
 }
+
+const isReplacing = (array: MdArray, number: number): boolean => memberByNumber(array, number)?.isReplacement === true;
 
 /** What the superblocks say by now, as a message of `from` shows that we have missed some of it. */
 export async function applyNewest(context: NodeContext, from: SlotNumber): Promise<void> {

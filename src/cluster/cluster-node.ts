@@ -12,6 +12,7 @@ import { buildStatus } from "./build-status.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
 import { type AddedMember, type AddHow, addByCommand } from "./device-add.ts";
 import { failByCommand, removeByCommand } from "./device-change.ts";
+import { type Replacing, replaceByCommand } from "./device-replace.ts";
 import { type Grown, type GrowRequest, growByCommand, planGrow } from "./grow-command.ts";
 import { History } from "./history.ts";
 import { joinArray } from "./join.ts";
@@ -160,6 +161,11 @@ export class ClusterNode {
   /** Adds a device (new, or back after a failure) on all nodes: it becomes a spare or is filled at once. */
   addMember(path: string, how: AddHow = "add"): Promise<AddedMember> {
     return addByCommand(this.#shell.context, path, how);
+  }
+
+  /** A spare (null: any) is filled in the place of a member, which serves until then; see `replaceByCommand`. */
+  replaceMember(number: number, spare: number | null): Promise<Replacing> {
+    return replaceByCommand(this.#shell.context, number, spare);
   }
 
   /** Answers for this node that the device that is being added is `path`, or missing (null). E_VALUE if nobody asks. */

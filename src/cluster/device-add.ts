@@ -85,7 +85,7 @@ async function enterAgain(
     ? ({ type: "re_add", from, number } as const)
     : ({ type: "newdisk", from, uuid: deviceUuid, number } as const);
   await copyBitmaps(array, devices, member, device);
-  await askAll(context, send, message, { path: device.path, deviceUuid }, async () => {});
+  await askAll(context, send, message, { deviceUuid, what: `add ${device.path} to` }, async () => {});
   await keep(number);
   await writeAndAnnounce(context, send, returnMember(array, member));
   return entered(context, device, number, "re-add");
@@ -103,7 +103,9 @@ async function enterNew(
   await prepareMember(array, devices, spare, device);
   const { deviceUuid: uuid, number } = spare;
   const message = { type: "newdisk", from: lockspace.slot, uuid, number } as const;
-  await askAll(context, send, message, { path: device.path, deviceUuid: uuid }, () => wipeSuperblocks(device));
+  await askAll(context, send, message, { deviceUuid: uuid, what: `add ${device.path} to` }, () =>
+    wipeSuperblocks(device),
+  );
   await keep(number);
   const bound = addSpare(array, spare);
   await writeAndAnnounce(context, send, join(bound, activateSpares(bound.array)));

@@ -34,7 +34,8 @@ export function activateByPlan(context: NodeContext): Promise<void> {
   });
 }
 
-async function copyToSpare(context: NodeContext, number: number): Promise<void> {
+/** A device error is found by the superblock update that follows. */
+export async function copyToSpare(context: NodeContext, number: number): Promise<void> {
   const { array, devices, env } = context;
   const spare = memberByNumber(array, number);
   const device = devices.get(number);

@@ -5,16 +5,22 @@ import { uuidText } from "../superblock/uuid.ts";
 import { announce } from "./metadata-update.ts";
 import { type NodeContext, shortName } from "./node-context.ts";
 
+interface Offered {
+  readonly deviceUuid: Uint8Array;
+  /** `add /dev/sdd to`: what cannot be done without it. */
+  readonly what: string;
+}
+
 /**
  * Asks every node whether it sees the device of `message` (md-cluster, 17). Resolves when all do; the update that makes
- * it a member must follow under the same token. E_NODE_CANNOT_SEE_DEVICE names those that do not. On any failure
- * `undo` is run and the others let go of the device at once.
+ * it a member must follow under the same token. E_NODE_CANNOT_SEE_DEVICE names those that do not, and says what could not
+ * be done, `what`. On any failure `undo` is run and the others let go of the device at once.
  */
 export async function askAll(
   context: NodeContext,
   send: Send,
   message: MessageOf<"newdisk"> | MessageOf<"re_add">,
-  device: { readonly path: string; readonly deviceUuid: Uint8Array },
+  device: Offered,
   undo: () => Promise<unknown>,
 ): Promise<void> {
   const { noNewDev } = context;
@@ -34,13 +40,10 @@ export async function askAll(
   }
 }
 
-async function refused(
-  context: NodeContext,
-  { path, deviceUuid }: { readonly path: string; readonly deviceUuid: Uint8Array },
-): Promise<MdError> {
+async function refused(context: NodeContext, { deviceUuid, what }: Offered): Promise<MdError> {
   const who = (await whoKeeps(context)).join(", ") || "some node";
   const seconds = (context.deps.options.confirmMs / 1000).toFixed(1);
-  return new MdError("E_NODE_CANNOT_SEE_DEVICE", `cannot add ${path} to ${shortName(context)}: ${who} cannot see it`, {
+  return new MdError("E_NODE_CANNOT_SEE_DEVICE", `cannot ${what} ${shortName(context)}: ${who} cannot see it`, {
     why: `${who} searched for device uuid ${uuidText(deviceUuid)}, ${seconds} s, not found`,
     hint: `on ${who}: lsblk -o NAME,SERIAL,SIZE; then repeat the command`,
   });

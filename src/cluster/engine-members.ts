@@ -11,6 +11,10 @@ import { pillAt, takeoverLayout } from "../fencing/takeover-layout.ts";
 import { sameUuid } from "../superblock/uuid.ts";
 import type { FillTarget } from "./filling.ts";
 
+/** Where a member is when a data plane starts with it; later ones go where there is room. */
+export const firstPlace = (raidDisk: number, { isReplacement }: Member, room: number): number =>
+  isReplacement ? secondPlace(raidDisk, room) : raidDisk;
+
 /** How the data plane sees a member of `array`. */
 export function engineMember(
   array: MdArray,
@@ -53,7 +57,7 @@ export class EngineMembers {
     this.#devices = devices;
     this.#room = roomFor(array.raidDisks);
     for (const member of array.members) {
-      if (member.raidDisk !== null) this.#placed.set(member.raidDisk, member);
+      if (member.raidDisk !== null) this.#placed.set(firstPlace(member.raidDisk, member, this.#room), member);
     }
   }
 

@@ -7,7 +7,7 @@ import type { SlotNumber } from "../base/units.ts";
 import { encodeBitmapSuper } from "../bitmap/bitmap-super.ts";
 import type { BlockDevice, OpenBlockDevice } from "../blockdev/block-device.ts";
 import type { Lockspace } from "../dlm/lockspace.ts";
-import type { EngineConfig } from "../engine/engine-protocol.ts";
+import { type EngineConfig, roomFor } from "../engine/engine-protocol.ts";
 import { SharedBlock } from "../engine/shared-block.ts";
 import type { Env } from "../env/env.ts";
 import type { PillReader } from "../fencing/pill-check.ts";
@@ -16,7 +16,7 @@ import { MessageBus, type MessageHandler } from "../messages/message-bus.ts";
 import { agreeOnProtocol, type ProtocolRange, type Speech } from "../messages/protocol-version.ts";
 import { uuidText } from "../superblock/uuid.ts";
 import type { ArrayAccess, ClusterNodeDeps } from "./cluster-deps.ts";
-import { engineMember } from "./engine-members.ts";
+import { engineMember, firstPlace } from "./engine-members.ts";
 import { GuardedEngine } from "./guarded-engine.ts";
 import { GuardedLock } from "./guarded-lock.ts";
 import { LeasedDevice, WriteLease } from "./leased-device.ts";
@@ -202,7 +202,8 @@ function engineConfig({ options }: ClusterNodeDeps, { array, devices, slot, own,
       const path = devices.get(member.number)?.path;
       if (member.raidDisk === null || path === undefined) return [];
       const state = member.state === "in_sync" ? "in_sync" : "rebuilding";
-      return [engineMember(array, member, member.raidDisk, path, slot, { state, recoveredTo: member.recoveredTo })];
+      const place = firstPlace(member.raidDisk, member, roomFor(array.raidDisks));
+      return [engineMember(array, member, place, path, slot, { state, recoveredTo: member.recoveredTo })];
     }),
     bitmap: {
       slot,

@@ -1,8 +1,15 @@
-import { type ArrayChange, failMember, removeMember, type Transition } from "../array/array-state.ts";
+import {
+  type ArrayChange,
+  failMember,
+  removeMember,
+  type Transition,
+  withoutReplacement,
+} from "../array/array-state.ts";
 import { inSyncMembers, type MdArray, memberByNumber, writableMembers } from "../array/md-array.ts";
+import type { Member } from "../array/member.ts";
 import { nextUpdate } from "../array/superblock-of.ts";
 import { writeSuperblocks } from "../array/superblock-store.ts";
-import { flushMembers, type MemberDevices, type MemberFailure } from "../array/write-members.ts";
+import { flushMembers } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
 import type { Send } from "../messages/message-bus.ts";
 import { followShape } from "./grow-receiver.ts";
@@ -108,52 +115,61 @@ async function writeAndBegin(context: NodeContext, transition: Transition): Prom
 
 /** Members that cannot be written are failed on the way. E_IO when that would be the last copy. */
 async function write(context: NodeContext, transition: Transition): Promise<Transition> {
-  let { array } = transition;
-  const changes: ArrayChange[] = [...transition.changes];
+  let next: Transition = transition;
+  /** The number last used is on no member but some of those that speak first, and not all of these took it. */
+  let isHalfUsed = false;
+  /** It was used once more, so two things may be said under it: one number later nobody believes the first. */
+  let isUsedTwice = false;
   for (;;) {
     // A member that cannot be flushed is out before a number is used: were one skipped, a crash in the middle of the next
     // update would leave good copies two events behind, and nobody believes those.
-    let failures = await flushMembers(writableMembers(array), context.devices);
+    let failures = await flushMembers(writableMembers(next.array), context.devices);
     if (failures.length === 0) {
       // A number once used is never used again, even if the update fails: part of it may be on disk. But it is not what
       // we have adopted: another node's update with the same number is news.
-      const events = Math.max(array.events, context.usedEvents);
-      array = nextUpdate({ ...array, events }, mdTime(context.env));
+      const used = Math.max(next.array.events, context.usedEvents);
+      const array = nextUpdate({ ...next.array, events: isHalfUsed ? used - 1 : used }, mdTime(context.env));
+      next = { ...next, array };
       context.usedEvents = array.events;
       await context.engine.send({ type: "setEvents", events: array.events });
-      failures = await writeInOrder(array, context.devices);
-      if (failures.length === 0) return { array, changes };
+      const first = mustSpeakFirst(context, array);
+      failures = await writeSuperblocks(array, context.devices, first);
+      if (failures.length > 0) {
+        // With a new number the others, which do not have this one, would be skipped just so. They get it now.
+        isHalfUsed = true;
+        isUsedTwice = true;
+      } else {
+        const others = writableMembers(array).filter(({ number }) => !first.some((one) => one.number === number));
+        failures = await writeSuperblocks(array, context.devices, others);
+        if (failures.length === 0 && !isUsedTwice) return next;
+        isHalfUsed = false;
+        isUsedTwice = false;
+      }
     }
     for (const { number, error } of failures) {
       // Not the device's fault: we may not write at all any more.
       if (error.code === "E_NOT_JOINED") throw error;
       countError(context, number, "write");
-      const failed = failOrThrow(context, array, number, error);
-      array = failed.array;
-      changes.push(...failed.changes);
+      next = withoutReplacement(context.array, next, number) ?? failOrThrow(context, next, number, error);
     }
   }
 }
 
 /**
  * A member that is being filled says so itself before the others call it active: after a crash in between, stock md would
- * go by the others' table and take it for a full copy.
+ * go by the others' table and take it for a full copy. One that is whole and has replaced another says that before the
+ * others call the other one faulty: else there might be no full copy.
  */
-async function writeInOrder(array: MdArray, devices: MemberDevices): Promise<readonly MemberFailure[]> {
-  const members = writableMembers(array);
-  const filling = members.filter((member) => member.state === "rebuilding");
-  const failures = await writeSuperblocks(array, devices, filling);
-  if (failures.length > 0) return failures;
-  return writeSuperblocks(
-    array,
-    devices,
-    members.filter((member) => member.state !== "rebuilding"),
+function mustSpeakFirst(context: NodeContext, array: MdArray): readonly Member[] {
+  return writableMembers(array).filter(
+    ({ number, state }) => state === "rebuilding" || memberByNumber(context.array, number)?.isReplacement === true,
   );
 }
 
-function failOrThrow(context: NodeContext, array: MdArray, number: number, cause: MdError): Transition {
+function failOrThrow(context: NodeContext, before: Transition, number: number, cause: MdError): Transition {
   try {
-    return failMember(array, number);
+    const { array, changes } = failMember(before.array, number);
+    return { array, changes: [...before.changes, ...changes] };
   } catch (error) {
     if (!(error instanceof MdError) || error.code !== "E_LAST_COPY") throw error;
     throw new MdError(

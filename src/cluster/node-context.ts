@@ -131,8 +131,15 @@ export function recordChanges(context: NodeContext, changes: readonly ArrayChang
         context.history.add("info", "ADD", `${who} was added (${by})`, fields);
         break;
       case "rebuilding":
-        if (change.recoveredTo > 0) break;
-        context.history.add("info", "RECOVER", `${who} takes raid disk ${change.raidDisk} and is filled`, fields);
+        if (change.isReplacement && change.recoveredTo === 0)
+          context.history.add(
+            "info",
+            "REPLACE",
+            `${who} is to replace the member of raid disk ${change.raidDisk}`,
+            fields,
+          );
+        else if (change.recoveredTo === 0)
+          context.history.add("info", "RECOVER", `${who} takes raid disk ${change.raidDisk} and is filled`, fields);
         break;
       case "rebuilt":
         context.history.add("info", "INSYNC", `${who} is in sync on raid disk ${change.raidDisk}`, fields);

@@ -39,6 +39,11 @@ export class SlotLocks {
     await this.publish(unknownWindow);
   }
 
+  /** Have all nodes agreed on this feature (of `protocolFeatures`)? */
+  agreedOn(feature: number): boolean {
+    return ((this.#speech?.spoken.features ?? 0) & feature) !== 0;
+  }
+
   /** Of our own slot: replaces what the others read, without giving the lock up. */
   async publish(window: ResyncWindow): Promise<void> {
     await this.#use(this.#lockspace.slot, async (convert, lock) => {

@@ -23,10 +23,16 @@ export interface Speech {
 export const protocolFeatures = {
   /** Refusals are told (`resultNNNN`). */
   results: 1,
+  /** A raid_disk may have a second member, its replacement, which every node writes to. */
+  replacements: 2,
 } as const;
 
 /** Raise `newest` when a message or value block changes; raise `oldest` when the code for an old one goes. 1 to 255. */
-export const ownProtocol: ProtocolRange = { oldest: 1, newest: 1, features: protocolFeatures.results };
+export const ownProtocol: ProtocolRange = {
+  oldest: 1,
+  newest: 1,
+  features: protocolFeatures.results | protocolFeatures.replacements,
+};
 
 /**
  * What a node speaks that joins these members, of whom each has agreed with the others. E_PROTOCOL_VERSION, which names

@@ -10,12 +10,16 @@ export interface Candidate {
 
 type PickedRole =
   | { readonly type: "in_sync"; readonly raidDisk: number }
-  /** Good below `recoveredTo` sectors of data; `byBitmap`: above it lacks only what the bitmaps say. */
+  /**
+   * Good below `recoveredTo` sectors of data; `byBitmap`: above it lacks only what the bitmaps say; `isReplacement`: of
+   * the member that has the raid_disk, too.
+   */
   | {
       readonly type: "rebuilding";
       readonly raidDisk: number;
       readonly recoveredTo: Sector;
       readonly byBitmap: boolean;
+      readonly isReplacement: boolean;
     }
   | { readonly type: "spare" };
 
@@ -59,14 +63,14 @@ export function pickSuperblock<C extends Candidate>(
     if (typeof judged === "string") refused.push({ candidate, reason: judged });
     else used.push({ candidate, role: judged });
   }
-  checkPlaces(used);
+  const settled = settlePlaces(used);
   const { superblock } = freshest;
   const missing = superblock.devRoles.flatMap((role, number) =>
     isActiveRole(role) && !used.some((picked) => picked.candidate.superblock.devNumber === number)
       ? [{ number, raidDisk: role }]
       : [],
   );
-  return { freshest, used, refused, missing };
+  return { freshest, used: settled, refused, missing };
 }
 
 function checkOneArray(candidates: readonly Candidate[]): void {
@@ -161,7 +165,7 @@ function checkSameShape(candidate: Candidate, freshest: Candidate): void {
   }
 }
 
-const nothing = { recoveredTo: sector(0), byBitmap: false } as const;
+const nothing = { recoveredTo: sector(0), byBitmap: false, isReplacement: false } as const;
 
 /** The role, or why there is none. `mine === theirs` for the freshest itself. */
 function judge(mine: Superblock, theirs: Superblock): PickedRole | string {
@@ -179,20 +183,52 @@ function judge(mine: Superblock, theirs: Superblock): PickedRole | string {
   if (known !== own) return { type: "rebuilding", raidDisk: known, ...nothing };
   if (!isRebuilding(mine)) return { type: "in_sync", raidDisk: known };
   const byBitmap = hasFeature(mine, Feature.recoveryBitmap);
-  return { type: "rebuilding", raidDisk: known, recoveredTo: sector(Number(mine.recoveryOffset)), byBitmap };
+  const recoveredTo = sector(Number(mine.recoveryOffset));
+  return { type: "rebuilding", raidDisk: known, recoveredTo, byBitmap, isReplacement: false };
 }
 
-function checkPlaces(used: readonly Picked<Candidate>[]): void {
+/**
+ * Two may share a raid_disk if one of them is there to replace the other; a replacement that is alone is a member like
+ * any other.
+ */
+function settlePlaces<C extends Candidate>(used: readonly Picked<C>[]): readonly Picked<C>[] {
+  const settled = used.map((one) => asReplacement(one, used));
   const holders = new Map<number, string>();
-  for (const { candidate, role } of used) {
-    if (role.type === "spare") continue;
+  for (const { candidate, role } of settled) {
+    if (role.type === "spare" || (role.type === "rebuilding" && role.isReplacement)) continue;
     const holder = holders.get(role.raidDisk);
     if (holder !== undefined) {
       throw new MdError("E_CLUSTER_CONFLICT", `${holder} and ${candidate.path} both claim raid disk ${role.raidDisk}`);
     }
     holders.set(role.raidDisk, candidate.path);
   }
-  if (!used.some(({ role }) => role.type === "in_sync")) {
+  if (!settled.some(({ role }) => role.type === "in_sync")) {
     throw new MdError("E_NO_DEVICE", "none of the given devices holds a full copy");
   }
+  return settled;
 }
+
+/** Of two that share a raid_disk, the one that says that it replaces, or that the update with its role has not reached. */
+function asReplacement<C extends Candidate>(one: Picked<C>, used: readonly Picked<C>[]): Picked<C> {
+  const { candidate, role } = one;
+  if (role.type === "spare") return one;
+  const { raidDisk } = role;
+  const others = used.filter(
+    (other) => other !== one && other.role.type !== "spare" && other.role.raidDisk === raidDisk,
+  );
+  const [other] = others;
+  if (
+    other === undefined ||
+    others.length > 1 ||
+    !mayReplace(candidate, raidDisk) ||
+    mayReplace(other.candidate, raidDisk)
+  )
+    return one;
+  if (role.type === "rebuilding") return { candidate, role: { ...role, isReplacement: true } };
+  // Whole, and the other was not told to go: the rest of that is still to be done.
+  const recoveredTo = sector(candidate.superblock.size);
+  return { candidate, role: { type: "rebuilding", raidDisk, recoveredTo, byBitmap: false, isReplacement: true } };
+}
+
+const mayReplace = ({ superblock }: Candidate, raidDisk: number): boolean =>
+  hasFeature(superblock, Feature.replacement) || ownRole(superblock) !== raidDisk;

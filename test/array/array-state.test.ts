@@ -3,17 +3,19 @@ import {
   activateSpares,
   addSpare,
   applyPeerUpdate,
+  beginReplacement,
   failMember,
   isLastCopy,
   memberRebuilt,
   memberRecovered,
   removeMember,
   type Transition,
+  withoutReplacement,
 } from "../../src/array/array-state.ts";
-import { isDegraded, type MdArray, memberByNumber } from "../../src/array/md-array.ts";
+import { isDegraded, type MdArray, memberByNumber, memberByRaidDisk, replacementAt } from "../../src/array/md-array.ts";
 import { nextUpdate, superblockOf } from "../../src/array/superblock-of.ts";
 import { sector } from "../../src/base/units.ts";
-import type { Superblock } from "../../src/superblock/superblock.ts";
+import { Feature, type Superblock } from "../../src/superblock/superblock.ts";
 import { createRequest, DISK_SECTORS, deviceUuid, planFor, rolesOf } from "./example.ts";
 
 const disks = (count: number) => Array.from({ length: count }, () => ({ size: sector(DISK_SECTORS) }));
@@ -212,5 +214,124 @@ describe("what a peer has written", () => {
   it("may change the array's shape", () => {
     const { array } = hear(mirror(), later({ ...mirror(), raidDisks: 3, memberSize: sector(128) }));
     expect(array).toMatchObject({ raidDisks: 3, memberSize: 128, size: 128 });
+  });
+});
+
+describe("a replacement", () => {
+  const begun = (): MdArray => beginReplacement(withSpare(), 0, 2).array;
+
+  it("shares the raid_disk of the member that serves until it is whole, and then has it alone", () => {
+    const { array, changes } = beginReplacement(withSpare(), 0, 2);
+    expect(rolesOf(array)).toEqual({ 0: "in_sync 0", 1: "in_sync 1", 2: "rebuilding 0" });
+    expect(changes).toEqual([
+      { type: "rebuilding", number: 2, raidDisk: 0, recoveredTo: 0, byBitmap: false, isReplacement: true },
+    ]);
+    expect(isDegraded(array)).toBe(false);
+    expect(memberByRaidDisk(array, 0)?.number).toBe(0);
+    const further = memberRecovered(array, 2, sector(64)).array;
+    expect(replacementAt(further, 0)).toMatchObject({ number: 2, recoveredTo: 64 });
+    const whole = memberRebuilt(further, 2);
+    expect(rolesOf(whole.array)).toEqual({ 0: "faulty", 1: "in_sync 1", 2: "in_sync 0" });
+    expect(whole.changes).toEqual([
+      { type: "rebuilt", number: 2, raidDisk: 0 },
+      { type: "failed", number: 0, raidDisk: 0 },
+    ]);
+  });
+
+  it("has the feature bit on its own superblock alone, and only while there are two", () => {
+    const bits = (array: MdArray) =>
+      array.members.map((member) => (superblockOf(array, member).featureMap & Feature.replacement) !== 0);
+    expect(bits(begun())).toEqual([false, false, true]);
+    expect(superblockOf(begun(), begun().members[0] as never).devRoles.slice(0, 3)).toEqual([0, 1, 0]);
+    expect(bits(failMember(begun(), 0).array)).toEqual([false, false, false]);
+    expect(bits(memberRebuilt(begun(), 2).array)).toEqual([false, false, false]);
+  });
+
+  it("becomes the plain member of the raid_disk, as far as it is filled, when the other one fails", () => {
+    const { array, changes } = failMember(memberRecovered(begun(), 2, sector(64)).array, 0);
+    expect(rolesOf(array)).toEqual({ 0: "faulty", 1: "in_sync 1", 2: "rebuilding 0" });
+    expect(changes).toEqual([
+      { type: "failed", number: 0, raidDisk: 0 },
+      { type: "rebuilding", number: 2, raidDisk: 0, recoveredTo: 64, byBitmap: false, isReplacement: false },
+    ]);
+    expect(memberRebuilt(array, 2).changes).toEqual([{ type: "rebuilt", number: 2, raidDisk: 0 }]);
+    // It is no copy before: nobody may fall back on it.
+    refused(() => failMember(array, 1), "E_LAST_COPY");
+  });
+
+  it("that fails leaves the other as it was", () => {
+    const { array, changes } = failMember(begun(), 2);
+    expect(rolesOf(array)).toEqual({ 0: "in_sync 0", 1: "in_sync 1", 2: "faulty" });
+    expect(changes).toEqual([{ type: "failed", number: 2, raidDisk: 0 }]);
+  });
+
+  it("of the last copy takes its place, and is the last copy then", () => {
+    const last = chain(begun(), (array) => failMember(array, 1));
+    refused(() => failMember(last, 0), "E_LAST_COPY");
+    const whole = memberRebuilt(last, 2).array;
+    expect(rolesOf(whole)).toEqual({ 0: "faulty", 1: "faulty", 2: "in_sync 0" });
+    refused(() => failMember(whole, 2), "E_LAST_COPY");
+  });
+
+  it("is a spare, of a member that is in sync and is not being replaced already", () => {
+    const failed = failMember(withSpare(), 0).array;
+    refused(() => beginReplacement(failed, 0, 2), "E_VALUE");
+    refused(() => beginReplacement(activateSpares(failed).array, 2, 2), "E_VALUE");
+    refused(() => beginReplacement(withSpare(), 2, 2), "E_VALUE");
+    refused(() => beginReplacement(withSpare(), 0, 1), "E_VALUE");
+    refused(() => beginReplacement(failed, 1, 0), "E_VALUE");
+    refused(() => beginReplacement(withSpare(), 0, 7), "E_MEMBER_NOT_FOUND");
+    refused(() => beginReplacement(withSpare(), 7, 2), "E_MEMBER_NOT_FOUND");
+    refused(() => beginReplacement(begun(), 0, 2), "E_MEMBER_ACTIVE");
+  });
+
+  it("that cannot be written when it is whole is gone, and the other stays: nobody was told yet", () => {
+    const before = begun();
+    const step = memberRebuilt(before, 2);
+    const undone = withoutReplacement(before, step, 2);
+    expect(undone && rolesOf(undone.array)).toEqual({ 0: "in_sync 0", 1: "in_sync 1", 2: "faulty" });
+    expect(undone?.changes).toEqual([{ type: "failed", number: 2, raidDisk: 0 }]);
+    expect(withoutReplacement(before, step, 1)).toBeNull();
+    expect(withoutReplacement(begun(), memberRecovered(begun(), 2, sector(8)), 2)).toBeNull();
+  });
+
+  describe("as a peer learns of it", () => {
+    /** What a peer that knows `known` makes of the superblocks of `after`; those of `unread` it cannot read. */
+    const learn = (known: MdArray, after: MdArray, ...unread: number[]) => {
+      const written = nextUpdate(after, { seconds: 1, microseconds: 0 });
+      const superblocks = new Map(
+        written.members
+          .filter(({ number, state }) => state !== "faulty" && !unread.includes(number))
+          .map((member) => [member.number, superblockOf(written, member)]),
+      );
+      return applyPeerUpdate(known, superblockOf(written, written.members[1] as never), superblocks);
+    };
+
+    it("is the same array at each step", () => {
+      const steps = [
+        withSpare(),
+        begun(),
+        memberRecovered(begun(), 2, sector(8)).array,
+        memberRebuilt(begun(), 2).array,
+      ];
+      for (const [i, after] of steps.entries()) {
+        expect(learn(steps[Math.max(0, i - 1)] as MdArray, after).array.members).toEqual(after.members);
+        expect(learn(withSpare(), after).array.members).toEqual(after.members);
+      }
+      const failed = failMember(begun(), 0);
+      expect(learn(begun(), failed.array).array.members).toEqual(failed.array.members);
+      expect(learn(begun(), failed.array).changes).toEqual(failed.changes);
+    });
+
+    it("has the new copy before the old one is gone", () => {
+      const { changes } = learn(begun(), memberRebuilt(begun(), 2).array);
+      expect(changes.map(({ type }) => type)).toEqual(["rebuilt", "failed"]);
+    });
+
+    it("is a replacement, not a full copy, also when its own superblock cannot be read", () => {
+      expect(learn(withSpare(), begun(), 2).array.members).toEqual(begun().members);
+      const alone = failMember(begun(), 0).array;
+      expect(learn(begun(), alone, 2).array.members).toEqual(alone.members);
+    });
   });
 });

@@ -139,7 +139,6 @@ describe("devices that cannot be used", () => {
     ["E_CLUSTER_ONLY", "not clustered", { featureMap: Feature.bitmapOffset }],
     ["E_LEVEL_UNSUPPORTED", "level 0", { level: 0 }],
     ["E_METADATA_UNSUPPORTED", "reshaped", { featureMap: clustered | Feature.reshapeActive }],
-    ["E_METADATA_UNSUPPORTED", "replaces", { featureMap: clustered | Feature.replacement }],
     [
       "E_METADATA_UNSUPPORTED",
       "bad blocks",

@@ -3,6 +3,7 @@ import { planMember, prepareMember } from "../../src/array/add-member.ts";
 import {
   activateSpares,
   addSpare,
+  beginReplacement,
   failMember,
   memberRebuilt,
   memberRecovered,
@@ -70,6 +71,7 @@ const withoutFaulty = (roles: Record<number, string>): Record<number, string> =>
   Object.fromEntries(Object.entries(roles).filter(([, role]) => role !== "faulty"));
 
 const failed = (array: MdArray) => failMember(array, 1);
+const replacing = (array: MdArray) => beginReplacement(array, 1, 2);
 const rebuilt = (array: MdArray) => memberRebuilt(array, 2);
 
 describe("a power cut at any moment of an update (F22) leaves the state before it or after it", () => {
@@ -82,6 +84,10 @@ describe("a power cut at any moment of an update (F22) leaves the state before i
     ["a spare that takes a place", [failed], activateSpares],
     ["progress of a rebuild", [failed, activateSpares], (array) => memberRecovered(array, 2, sector(256))],
     ["a finished rebuild", [failed, activateSpares], rebuilt],
+    ["a replacement that begins", [], replacing],
+    ["progress of a replacement", [replacing], (array) => memberRecovered(array, 2, sector(256))],
+    ["a failure of who is replaced", [replacing], failed],
+    ["a failure of who replaces", [replacing], (array) => failMember(array, 2)],
     ["a failure of what was rebuilt", [failed, activateSpares, rebuilt], (array) => failMember(array, 2)],
   ])("%s", async (_, history, step) => {
     const { array, images } = await prepared(...history);

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { activateSpares, failMember } from "../../src/array/array-state.ts";
+import { activateSpares, beginReplacement, failMember, memberRecovered } from "../../src/array/array-state.ts";
 import { writeSlot } from "../../src/array/bitmap-store.ts";
 import { type CreateRequest, createArray } from "../../src/array/create-array.ts";
 import { examine } from "../../src/array/examine.ts";
@@ -106,6 +106,23 @@ describe.skipIf(!haveMdadm)("the installed mdadm", () => {
     const rebuilding = mdadm("--examine", third.path);
     expect(rebuilding).toEqual(await ours(third));
     expect(rebuilding.join("\n")).toMatch(/Feature Map : 0x103.*Recovery Offset : 0 sectors.*Events : 3/s);
+  });
+
+  it("reads our superblocks while one member replaces another", async () => {
+    const devices = await makeFiles(3, 64 * MIB);
+    const spare = { path: "spare", size: sector((64 * MIB) / 512), deviceUuid: new Uint8Array(16).fill(9) };
+    const array = planFor(devices.slice(0, 2), { spares: [spare] });
+    await createArray(array, byNumber(devices));
+    const filled = memberRecovered(beginReplacement(array, 1, 2).array, 2, sector(4096)).array;
+    expect(
+      await writeSuperblocks(nextUpdate(filled, { seconds: 1_700_000_600, microseconds: 0 }), byNumber(devices)),
+    ).toEqual([]);
+    for (const [i, device] of devices.entries()) {
+      const text = mdadm("--examine", device.path);
+      expect(text).toEqual(await ours(device));
+      expect(text.at(-1)).toContain("Array State : AR ");
+      expect(text.at(-2)).toContain(["Active device 0", "Active device 1", "Replacement device 1"][i] ?? "");
+    }
   });
 
   it.skipIf(!haveLoopDevices())("finds every slot's bitmap where we put it, with the bits that we set", async () => {

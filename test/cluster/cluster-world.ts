@@ -80,8 +80,9 @@ export class ClusterWorld {
       readonly spares?: number;
       readonly sectors?: number;
       readonly clean?: boolean;
-      /** A RAID10 with a copy on each member, in chunks of 4 KiB. */
+      /** A RAID10 in chunks of 4 KiB, with `near` copies of each: one on each member. */
       readonly level?: 1 | 10;
+      readonly near?: number;
       /** Sectors that the array uses of each member; all that there are. */
       readonly memberSize?: number;
     } = {},
@@ -91,7 +92,7 @@ export class ClusterWorld {
     const request = createRequest(paths.slice(0, mirrors).map(() => sectors));
     const array = planCreate({
       ...request,
-      ...(change.level === 10 ? { level: 10, layout: 0x100 | mirrors, stripeBytes: 4096 } : {}),
+      ...(change.level === 10 ? { level: 10, layout: 0x100 | (change.near ?? mirrors), stripeBytes: 4096 } : {}),
       memberSize: change.memberSize === undefined ? null : sector(change.memberSize),
       chunkBytes: CHUNK_SECTORS * 512,
       spares: paths.slice(mirrors).map((path, i) => ({

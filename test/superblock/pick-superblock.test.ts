@@ -46,7 +46,13 @@ describe("members that agree", () => {
 
   it("keep how far a member under rebuild has got", () => {
     const { used } = pickSuperblock([member(0, 7, [0, S, 1]), member(2, 7, [0, S, 1], rebuilding)]);
-    expect(used[1]?.role).toEqual({ type: "rebuilding", raidDisk: 1, recoveredTo: sector(512), byBitmap: false });
+    expect(used[1]?.role).toEqual({
+      type: "rebuilding",
+      raidDisk: 1,
+      recoveredTo: sector(512),
+      byBitmap: false,
+      isReplacement: false,
+    });
   });
 
   it("may include spares, but none that the array has gone on without", () => {
@@ -84,13 +90,25 @@ describe("members left behind (F13)", () => {
 
   it("do not count as copies when an activation did not reach them", () => {
     const { used } = pickSuperblock([member(0, 8, [0, S, 1]), member(2, 7, [0, S, S])]);
-    expect(used[1]?.role).toEqual({ type: "rebuilding", raidDisk: 1, recoveredTo: sector(0), byBitmap: false });
+    expect(used[1]?.role).toEqual({
+      type: "rebuilding",
+      raidDisk: 1,
+      recoveredTo: sector(0),
+      byBitmap: false,
+      isReplacement: false,
+    });
   });
 
   it("do not count as copies of a raid disk that is not theirs", () => {
     const [newer, older] = [member(0, 8, [0, 1, 2], { raidDisks: 3 }), member(1, 7, [0, 2, 1], { raidDisks: 3 })];
     const { used } = pickSuperblock([newer, older]);
-    expect(used[1]?.role).toEqual({ type: "rebuilding", raidDisk: 1, recoveredTo: sector(0), byBitmap: false });
+    expect(used[1]?.role).toEqual({
+      type: "rebuilding",
+      raidDisk: 1,
+      recoveredTo: sector(0),
+      byBitmap: false,
+      isReplacement: false,
+    });
   });
 
   it("lose their number to the device that has it now", () => {
@@ -201,5 +219,56 @@ describe("devices that do not belong together (F21)", () => {
       const shuffled = order.flatMap((i) => all[i] ?? []);
       expect(pick(shuffled).used).toEqual({ "/dev/a": "in_sync 0", "/dev/c": "in_sync 1" });
     }
+  });
+});
+
+describe("two members of one raid disk", () => {
+  const table = [0, 1, 0];
+  const replaces = { featureMap: rebuilding.featureMap | Feature.replacement, recoveryOffset: 512n };
+  const whole = { featureMap: 0x101 | Feature.replacement };
+  const rolesOf = (...candidates: ReturnType<typeof member>[]) =>
+    pickSuperblock(candidates).used.map(({ candidate, role }) => [candidate.path, role]);
+
+  it("are one that serves and one that replaces it, wherever that has got to", () => {
+    const both = [member(0, 7, table), member(1, 7, table), member(2, 7, table, replaces)];
+    expect(pick(both)).toEqual({
+      used: { "/dev/a": "in_sync 0", "/dev/b": "in_sync 1", "/dev/c": "rebuilding 0" },
+      refused: {},
+      missing: [],
+    });
+    expect(rolesOf(...both)[2]?.[1]).toMatchObject({ recoveredTo: 512, isReplacement: true });
+    // Whole, though the other one has not been told to go: filled to its end.
+    const [, , filled] = rolesOf(member(0, 7, table), member(1, 7, table), member(2, 7, table, whole));
+    expect(filled?.[1]).toMatchObject({ type: "rebuilding", recoveredTo: exampleSuperblock.size, isReplacement: true });
+  });
+
+  it("are told apart also if the update that made one of them a replacement has not reached it", () => {
+    const [old, , replacement] = rolesOf(member(0, 8, table), member(1, 8, table), member(2, 7, [0, 1]));
+    expect(old?.[1]).toEqual({ type: "in_sync", raidDisk: 0 });
+    expect(replacement?.[1]).toMatchObject({ type: "rebuilding", recoveredTo: 0, isReplacement: true });
+  });
+
+  it("of which one has failed leave the other as a member like any other", () => {
+    const after = [F, 1, 0];
+    const found = rolesOf(member(1, 8, after), member(2, 8, after, replaces));
+    expect(found[1]?.[1]).toMatchObject({ type: "rebuilding", raidDisk: 0, recoveredTo: 512, isReplacement: false });
+    expect(pick([member(0, 7, table), member(1, 8, after), member(2, 8, after)])).toEqual({
+      used: { "/dev/b": "in_sync 1", "/dev/c": "in_sync 0" },
+      refused: { "/dev/a": "it has failed" },
+      missing: [],
+    });
+  });
+
+  it("of which one is not here are not all members", () => {
+    expect(pick([member(0, 7, table), member(1, 7, table)]).missing).toEqual([0]);
+    expect(pick([member(1, 7, table), member(2, 7, table, replaces)]).missing).toEqual([0]);
+  });
+
+  it("of which neither replaces the other contradict each other", () => {
+    const claims = [member(0, 7, table), member(1, 7, table), member(2, 7, table)];
+    expect(() => pick(claims)).toThrowError(expect.objectContaining({ code: "E_CLUSTER_CONFLICT" }));
+    const three = [0, 1, 0, 0];
+    const crowd = [0, 2, 3].map((number) => member(number, 7, three, number === 0 ? {} : replaces));
+    expect(() => pick(crowd)).toThrowError(expect.objectContaining({ code: "E_CLUSTER_CONFLICT" }));
   });
 });

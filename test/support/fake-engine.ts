@@ -351,7 +351,10 @@ export class FakeEngine implements Engine {
         this.#listener({ type: "memberFailed", place: entry.member.place, errno: -5, during: "copy", at: lo });
         return { type: "copied", sectors: 0, failed: true, aimless: false };
       }
-      this.#disks.bytes(entry.member.path).set(content, bytesOf(sector(entry.member.dataOffset + lo)));
+      const bytes = this.#disks.bytes(entry.member.path);
+      const to = bytesOf(sector(entry.member.dataOffset + lo));
+      // A mirror is all that it knows; of a larger array only the commands are real.
+      bytes.set(content.subarray(0, Math.max(0, bytes.length - to)), Math.min(to, bytes.length));
     }
     const { chunkSectors } = this.#config.bitmap;
     for (const chunk of [...this.needed]) {
