@@ -74,6 +74,32 @@ function ambiguousIn(array: string | null, steps: readonly ManageStep[]): string
   return array === null && first !== undefined && steps.length > 1 && isPlainName(first.member) ? first.member : null;
 }
 
+/** A step with the spare that `--with` names for it, null for none. */
+export interface PairedStep extends ManageStep {
+  readonly with: string | null;
+}
+
+/** The members after `--with` are spares for those of the `--replace` before it, in their order, as for mdadm. */
+export function pairSpares(steps: readonly ManageStep[]): readonly PairedStep[] {
+  const paired: PairedStep[] = [];
+  let next = 0;
+  for (const step of steps) {
+    if (step.op !== "with") {
+      if (step.op !== "replace" || paired.at(-1)?.op !== "replace") next = paired.length;
+      paired.push({ ...step, with: null });
+      continue;
+    }
+    const replaced = paired[next];
+    if (replaced?.op !== "replace") {
+      throw new MdError("E_USAGE", `--with ${step.member} follows no --replace that it could be for`, {
+        hint: "mdctl ARRAY --replace MEMBER --with SPARE",
+      });
+    }
+    paired[next++] = { ...replaced, with: step.member };
+  }
+  return paired;
+}
+
 const isFlag = (name: string): name is ManageFlag => name in opposite;
 
 /** The verb spelling: `fail [ARRAY] MEMBER...`. A plain word in front of members may be either. */
@@ -81,15 +107,17 @@ export function verbSteps(op: string, tokens: readonly Token[]): ManageSteps {
   let flags: readonly ManageFlag[] = [];
   let array: string | null = null;
   let seen = 0;
+  let current = op;
   const steps: ManageStep[] = [];
   for (const token of tokens) {
     if (token.type === "option") {
       const { name } = token.spec;
+      if (name === "with") current = name;
       if (isFlag(name)) flags = [...flags.filter((flag) => flag !== name && flag !== opposite[name]), name];
       continue;
     }
     if (seen++ === 0 && isArrayDesignator(token.text)) array = token.text;
-    else steps.push({ op, member: token.text, flags });
+    else steps.push({ op: current, member: token.text, flags });
   }
   if (steps.length === 0) throw new MdError("E_USAGE", `${op} names no member`, { hint: `mdctl ${op} --help` });
   return { array, ambiguous: ambiguousIn(array, steps), steps };

@@ -13,6 +13,8 @@ export interface MemberStatus {
   readonly path: string | null;
   readonly deviceUuid: Uint8Array | null;
   readonly state: MemberStatusState;
+  /** Rebuilding: its raid_disk has another member, which it replaces when it is whole. */
+  readonly isReplacement: boolean;
   /** Rebuilding: sectors from the start of data that are good. */
   readonly recoveredTo: Sector;
   readonly readErrors: number;

@@ -71,7 +71,7 @@ function stateOf({ array, node }: NodeContext, ended: boolean): ArrayStatus["sta
 function membersOf(context: NodeContext): readonly MemberStatus[] {
   const { array, devices, errors, members } = context;
   const present = array.members.map((member): MemberStatus => {
-    const { number, raidDisk, deviceUuid, recoveredTo } = member;
+    const { number, raidDisk, deviceUuid, recoveredTo, isReplacement } = member;
     const counts = errors.get(number) ?? { read: 0, write: 0 };
     const blocked = raidDisk !== null && members.isBlockedMember(number);
     return {
@@ -80,6 +80,7 @@ function membersOf(context: NodeContext): readonly MemberStatus[] {
       path: devices.get(number)?.path ?? null,
       deviceUuid,
       state: blocked ? "blocked" : member.state,
+      isReplacement,
       recoveredTo,
       readErrors: counts.read,
       writeErrors: counts.write,
@@ -95,6 +96,7 @@ function membersOf(context: NodeContext): readonly MemberStatus[] {
         path: null,
         deviceUuid: null,
         state: "missing",
+        isReplacement: false,
         recoveredTo: sector(0),
         readErrors: 0,
         writeErrors: 0,

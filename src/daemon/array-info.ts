@@ -50,7 +50,9 @@ export function arrayInfo(session: ArraySession, options: ArrayInfoOptions): Arr
     activeDevices: inSync,
     workingDevices: real.length - failed,
     failedDevices: failed,
-    spareDevices: real.filter(({ role, inSync: good }) => role === "spare" || (role === "active" && !good)).length,
+    spareDevices: real.filter(
+      ({ role, inSync: good }) => role === "spare" || role === "replacement" || (role === "active" && !good),
+    ).length,
     sizeBytes: bytesOf(status.size),
     usedDevBytes: bytesOf(status.memberSize),
     dataOffsetBytes: members.find(({ dataOffsetBytes }) => dataOffsetBytes !== null)?.dataOffsetBytes ?? 0,
@@ -104,7 +106,7 @@ function memberInfo(
     slot: member.raidDisk,
     role: roleOf(member),
     inSync: state === "in_sync",
-    flags: state === "blocked" ? ["blocked"] : [],
+    flags: flagsOf(member, status),
     path,
     byId: facts?.byId ?? null,
     serial: facts?.serial ?? null,
@@ -122,11 +124,18 @@ function memberInfo(
   };
 }
 
-function roleOf({ state }: MemberStatus): Member["role"] {
+function flagsOf({ state, raidDisk, isReplacement }: MemberStatus, status: ArrayStatus): Member["flags"] {
+  if (state === "blocked") return ["blocked"];
+  const wanted = status.members.some((other) => other.isReplacement && other.raidDisk === raidDisk);
+  return wanted && !isReplacement ? ["want-replacement"] : [];
+}
+
+function roleOf({ state, isReplacement }: MemberStatus): Member["role"] {
   switch (state) {
     case "in_sync":
-    case "rebuilding":
       return "active";
+    case "rebuilding":
+      return isReplacement ? "replacement" : "active";
     case "spare":
       return "spare";
     case "blocked":
@@ -148,12 +157,14 @@ function syncInfo(status: ArrayStatus): Sync {
   if (sync === null) return { ...noSync, limitBytesPerSecond: limit };
   const running = sync.phase === "running";
   const sources = status.members.filter(({ state }) => state === "in_sync").map(({ raidDisk }) => raidDisk ?? 0);
-  const targets = status.members.filter(({ state }) => state === "rebuilding").map(({ raidDisk }) => raidDisk ?? 0);
+  const filled = status.members.filter(({ state }) => state === "rebuilding");
+  const targets = filled.map(({ raidDisk }) => raidDisk ?? 0);
+  const replaces = filled.length > 0 && filled.every(({ isReplacement }) => isReplacement);
   const [low, high] = sync.eta ?? [null, null];
   return {
     action: sync.action,
     status: sync.phase,
-    why: sync.action === "recover" ? "spare" : null,
+    why: sync.action !== "recover" ? null : replaces ? "replace" : "spare",
     node: nodeOf(status, sync.slot),
     from: sync.action === "resync" ? sources.slice(0, 1) : sources,
     to: sync.action === "resync" ? sources.slice(1) : targets,

@@ -233,13 +233,20 @@ export interface AssembleData {
 }
 
 /** `cluster-confirm`: its member is `NUMBER:PATH` or `NUMBER:missing`. */
-export type ManageOpName = "add" | "re-add" | "add-spare" | "fail" | "remove" | "cluster-confirm";
+export type ManageOpName = "add" | "re-add" | "add-spare" | "fail" | "remove" | "replace" | "cluster-confirm";
+
+export interface ManageOp {
+  readonly op: ManageOpName;
+  readonly member: string;
+  /** replace: the spare; null for any. */
+  readonly with?: string | null;
+}
 
 export interface ManageParams {
   /** Null: the only one. */
   readonly array: string | null;
   /** Strictly in this order; the first failure stops the rest. */
-  readonly ops: readonly { readonly op: ManageOpName; readonly member: string }[];
+  readonly ops: readonly ManageOp[];
 }
 
 export interface ManageData {
@@ -251,6 +258,8 @@ export interface ManageData {
     readonly as: "spare" | "re-add" | null;
     /** Descriptor number, where it is known. */
     readonly number: number | null;
+    /** replace: the spare that is filled. */
+    readonly by: { readonly number: number; readonly path: string | null } | null;
     readonly perNode: readonly { readonly node: string; readonly seen: boolean; readonly path: string | null }[];
     readonly error: ErrorInfo | null;
   }[];

@@ -6,7 +6,7 @@ import { exitStatus } from "../../src/cli/exit-status.ts";
 import { generalHelp, verbHelp } from "../../src/cli/help.ts";
 import { verbs } from "../../src/cli/options/verbs.ts";
 import { runCommandLine } from "../../src/cli/run-command-line.ts";
-import type { CreateParams } from "../../src/daemon/control-api.ts";
+import type { CreateParams, ManageData, ManageParams } from "../../src/daemon/control-api.ts";
 import { arrayInfo, resyncing, statusData } from "../support/array-info.ts";
 import { FakeWorld, type FakeWorldOptions } from "../support/fake-world.ts";
 import { tempDir } from "../support/temp-dir.ts";
@@ -73,7 +73,6 @@ describe("other command lines that cannot be", () => {
     ["detail md0 md1", 'detail does not take "md1"'],
     ["assemble", "assemble needs an array, members or --scan"],
     ["examine", "no devices are given"],
-    ["md0 --replace sdb", "replace is not available in this version"],
     ["md0 --add --write-mostly /dev/sdc", "write-mostly is not possible with a clustered bitmap: /dev/sdc"],
     ["map md0 --frontend=ublk", "frontend: ublk is not available; nbd is"],
     ["action md0", "action is not told what to do"],
@@ -127,7 +126,9 @@ describe("the user's own lines", () => {
   });
 
   it("mdctl --add /dev/sdX", async () => {
-    const ops = [{ op: "add" as const, member: "/dev/sdX", error: null, number: 2, perNode: [], as: "spare" as const }];
+    const ops = [
+      { op: "add" as const, member: "/dev/sdX", error: null, number: 2, by: null, perNode: [], as: "spare" as const },
+    ];
     const { exitCode, err, requests } = await run("--add /dev/sdX", {
       daemon: {
         manage: () => ({
@@ -157,6 +158,48 @@ describe("the user's own lines", () => {
     expect(requests).toEqual([{ method: "manage", params: { array: "md0", ops } }]);
     const verb = await run("re-add md0 missing", { daemon: { manage } });
     expect(verb.requests).toEqual([{ method: "manage", params: { array: "md0", ops: ops.slice(0, 1) } }]);
+  });
+
+  it("replace: each member with its spare, in their order, and told as mdadm tells it", async () => {
+    const manage = ({ ops }: ManageParams): ManageData => ({
+      array: "md0",
+      ops: ops.map(({ op, member, with: spare }, i) => ({
+        ...{ op, member, as: null, perNode: [], error: null, number: i, result: "done" as const },
+        by: { number: i + 5, path: spare ?? "/dev/any" },
+      })),
+      changes: [],
+    });
+    const line = "md0 --replace /dev/a /dev/b /dev/c --with /dev/x /dev/y";
+    const { requests, err } = await run(line, { daemon: { manage } });
+    const ops = [
+      { op: "replace", member: "/dev/a", with: "/dev/x" },
+      { op: "replace", member: "/dev/b", with: "/dev/y" },
+      { op: "replace", member: "/dev/c" },
+    ];
+    expect(requests).toEqual([{ method: "manage", params: { array: "md0", ops } }]);
+    expect(err.split("\n").slice(2, 6)).toEqual([
+      "mdctl: Marked /dev/b (device 1 in md0) for replacement",
+      "mdctl: Marked /dev/y in md0 as replacement for device 1",
+      "mdctl: Marked /dev/c (device 2 in md0) for replacement",
+      "mdctl: Marked /dev/any in md0 as replacement for device 2",
+    ]);
+    const verb = await run("replace md0 /dev/a --with /dev/x", { daemon: { manage } });
+    expect(verb.requests).toEqual([{ method: "manage", params: { array: "md0", ops: ops.slice(0, 1) } }]);
+    const named = await run("replace data /dev/a --with /dev/x", {
+      daemon: { manage, status: () => statusData([arrayInfo("data")]) },
+    });
+    expect(named.requests.at(-1)).toEqual({ method: "manage", params: { array: "data", ops: ops.slice(0, 1) } });
+  });
+
+  it.each([
+    "md0 --add a --with x",
+    "md0 --replace a --with x y",
+    "md0 --replace a --fail b --with x",
+    "replace md0 a --with x y",
+  ])("%s: a spare for nothing is refused", async (line) => {
+    const { exitCode, requests, err } = await run(line, { daemon: {} });
+    expect([exitCode, requests]).toEqual([2, []]);
+    expect(err).toContain("follows no --replace that it could be for");
   });
 
   it("the last members of create are the spares", async () => {
@@ -314,7 +357,7 @@ describe("exit status", () => {
   });
 
   it("is 8 when some operations were done before one failed, and that of the error when none was", async () => {
-    const op = { op: "fail" as const, member: "sdb", as: null, number: 1, perNode: [] };
+    const op = { op: "fail" as const, member: "sdb", as: null, number: 1, by: null, perNode: [] };
     const error = {
       code: "E_LAST_COPY" as const,
       message: "sda is the last good copy",

@@ -126,6 +126,24 @@ describe("mdstat", () => {
     expect(array?.devices).toEqual(["sdc[2](S)", "sdb[1](F)", "sda[0]"]);
   });
 
+  it("marks a replacement, which in detail is a spare that is filled", () => {
+    const members = [
+      member(0, "/dev/sda"),
+      member(1, "/dev/sdb", { flags: ["want-replacement"] }),
+      member(1, "/dev/sdc", { number: 2, role: "replacement", inSync: false }),
+    ];
+    const [array] = parseMdstat(mdstatText([arrayInfo("md0", { members })]));
+    expect(array).toMatchObject({ devices: ["sdc[2](R)", "sdb[1]", "sda[0]"], up: "UU" });
+    const lines = detailText(arrayInfo("md0", { members }), { devices: true, utcOffset: () => 0 }).filter((line) =>
+      line.includes("/dev/sd"),
+    );
+    expect(lines.map((line) => line.trim().replace(/ +/g, " "))).toEqual([
+      "0 0 0 0 active sync /dev/sda",
+      "1 0 0 1 active sync /dev/sdb",
+      "2 0 0 1 spare rebuilding /dev/sdc",
+    ]);
+  });
+
   it("shows several arrays, and the first percents with one decimal", () => {
     const early = {
       ...resyncing,

@@ -12,6 +12,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   "add-spare": async () => (await import("./add-spare.ts")).addSpare,
   fail: async () => (await import("./fail.ts")).fail,
   remove: async () => (await import("./remove.ts")).remove,
+  replace: async () => (await import("./replace.ts")).replace,
   detail: async () => (await import("./detail.ts")).detail,
   examine: async () => (await import("./examine.ts")).examineCommand,
   "examine-bitmap": async () => (await import("./examine-bitmap.ts")).examineBitmap,

@@ -1,10 +1,10 @@
 import { assert } from "../../base/assert.ts";
 import { MdError } from "../../base/md-error.ts";
-import type { ManageData, ManageOpName } from "../../daemon/control-api.ts";
+import type { ManageData, ManageOp, ManageOpName } from "../../daemon/control-api.ts";
 import { errorOf } from "../../daemon/control-client.ts";
 import type { CommandContext, CommandResult } from "../command.ts";
 import type { Invocation } from "../invocation.ts";
-import type { ManageStep, ManageSteps } from "../manage-operations.ts";
+import { type ManageStep, type ManageSteps, pairSpares } from "../manage-operations.ts";
 import { memberPath, newMemberPath } from "./member-path.ts";
 
 const words: Record<ManageOpName, readonly [string, string]> = {
@@ -13,6 +13,7 @@ const words: Record<ManageOpName, readonly [string, string]> = {
   "add-spare": ["added", "to"],
   fail: ["set faulty", "in"],
   remove: ["hot removed", "from"],
+  replace: ["replaced", "in"],
   "cluster-confirm": ["confirmed", "for"],
 };
 const EXIT_UNCHANGED = 2;
@@ -28,16 +29,29 @@ export async function runSteps(
     steps.length + (array === null ? 0 : 1) === invocation.operands.length,
     "every operand is the array or a member",
   );
-  const ops = steps.map((step) => ({ op: operationOf(step), member: pathOf(step, context.cwd) }));
+  const ops = pairSpares(steps).map((step): ManageOp => {
+    const op = { op: operationOf(step), member: pathOf(step, context.cwd) };
+    return step.with === null ? op : { ...op, with: memberPath(step.with, context.cwd) };
+  });
   const { data } = await context.request("manage", { array, ops });
-  for (const { op, member, result, as } of data.ops) {
-    const [verb, where] = words[as === "re-add" ? as : op];
-    if (result === "done") context.note(`${verb} ${member} ${where} ${data.array}`);
-  }
+  for (const op of data.ops) if (op.result === "done") for (const line of doneText(op, data.array)) context.note(line);
   const failed = data.ops.find(({ result }) => result === "failed");
   if (failed?.error != null) throw failure(data, errorOf(failed.error));
   const unchanged = data.changes.length === 0;
   return { data, text: "", exitCode: invocation.has("test") && unchanged ? EXIT_UNCHANGED : 0 };
+}
+
+/** As mdadm says it. */
+function doneText({ op, member, as, number, by }: ManageData["ops"][number], array: string): readonly string[] {
+  if (op === "replace" && by !== null) {
+    const spare = by.path ?? `device ${by.number}`;
+    return [
+      `Marked ${member} (device ${number} in ${array}) for replacement`,
+      `Marked ${spare} in ${array} as replacement for device ${number}`,
+    ];
+  }
+  const [verb, where] = words[as === "re-add" ? as : op];
+  return [`${verb} ${member} ${where} ${array}`];
 }
 
 /** A plain word in front of the members is the array if the daemon knows one of that name. */

@@ -81,8 +81,8 @@ export const manageOptions: readonly OptionSpec[] = [
   { name: "add-spare", help: "add the members after it, never as --re-add" },
   { name: "fail", short: "f", aliases: ["set-faulty"], help: "mark the members after it as faulty" },
   { name: "remove", short: "r", help: "remove the members after it" },
-  { name: "replace", help: "not available yet" },
-  { name: "with", help: "not available yet" },
+  { name: "replace", help: "have the members after it replaced by spares; they serve until these are filled" },
+  { name: "with", help: "the spares for the members after --replace, in their order" },
   { name: "cluster-confirm", help: "NUMBER:DEVICE or NUMBER:missing, for udev rules: the daemon looks by itself" },
   ...markFlags,
   testFlag,
@@ -132,6 +132,20 @@ export const arrayVerbs: readonly VerbSpec[] = [
     { command: "mdctl remove md0 /dev/sdb", text: "one member" },
     { command: "mdctl remove md0 faulty", text: "all that have failed" },
   ]),
+  {
+    ...memberVerb("replace", "have a spare take the place of a member, which serves until the spare is filled", [
+      { command: "mdctl replace md0 sdb", text: "by any spare; sdb is faulty when that is done" },
+      { command: "mdctl replace md0 sdb --with sdc", text: "by this one" },
+      { command: "mdctl md0 --add-spare /dev/sdc --replace sdb --with sdc", text: "as with mdadm" },
+    ]),
+    operands: "[ARRAY] MEMBER... [--with MEMBER...]",
+    options: [
+      { name: "with", help: "the spares after it, in the order of the members" },
+      ...markFlags,
+      testFlag,
+      fileMembers,
+    ],
+  },
   {
     name: "grow",
     summary: "change the size, the number of members or the bitmap's chunk, on all nodes",

@@ -121,8 +121,10 @@ function memberState({ role, inSync, flags }: Member): string {
     case "removed":
       return "removed";
     case "spare":
-    case "replacement":
       return role;
+    case "replacement":
+      // mdadm's word for whatever is filled.
+      return "spare rebuilding";
     default:
       return role satisfies never;
   }

@@ -2,7 +2,7 @@ import { MdError } from "../../base/md-error.ts";
 import type { MemberStatus } from "../../cluster/array-status.ts";
 import type { AddHow } from "../../cluster/device-add.ts";
 import type { ArraySession } from "../array-session.ts";
-import type { Change, ManageData, ManageOpName } from "../control-api.ts";
+import type { Change, ManageData, ManageOp, ManageOpName } from "../control-api.ts";
 import { errorOf } from "../control-client.ts";
 import type { Daemon } from "../daemon.ts";
 import { errorInfo } from "../error-info.ts";
@@ -11,7 +11,15 @@ import { addMember, confirmDevice, pathsToAdd } from "../manage-add.ts";
 import { manageTargets } from "../manage-targets.ts";
 import type { Method } from "./method.ts";
 
-const manageOps: readonly ManageOpName[] = ["add", "re-add", "add-spare", "fail", "remove", "cluster-confirm"];
+const manageOps: readonly ManageOpName[] = [
+  "add",
+  "re-add",
+  "add-spare",
+  "fail",
+  "remove",
+  "replace",
+  "cluster-confirm",
+];
 
 type Done = ManageData["ops"][number];
 
@@ -23,6 +31,7 @@ export const manage: Method<"manage"> = {
     ops: reader.objects("ops", (op) => ({
       op: op.word<ManageOpName>("op", manageOps),
       member: op.text("member"),
+      with: op.textOrNull("with"),
     })),
   }),
   run: async ({ array, ops }, { daemon, warn }) => {
@@ -30,9 +39,11 @@ export const manage: Method<"manage"> = {
     const changes: Change[] = [];
     const done: Done[] = [];
     const command = ops.map(({ op, member }) => `${op} ${member}`).join(", ");
+    const stray = ops.find((op) => op.op !== "replace" && op.with != null);
+    if (stray !== undefined) throw new MdError("E_VALUE", `manage: ${stray.op} takes no "with"`);
     const running = daemon.operations.run(`${session.name}: ${command}`, async () => {
-      for (const [at, { op, member }] of ops.entries()) {
-        const result = await carryOut(daemon, session, op, member, changes);
+      for (const [at, op] of ops.entries()) {
+        const result = await carryOut(daemon, session, op, changes);
         done.push(...result);
         const failure = result.find(({ error }) => error !== null)?.error;
         if (failure == null) continue;
@@ -53,6 +64,7 @@ const blank = (op: ManageOpName, member: string): Omit<Done, "result"> => ({
   member,
   as: null,
   number: null,
+  by: null,
   perNode: [],
   error: null,
 });
@@ -60,8 +72,7 @@ const blank = (op: ManageOpName, member: string): Omit<Done, "result"> => ({
 async function carryOut(
   daemon: Daemon,
   session: ArraySession,
-  op: ManageOpName,
-  member: string,
+  { op, member, with: by }: ManageOp,
   changes: Change[],
 ): Promise<readonly Done[]> {
   const done: Done[] = [];
@@ -78,6 +89,10 @@ async function carryOut(
       case "remove":
         for (const target of manageTargets(session, member))
           done.push(await change(session, op, target, member, changes));
+        break;
+      case "replace":
+        for (const target of manageTargets(session, member))
+          done.push(await replace(session, target, member, by ?? null, changes));
         break;
       case "cluster-confirm":
         confirmDevice(session, member);
@@ -112,6 +127,38 @@ async function change(
   const path = target.path ?? member;
   changes.push({ what: op, target: path, before: target.state, after: op === "fail" ? "faulty" : "removed" });
   return { ...blank(op, path), result: "done", number: target.number };
+}
+
+/** The old member goes on serving: what the answer names is where the new one is. */
+async function replace(
+  session: ArraySession,
+  target: MemberStatus,
+  member: string,
+  by: string | null,
+  changes: Change[],
+): Promise<Done> {
+  const spare = by === null ? null : oneTarget(session, by);
+  const replacing = await session.node.replaceMember(target.number, spare?.number ?? null);
+  const path = target.path ?? member;
+  const after = session.status().members.find(({ number }) => number === replacing.by)?.path ?? null;
+  changes.push({
+    what: "replace",
+    target: path,
+    before: { number: target.number },
+    after: { ...replacing, path: after },
+  });
+  return {
+    ...blank("replace", path),
+    result: "done",
+    number: target.number,
+    by: { number: replacing.by, path: after },
+  };
+}
+
+function oneTarget(session: ArraySession, member: string): MemberStatus {
+  const [target, more] = manageTargets(session, member);
+  if (target !== undefined && more === undefined) return target;
+  throw new MdError("E_VALUE", `${member} does not name one spare of ${session.name}`);
 }
 
 async function add(daemon: Daemon, session: ArraySession, op: AddHow, path: string, changes: Change[]): Promise<Done> {
