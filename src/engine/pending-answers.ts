@@ -27,6 +27,11 @@ export class PendingAnswers {
     return { id, answer };
   }
 
+  /** Commands that wait for their answer. */
+  get missing(): number {
+    return this.#waiting.size;
+  }
+
   onNotice(listener: (notice: EngineNotice) => void): void {
     this.#listeners.push(listener);
     for (const notice of this.#early.splice(0)) listener(notice);

@@ -82,6 +82,9 @@ export class EngineObserver {
       case "suspend":
         this.#world.emit({ type: "suspended", life: this.#life, slot: command.slot, range: command.range });
         break;
+      case "stop":
+        this.#world.emit({ type: "engine_stopped", life: this.#life });
+        break;
       default:
     }
   }

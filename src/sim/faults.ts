@@ -1,6 +1,7 @@
 import { inSyncDisks, inSyncLegs } from "./disk-superblocks.ts";
-import { moveMember } from "./member-moves.ts";
 import { lockFaultKinds, type NodeFaultKind, NodeFaults, nodeFaultKinds } from "./node-faults.ts";
+import { Operator } from "./operator.ts";
+import type { SeededRandom } from "./random.ts";
 import type { SimArray } from "./sim-array.ts";
 import type { SimDisk } from "./sim-disk.ts";
 import type { SimLockServer } from "./sim-lock-server.ts";
@@ -9,15 +10,15 @@ import type { World } from "./world.ts";
 
 const diskFaultKinds = ["writeErrors", "readErrors", "deadDisk", "slowDisk", "repairDisk"] as const;
 
-/** By an operator: a member is failed and wanted back. */
-const MOVE_MEMBER = "moveMember";
+/** By an operator: a member is failed and wanted back; disks become spares; spares are taken out. */
+const operatorKinds = ["moveMember", "addDisk", "removeSpare"] as const;
 
-export type FaultKind = NodeFaultKind | (typeof diskFaultKinds)[number] | "powerCut" | typeof MOVE_MEMBER;
+export type FaultKind = NodeFaultKind | (typeof diskFaultKinds)[number] | "powerCut" | (typeof operatorKinds)[number];
 
 /** Everything that can break. */
 export const faultKinds: readonly FaultKind[] = [
   ...[...nodeFaultKinds, ...lockFaultKinds, ...diskFaultKinds],
-  ...(["powerCut", MOVE_MEMBER] as const),
+  ...(["powerCut", ...operatorKinds] as const),
 ];
 
 export interface FaultPlan {
@@ -35,8 +36,6 @@ export interface FaultTargets {
   readonly nodes: readonly SimNode[];
   readonly array: SimArray;
   readonly server: SimLockServer;
-  /** Somebody takes a member out and adds it again. */
-  readonly addBack: (disk: SimDisk) => void;
 }
 
 /** What seeds draw from that are not told otherwise: the lock server comes back empty, but never with an older state. */
@@ -46,8 +45,8 @@ export const usualFaultKinds: readonly FaultKind[] = [
 ] as FaultKind[];
 
 /** Kinds that one seed draws: a run with few kinds gets deeper into each than one with all of them. */
-export function drawFaultKinds(world: World, among: readonly FaultKind[]): readonly FaultKind[] {
-  const kinds = among.filter(() => world.random.chance(0.3));
+export function drawFaultKinds(random: SeededRandom, among: readonly FaultKind[]): readonly FaultKind[] {
+  const kinds = among.filter(() => random.chance(0.3));
   return kinds.length > 0 ? kinds : ["crash"];
 }
 
@@ -56,6 +55,7 @@ export class Faults {
   readonly #targets: FaultTargets;
   readonly #plan: FaultPlan;
   readonly #nodes: NodeFaults;
+  readonly #operator: Operator;
   #active = false;
   #injected = 0;
   /** Disks that have failed once: the others are left alone, so that a good copy remains. */
@@ -66,12 +66,19 @@ export class Faults {
     this.#targets = targets;
     this.#plan = plan;
     const { world, nodes, server } = targets;
-    this.#nodes = new NodeFaults({ world, nodes, server, leaseMs: plan.leaseMs, say: (what) => this.#say(what) });
+    const say = (what: string): void => this.#say(what);
+    this.#nodes = new NodeFaults({ world, nodes, server, leaseMs: plan.leaseMs, say });
+    this.#operator = new Operator({ world, nodes, leaseMs: plan.leaseMs, say });
   }
 
   /** Those whose time has come. */
   get injected(): number {
     return this.#injected;
+  }
+
+  /** What an operator has begun is answered. */
+  get isOver(): boolean {
+    return this.#operator.isDone;
   }
 
   start(): void {
@@ -115,8 +122,14 @@ export class Faults {
       case "repairDisk":
         this.#repair();
         break;
-      case MOVE_MEMBER:
+      case "moveMember":
         this.#move();
+        break;
+      case "addDisk":
+        this.#operator.addDisk(this.#targets.array.disks.map(({ path }) => path));
+        break;
+      case "removeSpare":
+        this.#operator.removeSpare();
         break;
       case "slowDisk":
         this.#slow(this.#targets.world.random.pick(this.#targets.array.disks));
@@ -146,7 +159,7 @@ export class Faults {
 
   /** A disk that failed works again, with what it held; it stays out until it is added. */
   #repair(): void {
-    const { array, world, addBack } = this.#targets;
+    const { array, world } = this.#targets;
     const inSync = inSyncDisks(array.disks, array.geometry);
     for (const disk of this.#hurt)
       if (inSync.includes(disk) && !disk.dead && disk.bad.length === 0) this.#hurt.delete(disk);
@@ -156,15 +169,12 @@ export class Faults {
     disk.dead = false;
     disk.bad = [];
     this.#say(`${disk.path} works again and is added`);
-    addBack(disk);
+    this.#operator.bringBack(disk.path);
   }
 
   #move(): void {
-    const { world, nodes } = this.#targets;
     const free = this.#dispensable();
-    if (free.length === 0) return;
-    const { path } = world.random.pick(free);
-    moveMember({ world, nodes, leaseMs: this.#plan.leaseMs, say: (what) => this.#say(what) }, path);
+    if (free.length > 0) this.#operator.moveMember(this.#targets.world.random.pick(free).path);
   }
 
   /** Those without which all data still has a copy that nothing is wrong with. */

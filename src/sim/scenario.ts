@@ -1,5 +1,6 @@
 import { drawFaultKinds, type FaultKind, usualFaultKinds } from "./faults.ts";
 import { fastLink, type LinkTiming } from "./lock-link.ts";
+import type { SeededRandom } from "./random.ts";
 import type { World } from "./world.ts";
 
 /** What a simulation is made of, besides its seed. */
@@ -53,23 +54,21 @@ export interface Scenario {
  * find more than a big one in the same time.
  */
 export function drawScenario(world: World, fixed: Partial<Scenario> = {}): Scenario {
-  const { random } = world;
+  // Of its own: what is drawn here must not change what happens in a scenario that is fixed.
+  const random = world.random.fork();
   return {
-    level: 1,
-    near: 2,
+    ...drawShape(random, fixed),
     // Two or three most of the time: each further node costs time and seldom adds a kind of event.
     nodes: random.pick([2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 6, 8]),
-    members: random.chance(0.7) ? 2 : 3,
     spares: random.chance(0.2) ? 1 : 0,
-    blanks: 0,
+    blanks: random.chance(0.2) ? 1 : 0,
     arrayName: "sim:md0",
     assumeClean: true,
     syncSpeedMax: 0,
-    // Seldom a multiple of anything.
-    size: random.integer(128, 480),
     chunkSectors: random.pick([8, 16, 64]),
     leaseMs: 1000,
-    faults: drawFaultKinds(world, fixed.drawnFrom ?? usualFaultKinds),
+    // What they are drawn from must not change what else is drawn: a shrunk run names its own.
+    faults: drawFaultKinds(random.fork(), fixed.drawnFrom ?? usualFaultKinds),
     drawnFrom: usualFaultKinds,
     without: [],
     pace: random.pick([
@@ -94,4 +93,21 @@ export function drawScenario(world: World, fixed: Partial<Scenario> = {}): Scena
     link: fastLink,
     ...fixed,
   };
+}
+
+/** A caller who says how many members there are has a mirror, unless he says otherwise. */
+function drawShape(
+  random: SeededRandom,
+  fixed: Partial<Scenario>,
+): Pick<Scenario, "level" | "near" | "members" | "size"> {
+  // Seldom a multiple of anything.
+  const size = random.integer(128, 480);
+  const isMirror = random.chance(0.75);
+  const members = random.chance(0.7) ? 2 : 3;
+  const near = random.pick([2, 2, 2, 3]);
+  const wide = random.integer(near, 6);
+  const { level = fixed.members === undefined && !isMirror ? 10 : 1 } = fixed;
+  if (level === 1) return { level, near: 2, members, size };
+  // About as much data as a mirror of that size, and no less than a member must have.
+  return { level, near, members: wide, size: Math.max(128, Math.ceil((size * near) / wide)) };
 }

@@ -1,13 +1,8 @@
-import { MdError, type MdErrorCode, mdErrorCodes } from "../base/md-error.ts";
+import { MdError } from "../base/md-error.ts";
 import type { AnswerOf, Engine } from "../engine/engine.ts";
 import { EngineLoop } from "../engine/engine-loop.ts";
-import type {
-  EngineAnswer,
-  EngineCommand,
-  EngineConfig,
-  EngineNotice,
-  WorkerToEngine,
-} from "../engine/engine-protocol.ts";
+import type { EngineCommand, EngineConfig, EngineNotice, WorkerToEngine } from "../engine/engine-protocol.ts";
+import { PendingAnswers } from "../engine/pending-answers.ts";
 import type { SharedBlock } from "../engine/shared-block.ts";
 import { EngineObserver } from "./engine-observer.ts";
 import type { SimDisk } from "./sim-disk.ts";
@@ -31,11 +26,6 @@ export interface SimEngineOptions {
 /** Milliseconds that a command or an answer takes from one thread to the other, at most. */
 const CROSSING_MS = 0.05;
 
-interface Waiter {
-  readonly resolve: (answer: EngineAnswer) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 /**
  * The data plane of a simulated node: the real loop on a thread of its own, over a simulated ring, turned whenever
  * something completes or comes in. What crosses between the threads takes time, and keeps its order.
@@ -47,11 +37,9 @@ class SimEngine implements Engine {
   readonly #ring: SimRing;
   readonly #loop: EngineLoop;
   readonly #observer: EngineObserver;
-  readonly #waiters = new Map<number, Waiter>();
-  readonly #listeners: ((notice: EngineNotice) => void)[] = [];
-  /** What came before anybody listened. */
-  #early: EngineNotice[] = [];
-  #next = 1;
+  readonly #answers = new PendingAnswers();
+  #stopId = -1;
+  #stopped = false;
   #lastDown = 0;
   #lastUp = 0;
 
@@ -87,29 +75,29 @@ class SimEngine implements Engine {
   }
 
   send<C extends EngineCommand>(command: C): Promise<AnswerOf<C["type"]>> {
-    const id = this.#next++;
-    const { world, process } = this.#options;
-    this.#lastDown = this.#inOrder(this.#lastDown);
-    world.schedule(this.#lastDown - world.now, process.data, () => {
-      if (this.#loop.ended) return;
-      this.#observer.taken(id, command);
-      this.#loop.take({ id, command });
-      this.#ring.wake();
-    });
-    return new Promise((resolve, reject) => {
-      // The answer's type follows from the command's: the loop answers each in its own way.
-      this.#waiters.set(id, { resolve: (answer) => resolve(answer as AnswerOf<C["type"]>), reject });
-    });
+    const { id, answer } = this.#answers.expect();
+    if (!this.#stopped) {
+      if (command.type === "stop") this.#stopId = id;
+      const { world, process } = this.#options;
+      this.#lastDown = this.#inOrder(this.#lastDown);
+      world.schedule(this.#lastDown - world.now, process.data, () => {
+        if (this.#loop.ended) return;
+        this.#observer.taken(id, command);
+        this.#loop.take({ id, command });
+        this.#ring.wake();
+      });
+    }
+    // The answer's type follows from the command's: the loop answers each in its own way.
+    return answer as Promise<AnswerOf<C["type"]>>;
   }
 
   /** Commands without an answer. */
   get unanswered(): number {
-    return this.#waiters.size;
+    return this.#answers.missing;
   }
 
   onNotice(listener: (notice: EngineNotice) => void): void {
-    this.#listeners.push(listener);
-    for (const notice of this.#early.splice(0)) listener(notice);
+    this.#answers.onNotice(listener);
   }
 
   #turn(): void {
@@ -124,16 +112,13 @@ class SimEngine implements Engine {
     world.schedule(this.#lastUp - world.now, process.control, () => this.#deliver(message));
   }
 
+  /** As the handle of a real thread does: once it has stopped, nothing is answered any more. */
   #deliver(message: WorkerToEngine): void {
-    if (message.type === "notice") {
-      if (this.#listeners.length === 0) this.#early.push(message.notice);
-      for (const listener of this.#listeners) listener(message.notice);
-      return;
-    }
-    const waiter = this.#waiters.get(message.id);
-    this.#waiters.delete(message.id);
-    if (message.type === "done") waiter?.resolve(message.answer);
-    else waiter?.reject(new MdError(errorCode(message.code), message.message));
+    if (this.#stopped) return;
+    this.#answers.receive(message);
+    if (message.type !== "done" || message.id !== this.#stopId) return;
+    this.#stopped = true;
+    this.#answers.fail(new MdError("E_ARRAY_NOT_ACTIVE", "the data plane has stopped"));
   }
 
   #inOrder(last: number): number {
@@ -141,8 +126,6 @@ class SimEngine implements Engine {
     return Math.max(last, world.now + world.random.between(0, CROSSING_MS));
   }
 }
-
-const errorCode = (code: string): MdErrorCode => mdErrorCodes.find((known) => known === code) ?? "E_INTERNAL";
 
 /** Rejects with the MdError of a member that cannot be opened. */
 export async function startSimEngine(

@@ -61,6 +61,8 @@ export type SimEvent =
     }
   /** Its engine is given a member that it writes to from now on. */
   | { readonly type: "member_taken"; readonly life: string; readonly disk: string }
+  /** Its engine has stopped in order: it neither reads nor writes any more. */
+  | { readonly type: "engine_stopped"; readonly life: string }
   | { readonly type: "suspended"; readonly life: string; readonly slot: SlotNumber; readonly range: SectorRange }
   | { readonly type: "resumed"; readonly life: string; readonly slot: SlotNumber }
   | { readonly type: "copying"; readonly life: string; readonly range: SectorRange }

@@ -56,10 +56,13 @@ export class SimLockServer {
     return reply;
   }
 
-  /** Members that are listed no more. Where there is no list nobody was removed. */
+  /**
+   * Members that are listed no more. Where there is no list nobody was removed; while it is rebuilt from reports nobody is
+   * told of a removal, and one that another loss undoes has never been.
+   */
   async #tellRemovals(lockspace: LockspaceId): Promise<void> {
-    const { rc, members = [] } = await this.#primary.execute(lockspace, { op: "hello" });
-    if (rc !== lockStatus.OK) return;
+    const { rc, state, members = [] } = await this.#primary.execute(lockspace, { op: "hello" });
+    if (rc !== lockStatus.OK || state !== "run") return;
     const present = new Set(members.map(({ incarnation }) => incarnation));
     for (const [incarnation, life] of this.#incarnations) {
       if (present.has(incarnation)) continue;

@@ -15,6 +15,7 @@ import { WriteIntentChecker } from "./checkers/write-intent.ts";
 import { ContentModel } from "./content-model.ts";
 import { inSyncDisks } from "./disk-superblocks.ts";
 import { Faults } from "./faults.ts";
+import { bringBack } from "./operator.ts";
 import { SaidMessages } from "./said-messages.ts";
 import { drawScenario, type Scenario } from "./scenario.ts";
 import { createSimArray, type SimArray } from "./sim-array.ts";
@@ -96,7 +97,7 @@ export class Simulation {
     this.content = new ContentModel(array.geometry.size);
     this.workload = new Workload(world, this.content, { ...scenario, size: array.geometry.size });
     this.faults = new Faults(
-      { world, nodes: this.nodes, array, server: this.server, addBack: (disk) => this.#addBackSoon(disk.path) },
+      { world, nodes: this.nodes, array, server: this.server },
       { kinds: scenario.faults, without: scenario.without, pace: scenario.pace, leaseMs },
     );
     for (const checker of this.#checkers()) world.observe((event) => checker.observe(event));
@@ -169,6 +170,7 @@ export class Simulation {
     await this.world.run(this.world.now + 300);
     this.stopAsking();
     await this.#expect("all requests are answered", REST_WITHIN, () => this.workload.isQuiet && this.#allAnswered());
+    await this.#expect("what operators have begun is over", REST_WITHIN, () => this.faults.isOver);
     await this.#refill();
     await this.untilRest();
     this.#judgeContent();
@@ -243,18 +245,6 @@ export class Simulation {
       outcome = (await this.#tryAddBack(path)) ?? outcome;
     }
     if (outcome !== "done" && !this.failed) this.world.violation(`${path} cannot be added again: ${outcome}`);
-  }
-
-  /** Has some node do it, and does not wait. */
-  #addBackSoon(path: string): void {
-    const up = this.nodes.filter(({ node, process }) => node !== null && process !== null);
-    const { node, process } = up.length > 0 ? this.world.random.pick(up) : { node: null, process: null };
-    if (node === null || process === null) return;
-    this.world.schedule(0, process.control, () => {
-      void bringBack(node, path).catch((error: unknown) => {
-        this.world.trace.note(this.world.now, `${path} is not added: ${String(error)}`);
-      });
-    });
   }
 
   /** "done", or why not; null if no node could be asked or the one that was is gone. */
@@ -361,11 +351,3 @@ export class Simulation {
 
 /** Not one that is on its way out: what it says of the members may be old. */
 const isWorking = (node: ClusterNode): boolean => ["active", "degraded"].includes(node.status().state);
-
-/** Takes a faulty member out and adds it again; one that has its place already is left alone. */
-async function bringBack(node: ClusterNode, path: string): Promise<void> {
-  const member = node.status().members.find((one) => one.path === path);
-  if (member?.state === "in_sync" || member?.state === "rebuilding" || member?.state === "spare") return;
-  if (member?.state === "faulty") await node.removeMember(member.number);
-  await node.addMember(path);
-}

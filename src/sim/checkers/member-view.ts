@@ -44,6 +44,7 @@ export class MemberViewChecker implements Checker {
       }
       case "life_ended":
       case "evicted":
+      case "engine_stopped":
         this.#views.delete(event.life);
         break;
       case "request":

@@ -1,0 +1,115 @@
+import type { ClusterNode } from "../cluster/cluster-node.ts";
+import type { SimProcess } from "./sim-process.ts";
+import type { World } from "./world.ts";
+
+/** Nodes that can be given commands. */
+interface Commanded {
+  readonly node: ClusterNode | null;
+  readonly process: SimProcess | null;
+}
+
+export interface OperatorTargets {
+  readonly world: World;
+  readonly nodes: readonly Commanded[];
+  readonly leaseMs: number;
+  readonly say: (what: string) => void;
+}
+
+/** Carries a command out on a node. `number`: of the member at the command's path, -1 if it is none there. */
+type Act = (node: ClusterNode, number: number) => Promise<void>;
+
+/**
+ * Somebody who gives commands to whatever nodes are up, and leaves what they refuse: others may have been there first. A
+ * command is over when it is answered or its node is gone.
+ */
+export class Operator {
+  readonly #targets: OperatorTargets;
+  /** Commands that are still to be given, or answered: by which process, null if it is not known yet. */
+  readonly #open = new Set<{ process: SimProcess | null }>();
+
+  constructor(targets: OperatorTargets) {
+    this.#targets = targets;
+  }
+
+  /** Nothing of what was commanded is still to come. */
+  get isDone(): boolean {
+    for (const command of this.#open) if (command.process?.ended) this.#open.delete(command);
+    return this.#open.size === 0;
+  }
+
+  /**
+   * Fails a member on one node, perhaps removes it on another, and wants it back on a third after a while, by `add` or
+   * `re-add`, all as soon as the nodes let him.
+   */
+  moveMember(path: string): void {
+    const { world, leaseMs, say } = this.#targets;
+    const { random } = world;
+    const removes = random.chance(0.5);
+    const how = random.chance(0.5) ? "re-add" : "add";
+    say(`${path} is failed${removes ? ", removed" : ""} and wanted back (${how})`);
+    this.#command(0, path, async (node, number) => {
+      await node.failMember(number);
+      if (removes) this.#command(random.between(0, leaseMs / 4), path, (other, again) => other.removeMember(again));
+      this.#command(random.between(1, leaseMs * 2), path, async (other, again) => {
+        const isBound = other.status().members.some((one) => one.number === again && one.state === "faulty");
+        if (isBound && how === "add") await other.removeMember(again);
+        await other.addMember(path, how);
+      });
+    });
+  }
+
+  /** A disk that some node does not know as a member becomes one, to stand by or to fill a place that is free. */
+  addDisk(paths: readonly string[]): void {
+    const { random } = this.#targets.world;
+    const path = random.pick(paths);
+    const how = random.chance(0.5) ? "add" : "add-spare";
+    this.#targets.say(`${path} is wanted as a member (${how})`);
+    this.#command(0, path, async (node, number) => {
+      if (number === -1) await node.addMember(path, how);
+    });
+  }
+
+  /** A spare is taken out; one that has begun to be filled meanwhile is refused. */
+  removeSpare(): void {
+    this.#targets.say("a spare is removed");
+    this.#command(0, "a spare", async (node) => {
+      const spares = node.status().members.filter(({ state }) => state === "spare");
+      if (spares.length > 0) await node.removeMember(this.#targets.world.random.pick(spares).number);
+    });
+  }
+
+  /** A disk that was out for a fault is a member again. */
+  bringBack(path: string): void {
+    this.#command(0, path, (node) => bringBack(node, path));
+  }
+
+  /** Has some node that is up do it, `ms` from now. */
+  #command(ms: number, path: string, act: Act): void {
+    const { world, nodes } = this.#targets;
+    const command: { process: SimProcess | null } = { process: null };
+    this.#open.add(command);
+    world.schedule(ms, null, () => {
+      const up = nodes.filter(({ node, process }) => node !== null && process !== null);
+      const { node, process } = up.length > 0 ? world.random.pick(up) : { node: null, process: null };
+      if (node === null || process === null) {
+        this.#open.delete(command);
+        return;
+      }
+      command.process = process;
+      world.schedule(0, process.control, () => {
+        const number = node.status().members.find((one) => one.path === path)?.number ?? -1;
+        void act(node, number)
+          .catch((error: unknown) => world.trace.note(world.now, `${path}: ${String(error)}`))
+          .finally(() => this.#open.delete(command));
+      });
+    });
+  }
+}
+
+/** Takes a faulty member out and adds it again; one that has its place already is left alone. */
+export async function bringBack(node: ClusterNode, path: string): Promise<void> {
+  const member = node.status().members.find((one) => one.path === path);
+  if (member?.state === "in_sync" || member?.state === "rebuilding" || member?.state === "spare") return;
+  if (member?.state === "faulty") await node.removeMember(member.number);
+  await node.addMember(path);
+}
