@@ -57,8 +57,9 @@ export function pickSuperblock<C extends Candidate>(
   const freshest = findFreshest(candidates);
   const used: Picked<C>[] = [];
   const refused: Refused<C>[] = [];
-  for (const candidate of withoutReusedNumbers(candidates, freshest, refused)) {
-    if (candidate !== freshest) checkHistory(candidate, freshest, options.force ?? false);
+  const distinct = withoutReusedNumbers(candidates, freshest, refused);
+  for (const candidate of distinct) {
+    if (candidate !== freshest) checkHistory(candidate, freshest, distinct, options.force ?? false);
     const judged = judge(candidate.superblock, freshest.superblock);
     if (typeof judged === "string") refused.push({ candidate, reason: judged });
     else used.push({ candidate, role: judged });
@@ -129,7 +130,7 @@ function withoutReusedNumbers<C extends Candidate>(
 }
 
 /** Was this member written on its own, without the freshest one? Then there are two histories, and no right one. */
-function checkHistory(candidate: Candidate, freshest: Candidate, force: boolean): void {
+function checkHistory(candidate: Candidate, freshest: Candidate, all: readonly Candidate[], force: boolean): void {
   const mine = candidate.superblock;
   const theirs = freshest.superblock;
   checkSameShape(candidate, freshest);
@@ -149,11 +150,28 @@ function checkHistory(candidate: Candidate, freshest: Candidate, force: boolean)
     if (!same) conflict(`both have event count ${mine.events}, but their tables of roles differ`);
     return;
   }
-  const knowsFreshest = isActiveRole(roleOf(mine, theirs.devNumber)) || mine.devRoles.includes(ownRole(theirs));
-  const justActivated = behind === 1 && isActiveRole(roleOf(theirs, mine.devNumber));
-  if (!knowsFreshest && !justActivated && !force) {
+  if (!isContinuedBy(mine, theirs, all) && !force) {
     conflict(`event counts ${mine.events} and ${theirs.events}, and the older one went on without the newer one`);
   }
+}
+
+/**
+ * Is what `newer` tells the continuation of what `older` does, directly or by way of others that are here? Who failed a
+ * member goes on without it, so the table of one that went on alone knows nobody of the other history.
+ */
+function isContinuedBy(older: Superblock, newer: Superblock, all: readonly Candidate[]): boolean {
+  if (knows(older, newer)) return true;
+  return all.some(({ superblock }) => knows(older, superblock) && isContinuedBy(superblock, newer, all));
+}
+
+/** `newer` was written later, and by somebody who had `older` with it, or went on after the two were together. */
+function knows(older: Superblock, newer: Superblock): boolean {
+  const behind = newer.events - older.events;
+  if (behind <= 0) return false;
+  const place = ownRole(newer);
+  if (isActiveRole(roleOf(older, newer.devNumber))) return true;
+  if (isActiveRole(place) && older.devRoles.includes(place)) return true;
+  return behind === 1 && isActiveRole(roleOf(newer, older.devNumber));
 }
 
 function checkSameShape(candidate: Candidate, freshest: Candidate): void {

@@ -33,7 +33,10 @@ describe("the checker of suspend lists", () => {
     );
   const slot = slotNumber(0);
   const window = sectorRange(64, 128);
-  const is = (type: "listening" | "serving" | "deaf" | "evicted", life: string): SimEvent => ({ type, life });
+  const is = (type: "listening" | "serving" | "deaf" | "engine_stopped" | "evicted", life: string): SimEvent => ({
+    type,
+    life,
+  });
   const lease = (life: string, until: number): SimEvent => ({ type: "lease", life, until });
   const begun = (number: number, range: SectorRange | null): SimEvent => ({
     ...{ type: "message_begun", life: "a", number, message: { type: "resyncing", from: slot, range } },
@@ -67,6 +70,10 @@ describe("the checker of suspend lists", () => {
   it("bites when it is resumed too early, or never suspended by who joins", () => {
     expect(judge(make, [...announced, resumed("b")])).toHaveLength(1);
     expect(judge(make, [...announced, is("listening", "c"), is("serving", "c")])).toHaveLength(1);
+  });
+
+  it("asks nothing of a node that leaves, once its data plane has stopped", () => {
+    expect(judge(make, [...start, is("engine_stopped", "b"), begun(1, window), said(1)])).toEqual([]);
   });
 
   it("says nothing of an owner without a lease", () => {

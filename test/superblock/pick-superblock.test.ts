@@ -161,6 +161,18 @@ describe("two histories (F14)", () => {
     });
   });
 
+  it("are not seen where a third superblock tells how one became the other (all members replaced over time)", () => {
+    // b failed; a power cut came while c was activated in its place, and a missed that; later a failed.
+    const [a, c] = [member(0, 9, [0, F]), member(2, 20, [F, F, 1])];
+    const link = member(3, 10, [0, F, 1, S]);
+    expect(() => pickSuperblock([a, c])).toThrowError(expect.objectContaining({ code: "E_CLUSTER_CONFLICT" }));
+    expect(pick([a, c, link])).toMatchObject({ used: { "/dev/c": "in_sync 1" }, missing: [] });
+    // One that knows neither links nothing.
+    expect(() => pickSuperblock([a, c, member(3, 15, [F, F, F, S])])).toThrowError(
+      expect.objectContaining({ code: "E_CLUSTER_CONFLICT" }),
+    );
+  });
+
   it("are not seen in a member that an activation has just not reached", () => {
     expect(pick([member(0, 7, [0, F]), member(1, 8, [0, 1], rebuilding)]).used).toEqual({
       "/dev/a": "in_sync 0",

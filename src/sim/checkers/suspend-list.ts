@@ -74,6 +74,7 @@ export class SuspendListChecker implements Checker {
         for (const slot of this.#announced.keys()) this.#changed(event.life, slot);
         break;
       case "deaf":
+      case "engine_stopped":
         this.#listening.delete(event.life);
         this.#serving.delete(event.life);
         break;
