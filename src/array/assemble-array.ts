@@ -1,5 +1,7 @@
 import { MdError } from "../base/md-error.ts";
-import { sector } from "../base/units.ts";
+import { type Sector, sector } from "../base/units.ts";
+import { bitmapLayout, defaultChunkBytes } from "../bitmap/bitmap-layout.ts";
+import { BITMAP_VERSION_CLUSTERED } from "../bitmap/bitmap-super.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
 import { type Candidate, type Choice, pickSuperblock } from "../superblock/pick-superblock.ts";
 import { decodeRaid10Layout, isNear, raid10LayoutName } from "../superblock/raid10-layout.ts";
@@ -7,7 +9,8 @@ import { Feature, hasFeature, type Superblock } from "../superblock/superblock.t
 import { arraySize } from "./array-size.ts";
 import { readBitmapShape } from "./bitmap-store.ts";
 import { CopyGroups } from "./copy-groups.ts";
-import { inSyncDisks, type MdArray } from "./md-array.ts";
+import { BITMAP_OFFSET } from "./create-array.ts";
+import { type ArrayBitmap, inSyncDisks, type MdArray } from "./md-array.ts";
 import type { Member } from "./member.ts";
 import { memberOf } from "./superblock-of.ts";
 import { readSuperblock } from "./superblock-store.ts";
@@ -39,13 +42,16 @@ export interface Assembly {
   readonly missing: readonly { readonly number: number; readonly raidDisk: number }[];
 }
 
+/** Seconds: md's default. */
+const DEFAULT_SLEEP = 5;
+
 interface Opened extends Candidate {
   readonly device: BlockDevice;
 }
 
 /**
  * Reads the superblocks of open devices and makes an array of them. Devices without a superblock are an error, as are
- * devices of different arrays. E_NO_SUPERBLOCK, E_CHECKSUM, E_SUPERBLOCK_BAD, E_METADATA_UNSUPPORTED, E_CLUSTER_ONLY,
+ * devices of different arrays. E_NO_SUPERBLOCK, E_CHECKSUM, E_SUPERBLOCK_BAD, E_METADATA_UNSUPPORTED,
  * E_LEVEL_UNSUPPORTED, E_LAYOUT_UNSUPPORTED, E_CLUSTER_CONFLICT, E_NO_DEVICE (a member that should be there is not, see
  * `run`; or of some data no copy is), E_IO.
  */
@@ -85,14 +91,10 @@ export async function assembleArray(given: readonly BlockDevice[], options: Asse
   };
 }
 
-/** The array that the chosen superblocks and the first in-sync member's bitmap describe. */
+/** The array that the chosen superblocks and the in-sync members' bitmaps describe. */
 async function describe(choice: Choice<Opened>, members: readonly Member[]): Promise<MdArray> {
   const { superblock } = choice.freshest;
-  const source = choice.used.find(({ role }) => role.type === "in_sync")?.candidate ?? choice.freshest;
-  const shape = await readBitmapShape(source.device, source.superblock);
-  if (shape.super.version !== 5) {
-    throw new MdError("E_CLUSTER_ONLY", `the array "${superblock.setName}" has a bitmap that is not clustered`);
-  }
+  const size = arraySize({ ...superblock, memberSize: superblock.size });
   return {
     uuid: superblock.setUuid,
     name: superblock.setName,
@@ -102,47 +104,68 @@ async function describe(choice: Choice<Opened>, members: readonly Member[]): Pro
     chunkSectors: superblock.chunkSectors,
     raidDisks: superblock.raidDisks,
     memberSize: superblock.size,
-    size: arraySize({ ...superblock, memberSize: superblock.size }),
+    size,
     created: superblock.ctime,
     updated: superblock.utime,
     events: superblock.events,
     resyncOffset: superblock.resyncOffset,
-    bitmap: {
-      layout: shape.layout,
-      offset: superblock.bitmapOffset,
-      daemonSleep: shape.super.daemonSleep,
-      slots: shape.super.nodes,
-      clusterName: shape.super.clusterName,
-    },
+    bitmap: await describeBitmap(choice, size),
     maxDev: superblock.devRoles.length,
     members: [...members].sort((a, b) => a.number - b.number),
   };
 }
 
+async function describeBitmap(choice: Choice<Opened>, size: Sector): Promise<ArrayBitmap> {
+  const { superblock } = choice.freshest;
+  if (!hasFeature(superblock, Feature.bitmapOffset)) {
+    const layout = bitmapLayout(size, defaultChunkBytes(size, superblock.size));
+    return { kind: "none", layout, offset: BITMAP_OFFSET, daemonSleep: DEFAULT_SLEEP, slots: 0, clusterName: "" };
+  }
+  const inSync = choice.used.filter(({ role }) => role.type === "in_sync").map(({ candidate }) => candidate);
+  const [source = choice.freshest] = inSync;
+  const shape = await readBitmapShape(source.device, asIn(superblock, source));
+  const { version, nodes, daemonSleep, clusterName } = shape.super;
+  const clustered = hasFeature(superblock, Feature.clustered);
+  if (clustered !== (version === BITMAP_VERSION_CLUSTERED)) {
+    const features = clustered ? "" : "not ";
+    throw new MdError("E_METADATA_UNSUPPORTED", `"${superblock.setName}": bitmap version ${version} is not possible`, {
+      why: `its superblocks say that it is ${features}clustered`,
+    });
+  }
+  const common = { layout: shape.layout, offset: superblock.bitmapOffset, daemonSleep };
+  if (!clustered) return { ...common, kind: "internal", slots: 1, clusterName: "" };
+  // Somebody died while it was made smaller: until all members say so it was not.
+  let slots = nodes;
+  for (const other of inSync.slice(1)) {
+    const found = await readBitmapShape(other.device, asIn(superblock, other)).catch((error: unknown) => {
+      if (!(error instanceof MdError)) throw error;
+      return null;
+    });
+    slots = Math.max(slots, found?.super.nodes ?? 0);
+  }
+  return { ...common, kind: "clustered", slots, clusterName };
+}
+
+/** The superblock of a member that the last update may not have reached, as to where its bitmaps are. */
+const asIn = ({ featureMap, bitmapOffset }: Superblock, { superblock }: Candidate): Superblock => ({
+  ...superblock,
+  featureMap,
+  bitmapOffset,
+});
+
 /** What we do not know how to keep right, we do not start. */
 function checkSupported(choice: Choice<Opened>): void {
   const { superblock } = choice.freshest;
   const name = `the array "${superblock.setName}"`;
-  if (!hasFeature(superblock, Feature.clustered) || !hasFeature(superblock, Feature.bitmapOffset)) {
-    throw new MdError("E_CLUSTER_ONLY", `${name} is not clustered`, {
-      why: "nothing would keep two hosts from using it at once",
-    });
-  }
   if (superblock.level !== 1 && superblock.level !== 10) {
     throw new MdError("E_LEVEL_UNSUPPORTED", `${name} has level ${superblock.level}; mdctl does raid1 and raid10`);
   }
   if (superblock.level === 10 && !isNear(decodeRaid10Layout(superblock.layout))) {
     const layout = raid10LayoutName(superblock.layout);
-    throw new MdError(
-      "E_LAYOUT_UNSUPPORTED",
-      `${name} has layout ${layout}; clustered arrays have near layouts (n2, n3)`,
-    );
+    throw new MdError("E_LAYOUT_UNSUPPORTED", `${name} has layout ${layout}; near layouts (n2, n3) are possible`);
   }
   if (superblock.minor !== 2) {
-    throw new MdError(
-      "E_METADATA_UNSUPPORTED",
-      `${name} has metadata 1.${superblock.minor}; clustered arrays have 1.2`,
-    );
+    throw new MdError("E_METADATA_UNSUPPORTED", `${name} has metadata 1.${superblock.minor}; only 1.2 is possible`);
   }
   for (const { candidate } of choice.used) checkFeatures(candidate.path, candidate.superblock);
 }

@@ -9,12 +9,19 @@ import {
   slotStart,
 } from "../bitmap/bitmap-layout.ts";
 import { mergeBits, trimBits } from "../bitmap/bitmap-merge.ts";
-import { BITMAP_STALE, type BitmapSuper, decodeBitmapSuper, encodeBitmapSuper } from "../bitmap/bitmap-super.ts";
+import {
+  BITMAP_STALE,
+  BITMAP_VERSION_CLUSTERED,
+  BITMAP_VERSION_INTERNAL,
+  type BitmapSuper,
+  decodeBitmapSuper,
+  encodeBitmapSuper,
+} from "../bitmap/bitmap-super.ts";
 import { bitsOfRange, convertBits } from "../bitmap/resize-bits.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
-import type { Superblock } from "../superblock/superblock.ts";
+import { Feature, hasFeature, type Superblock } from "../superblock/superblock.ts";
 import { arraySize } from "./array-size.ts";
-import { bitmapStart, type MdArray, writableMembers } from "./md-array.ts";
+import { bitmapStart, isClustered, type MdArray, slotOnDisk, writableMembers } from "./md-array.ts";
 import type { Member } from "./member.ts";
 import { type MemberDevices, type MemberFailure, readBytes, writeMembers } from "./write-members.ts";
 
@@ -35,11 +42,17 @@ interface Area {
   readonly space: number;
 }
 
-/** The bitmap superblock of slot 0, from which the shape of all slots follows. */
+/**
+ * The bitmap superblock of slot 0, from which the shape of all slots follows. E_NO_SUPERBLOCK if the device's superblock
+ * says that there is none.
+ */
 export async function readBitmapShape(
   device: BlockDevice,
   superblock: Superblock,
 ): Promise<{ readonly super: BitmapSuper; readonly layout: BitmapLayout }> {
+  if (!hasFeature(superblock, Feature.bitmapOffset)) {
+    throw new MdError("E_NO_SUPERBLOCK", `${device.path} has no bitmap`);
+  }
   const area = areaOf(superblock, device.size);
   const head = await readBytes(device, area.superOffset + area.bitmapOffset, BITMAP_PAGE_BYTES);
   const decoded = decodeBitmapSuper(head, { ...area, where: `${device.path}, slot 0` });
@@ -52,7 +65,7 @@ export async function readAllSlots(device: BlockDevice, superblock: Superblock):
   const area = areaOf(superblock, device.size);
   const slots: SlotContent[] = [];
   for (let slot = 0; slot < slotsOf(shape.super); slot++) {
-    slots.push(await readAt(device, area, shape.layout, shape.super, slot));
+    slots.push(await readAt(device, area, shape.layout, shape.super.chunkBytes, slot));
   }
   return slots;
 }
@@ -68,7 +81,7 @@ export async function readSlot(
   device: BlockDevice,
   slot: SlotNumber,
 ): Promise<SlotContent> {
-  const { layout, offset, slots } = array.bitmap;
+  const { layout, offset } = array.bitmap;
   const area: Area = {
     uuid: array.uuid,
     syncSize: layout.syncSize,
@@ -76,7 +89,7 @@ export async function readSlot(
     bitmapOffset: offset,
     space: member.dataOffset - member.superOffset - offset,
   };
-  const found = await readAt(device, area, layout, { chunkBytes: layout.chunkSectors * 512, nodes: slots }, slot);
+  const found = await readAt(device, area, layout, layout.chunkSectors * 512, slotOnDisk(array, slot));
   if ((found.super.state & BITMAP_STALE) === 0) return found;
   const bits = new Uint8Array(found.bits.byteLength).fill(0xff);
   trimBits(bits, layout.chunks);
@@ -108,9 +121,10 @@ export const clearSlot = (
   return writeSlot(array, devices, slot, { super: inShape(array, found.super), bits });
 };
 
-/** A slot's bitmap superblock as that of a bitmap in the array's layout. */
+/** A slot's bitmap superblock as that of a bitmap of the array's kind and layout. */
 export const inShape = (array: MdArray, found: BitmapSuper): BitmapSuper => ({
   ...found,
+  ...kindOf(array),
   syncSize: array.bitmap.layout.syncSize,
   chunkBytes: array.bitmap.layout.chunkSectors * 512,
 });
@@ -126,11 +140,17 @@ function encodeSlot(layout: BitmapLayout, content: SlotContent): Uint8Array {
   return encoded;
 }
 
-/** A bitmap superblock for a slot that nobody has used yet. */
+const kindOf = ({ bitmap }: MdArray): Pick<BitmapSuper, "version" | "nodes" | "clusterName"> => ({
+  version: bitmap.kind === "clustered" ? BITMAP_VERSION_CLUSTERED : BITMAP_VERSION_INTERNAL,
+  nodes: bitmap.kind === "clustered" ? bitmap.slots : 0,
+  clusterName: bitmap.clusterName,
+});
+
+/** A bitmap superblock for a slot that nobody has used yet. An internal bitmap that is older than its array is stale. */
 export const freshBitmapSuper = (array: MdArray): BitmapSuper => ({
-  version: 5,
+  ...kindOf(array),
   uuid: array.uuid,
-  events: 0,
+  events: isClustered(array) ? 0 : array.events,
   eventsCleared: 0,
   syncSize: array.bitmap.layout.syncSize,
   state: 0,
@@ -138,11 +158,9 @@ export const freshBitmapSuper = (array: MdArray): BitmapSuper => ({
   daemonSleep: array.bitmap.daemonSleep,
   writeBehind: 0,
   sectorsReserved: 0,
-  nodes: array.bitmap.slots,
-  clusterName: array.bitmap.clusterName,
 });
 
-const slotsOf = (found: BitmapSuper): number => (found.version === 5 ? found.nodes : 1);
+const slotsOf = (found: BitmapSuper): number => (found.version === BITMAP_VERSION_CLUSTERED ? found.nodes : 1);
 
 function areaOf(superblock: Superblock, deviceSize: number): Area {
   const { superOffset, bitmapOffset, dataOffset, size } = superblock;
@@ -161,7 +179,7 @@ async function readAt(
   device: BlockDevice,
   area: Area,
   layout: BitmapLayout,
-  shape: Pick<BitmapSuper, "chunkBytes" | "nodes">,
+  chunkBytes: number,
   slot: number,
 ): Promise<SlotContent> {
   const where = `${device.path}, slot ${slot}`;
@@ -169,15 +187,12 @@ async function readAt(
   const found = await readBytes(device, sector(at), layout.pages * BITMAP_PAGE_BYTES);
   const decoded = decodeBitmapSuper(found, { ...area, where });
   const own = bitmapLayout(decoded.syncSize, decoded.chunkBytes);
-  for (const [field, mine, theirs] of [
-    // Another chunk is as good if it needs as much space: somebody died while it was changed.
-    ["chunksize", own.pages === layout.pages ? shape.chunkBytes : decoded.chunkBytes, shape.chunkBytes],
-    ["nodes", decoded.nodes, shape.nodes],
-  ] as const) {
-    if (mine === theirs) continue;
-    throw new MdError("E_SUPERBLOCK_BAD", `${where}: bitmap field ${field} is ${mine}, but ${theirs} in slot 0`, {
-      details: { field },
-    });
+  // Another chunk is as good if it needs as much space, and another number of nodes moves nothing: somebody died while
+  // they were changed. How many slots there are, slot 0 says.
+  if (own.pages !== layout.pages) {
+    const field = "chunksize";
+    const differ = `bitmap field ${field} is ${decoded.chunkBytes}, but ${chunkBytes} in slot 0`;
+    throw new MdError("E_SUPERBLOCK_BAD", `${where}: ${differ}`, { details: { field } });
   }
   const bits = found.slice(BITMAP_SUPER_BYTES, BITMAP_SUPER_BYTES + bitBytes(own));
   trimBits(bits, own.chunks);

@@ -14,7 +14,7 @@ import { IN_SYNC, type MdTime } from "../superblock/superblock.ts";
 import { arraySize } from "./array-size.ts";
 import { freshBitmapSuper, type SlotContent, writeSlot } from "./bitmap-store.ts";
 import { CopyGroups } from "./copy-groups.ts";
-import type { ArrayBitmap, MdArray } from "./md-array.ts";
+import type { ArrayBitmap, BitmapKind, MdArray } from "./md-array.ts";
 import type { Member } from "./member.ts";
 import { wipeSuperblocks, writeSuperblocks } from "./superblock-store.ts";
 import type { MemberDevices, MemberFailure } from "./write-members.ts";
@@ -37,9 +37,11 @@ export interface CreateRequest {
   readonly layout?: number | null;
   readonly stripeBytes?: number | null;
   readonly created: MdTime;
-  /** At most 63 bytes. */
+  /** Default: clustered. */
+  readonly bitmap?: BitmapKind;
+  /** At most 63 bytes; of a clustered array. */
   readonly clusterName: string;
-  /** Nodes that may use the array at once. */
+  /** Nodes that may use a clustered array at once. */
   readonly slots: number;
   /** By raid_disk; null for one that is missing. Then the spares. */
   readonly members: readonly (CreateDevice | null)[];
@@ -56,7 +58,8 @@ export interface CreateRequest {
 }
 
 const SUPER_OFFSET = sector(8);
-const BITMAP_OFFSET = 8;
+/** Of a bitmap from its superblock, with metadata 1.2. */
+export const BITMAP_OFFSET = 8;
 const ROUND_DATA = 2048;
 const ROUND_SIZE = 128;
 /** What mdadm chooses for RAID10: two near copies, chunks of 512 KiB. */
@@ -126,17 +129,18 @@ export function planCreate(request: CreateRequest): MdArray {
 /** Entries in the table of roles: what fills the last 512 bytes of the superblock. */
 const rolesFor = (devices: number): number => (Math.ceil((256 + 2 * devices) / 512) * 512 - 256) / 2;
 
-function checkRequest({ level, slots, clusterName, daemonSleep, members, name }: CreateRequest): void {
+function checkRequest({ level, slots, clusterName, daemonSleep, members, name, bitmap }: CreateRequest): void {
   if (level !== 1 && level !== 10) {
     throw new MdError("E_LEVEL_UNSUPPORTED", `level ${level} is not supported; mdctl does raid1 and raid10`);
   }
   if (members.length < 1) throw new MdError("E_USAGE", "an array needs at least one member");
-  if (slots < 2) throw new MdError("E_VALUE", `a clustered array needs at least 2 nodes, got ${slots}`);
+  const clustered = (bitmap ?? "clustered") === "clustered";
+  if (clustered && slots < 2) throw new MdError("E_VALUE", `a clustered array needs at least 2 nodes, got ${slots}`);
   if (!Number.isInteger(daemonSleep) || daemonSleep < 1 || daemonSleep > 0xffff_ffff) {
     throw new MdError("E_VALUE", `the bitmap's flush period takes whole seconds from 1 on, got ${daemonSleep}`);
   }
   checkText("array name", name, 32);
-  checkText("cluster name", clusterName, 63);
+  if (clustered) checkText("cluster name", clusterName, 63);
 }
 
 function checkText(what: string, text: string, limit: number): void {
@@ -227,12 +231,17 @@ function planBitmap(request: CreateRequest, size: Sector, memberSize: Sector, da
     throw new MdError("E_VALUE", `bitmap chunks of ${chunkBytes} bytes are too small: here ${smallest} is the least`);
   }
   const layout = bitmapLayout(size, chunkBytes);
-  const most = maxSlots(layout, SUPER_OFFSET, dataOffset);
-  if (request.slots > most) {
-    throw new MdError("E_VALUE", `there is no room for ${request.slots} nodes: the maximum number of nodes is ${most}`);
-  }
-  const { daemonSleep, slots, clusterName } = request;
-  return { layout, offset: BITMAP_OFFSET, daemonSleep, slots, clusterName };
+  const { daemonSleep, slots, clusterName, bitmap: kind = "clustered" } = request;
+  const common = { layout, offset: BITMAP_OFFSET, daemonSleep };
+  if (kind !== "clustered") return { ...common, kind, slots: kind === "internal" ? 1 : 0, clusterName: "" };
+  checkSlots(slots, maxSlots(layout, SUPER_OFFSET, dataOffset));
+  return { ...common, kind, slots, clusterName };
+}
+
+/** E_VALUE for more slots than there is room for. */
+export function checkSlots(slots: number, most: number): void {
+  if (slots <= most) return;
+  throw new MdError("E_VALUE", `there is no room for ${slots} nodes: the maximum number of nodes is ${most}`);
 }
 
 /**

@@ -1,23 +1,28 @@
-import type { Sector, SlotNumber } from "../base/units.ts";
+import { type Sector, type SlotNumber, slotNumber } from "../base/units.ts";
 import { type BitmapLayout, slotStart } from "../bitmap/bitmap-layout.ts";
 import type { MdTime, SuperblockMinor } from "../superblock/superblock.ts";
 import type { Member } from "./member.ts";
 import type { ArrayShape } from "./personality.ts";
 
-/** What the bitmap superblocks of all slots agree on. */
+/** clustered: one a node; internal: the only one; none: a whole resync follows an unclean end. Only `clustered` is shared. */
+export type BitmapKind = "none" | "internal" | "clustered";
+
+/** What the bitmap superblocks of all slots agree on; of an array without bitmap, what is kept in memory. */
 export interface ArrayBitmap {
+  readonly kind: BitmapKind;
   readonly layout: BitmapLayout;
   /** Sectors from the superblock. */
   readonly offset: number;
   /** Seconds. */
   readonly daemonSleep: number;
-  /** Slots on disk. */
+  /** Slots on disk: 1 of an internal bitmap, 0 of none. */
   readonly slots: number;
+  /** Empty unless clustered. */
   readonly clusterName: string;
 }
 
 /**
- * A clustered array and its members, as the superblocks describe them: a value. `superblockOf` turns it back into what
+ * An array and its members, as the superblocks describe them: a value. `superblockOf` turns it back into what
  * each member holds on disk.
  */
 export interface MdArray extends ArrayShape {
@@ -71,6 +76,12 @@ export function replaceMember(array: MdArray, member: Member): MdArray {
 export const writableMembers = (array: MdArray): readonly Member[] =>
   array.members.filter((member) => member.state !== "faulty");
 
-/** First sector of slot `slot`'s bitmap on `member`. */
+/** Several nodes may use it at once. */
+export const isClustered = ({ bitmap }: Pick<MdArray, "bitmap">): boolean => bitmap.kind === "clustered";
+
+/** Which bitmap on disk is that of the node in `slot`: who is alone has the first. */
+export const slotOnDisk = (array: MdArray, slot: SlotNumber): SlotNumber => (isClustered(array) ? slot : slotNumber(0));
+
+/** First sector of the bitmap of the node in `slot` on `member`. */
 export const bitmapStart = (array: MdArray, member: Member, slot: SlotNumber): Sector =>
-  slotStart(array.bitmap.layout, member.superOffset, array.bitmap.offset, slot);
+  slotStart(array.bitmap.layout, member.superOffset, array.bitmap.offset, slotOnDisk(array, slot));

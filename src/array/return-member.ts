@@ -2,7 +2,14 @@ import { sector } from "../base/units.ts";
 import { Feature, hasFeature, isActiveRole, roleOf, type Superblock } from "../superblock/superblock.ts";
 import { sameUuid } from "../superblock/uuid.ts";
 import { addSpare, removeMember, type Transition } from "./array-state.ts";
-import { inSyncMembers, type MdArray, memberByNumber, memberByRaidDisk, replaceMember } from "./md-array.ts";
+import {
+  inSyncMembers,
+  isClustered,
+  type MdArray,
+  memberByNumber,
+  memberByRaidDisk,
+  replaceMember,
+} from "./md-array.ts";
 import type { Member } from "./member.ts";
 import { memberOf } from "./superblock-of.ts";
 
@@ -53,8 +60,11 @@ function differingShape(array: MdArray, superblock: Superblock): string | null {
   if (superblock.level !== array.level || superblock.layout !== array.layout) return "the level of the array";
   if (superblock.chunkSectors !== array.chunkSectors) return "the chunk size of the array";
   if (superblock.raidDisks !== array.raidDisks) return "the number of raid disks";
-  if (superblock.minor !== array.minor || superblock.bitmapOffset !== array.bitmap.offset)
-    return "the place of the bitmap";
+  const { kind, offset } = array.bitmap;
+  if (kind === "none") return "nobody kept a bitmap of what";
+  const isShared = hasFeature(superblock, Feature.clustered);
+  if (!hasFeature(superblock, Feature.bitmapOffset) || isShared !== isClustered(array)) return "the kind of the bitmap";
+  if (superblock.minor !== array.minor || superblock.bitmapOffset !== offset) return "the place of the bitmap";
   return (superblock.featureMap & ~usual) === 0 ? null : "the kind of the array";
 }
 

@@ -1,11 +1,11 @@
-import { sector } from "../base/units.ts";
-import { Feature, type MdTime, ROLE_FAULTY, ROLE_SPARE, type Superblock } from "../superblock/superblock.ts";
-import type { MdArray } from "./md-array.ts";
+import { type Sector, sector } from "../base/units.ts";
+import { Feature, IN_SYNC, type MdTime, ROLE_FAULTY, ROLE_SPARE, type Superblock } from "../superblock/superblock.ts";
+import type { BitmapKind, MdArray } from "./md-array.ts";
 import type { Member } from "./member.ts";
 
 /**
- * What `member` of a clustered array holds on disk. No bad-block log: such arrays have none, and the place that mdadm
- * gives it on an added disk is the bitmap of slot 1.
+ * What `member` holds on disk. No bad-block log: clustered arrays have none, and the place that mdadm gives it is the
+ * bitmap of slot 1.
  */
 export function superblockOf(array: MdArray, member: Member): Superblock {
   const rebuilding = member.state === "rebuilding";
@@ -13,7 +13,7 @@ export function superblockOf(array: MdArray, member: Member): Superblock {
   const filling = recovery | (member.isReplacement ? Feature.replacement : 0);
   return {
     minor: array.minor,
-    featureMap: Feature.bitmapOffset | Feature.clustered | filling,
+    featureMap: bitmapFeatures[array.bitmap.kind] | filling,
     setUuid: array.uuid,
     setName: array.name,
     ctime: array.created,
@@ -22,7 +22,7 @@ export function superblockOf(array: MdArray, member: Member): Superblock {
     size: array.memberSize,
     chunkSectors: array.chunkSectors,
     raidDisks: array.raidDisks,
-    bitmapOffset: array.bitmap.offset,
+    bitmapOffset: array.bitmap.kind === "none" ? 0 : array.bitmap.offset,
     newLevel: 0,
     reshapePosition: 0n,
     deltaDisks: 0,
@@ -47,6 +47,12 @@ export function superblockOf(array: MdArray, member: Member): Superblock {
   };
 }
 
+const bitmapFeatures: Readonly<Record<BitmapKind, number>> = {
+  none: 0,
+  internal: Feature.bitmapOffset,
+  clustered: Feature.bitmapOffset | Feature.clustered,
+};
+
 function rolesOf(array: MdArray): readonly number[] {
   const roles = new Array<number>(array.maxDev).fill(ROLE_SPARE);
   for (const member of array.members) {
@@ -57,13 +63,19 @@ function rolesOf(array: MdArray): readonly number[] {
 
 /**
  * The array as its next superblock update writes it: one event later. From the first start on a clustered array never
- * claims to be in sync (only its bitmaps know).
+ * claims to be in sync (only its bitmaps know), and others do not while they are used: see `cleanUpdate`.
  */
 export const nextUpdate = (array: MdArray, now: MdTime): MdArray => ({
   ...array,
   events: array.events + 1,
   updated: now,
   resyncOffset: 0n,
+});
+
+/** As `nextUpdate`, by the one node that used the array, which is done: in sync below `syncedTo`, null for all of it. */
+export const cleanUpdate = (array: MdArray, now: MdTime, syncedTo: Sector | null): MdArray => ({
+  ...nextUpdate(array, now),
+  resyncOffset: syncedTo === null ? IN_SYNC : BigInt(syncedTo),
 });
 
 /** The member that a superblock describes, in the role that was chosen for it. */

@@ -3,8 +3,10 @@ import { bytes, struct, u32le, u64 } from "../base/struct.ts";
 import { BITMAP_SUPER_BYTES, bitmapLayout } from "./bitmap-layout.ts";
 
 export const BITMAP_MAGIC = 0x6d746962;
+/** One bitmap, of the one host that uses the array. */
+export const BITMAP_VERSION_INTERNAL = 4;
 /** Clustered: one bitmap per slot. */
-const BITMAP_VERSION_CLUSTERED = 5;
+export const BITMAP_VERSION_CLUSTERED = 5;
 /** Bit of `state`: bits were lost, all chunks count as dirty. */
 export const BITMAP_STALE = 2;
 const BITMAP_HOST_ENDIAN = 0x8000;
@@ -115,7 +117,7 @@ export function decodeBitmapSuper(found: Uint8Array, expected: BitmapExpectation
 }
 
 function checkVersion(version: number, where: string): void {
-  if (version >= 4 && version <= BITMAP_VERSION_CLUSTERED) return;
+  if (version >= BITMAP_VERSION_INTERNAL && version <= BITMAP_VERSION_CLUSTERED) return;
   throw new MdError("E_METADATA_UNSUPPORTED", `${where}: bitmap version ${version} is not supported, 4 and 5 are`, {
     details: { field: "version" },
   });

@@ -139,6 +139,16 @@ export class WriteIntent {
     return !onItsWay && !this.isDurable(chunk);
   }
 
+  /** The bitmap describes itself otherwise from now on; its events stay. */
+  describe(superblock: Uint8Array): void {
+    assert(superblock.length === BITMAP_SUPER_BYTES, "a bitmap superblock has 256 bytes");
+    const stamp = this.#superblock.getBigUint64(EVENTS_CLEARED_AT, true);
+    this.#memory.set(superblock);
+    this.#superblock.setBigUint64(EVENTS_AT, BigInt(this.#events), true);
+    this.#superblock.setBigUint64(EVENTS_CLEARED_AT, stamp, true);
+    this.#ask(0);
+  }
+
   /** Every page is to be written: a member came, or is not known to have them. */
   requireAll(): void {
     for (let page = 0; page < this.pages; page++) this.#ask(page);

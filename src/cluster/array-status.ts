@@ -1,3 +1,4 @@
+import type { BitmapKind } from "../array/md-array.ts";
 import type { Sector, SectorRange, SlotNumber } from "../base/units.ts";
 import type { Frozen } from "../dlm/lockspace.ts";
 import type { MessageStatistics } from "../messages/message-statistics.ts";
@@ -60,6 +61,8 @@ export interface SlotStatus {
 interface BitmapStatus {
   readonly chunkSectors: number;
   readonly chunks: number;
+  /** `none`: kept in memory alone. */
+  readonly kind: BitmapKind;
   /** Of our own slot: chunks with a bit, and those of them that need a resync. */
   readonly dirty: number;
   readonly needed: number;
@@ -99,7 +102,8 @@ export interface ArrayStatus {
   readonly state: "joining" | "active" | "degraded" | "failed" | "leaving" | "fenced" | "stopped";
   readonly node: string;
   readonly slot: SlotNumber;
-  readonly maxSlots: number;
+  /** Null: an array that one node uses alone. */
+  readonly maxSlots: number | null;
   readonly generation: number;
   readonly members: readonly MemberStatus[];
   readonly sync: SyncStatus | null;

@@ -1,5 +1,5 @@
 import { CopyGroups } from "../array/copy-groups.ts";
-import { inSyncDisks, inSyncMembers, isDegraded, type MdArray } from "../array/md-array.ts";
+import { inSyncDisks, inSyncMembers, isClustered, isDegraded, type MdArray } from "../array/md-array.ts";
 import { sector, slotNumber } from "../base/units.ts";
 import { reportProgress } from "../resync/resync-progress.ts";
 import type { ArrayStatus, MemberStatus, SlotStatus, SyncStatus } from "./array-status.ts";
@@ -34,11 +34,12 @@ export function buildStatus(context: NodeContext, runner: ResyncRunner, extras: 
     state: stateOf(context, extras.ended),
     node: deps.nodeName,
     slot: lockspace.slot,
-    maxSlots: array.bitmap.slots,
+    maxSlots: isClustered(array) ? array.bitmap.slots : null,
     generation: lockspace.generation,
     members: membersOf(context),
     sync: syncOf(context, runner),
     bitmap: {
+      kind: array.bitmap.kind,
       chunkSectors: layout.chunkSectors,
       chunks: layout.chunks,
       dirty: shared.read("dirtyChunks"),
@@ -131,9 +132,10 @@ function syncOf(context: NodeContext, runner: ResyncRunner): SyncStatus | null {
   return null;
 }
 
+/** Of an array that one node uses alone, that one. */
 function slotsOf({ array, node, ownWindow }: NodeContext): readonly SlotStatus[] {
-  return Array.from({ length: array.bitmap.slots }, (_, n): SlotStatus => {
-    const slot = slotNumber(n);
+  const slots = isClustered(array) ? Array.from({ length: array.bitmap.slots }, (_, n) => slotNumber(n)) : [node.own];
+  return slots.map((slot): SlotStatus => {
     const recovering = node.recovering.find((target) => target.slot === slot);
     const owner = node.members.find((member) => member.slot === slot);
     const own = slot === node.own;

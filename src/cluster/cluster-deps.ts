@@ -22,7 +22,7 @@ export interface JoinRequest {
   readonly name: string;
   /** As the bitmap superblock names it. */
   readonly clusterName: string;
-  /** The number of bitmap slots on disk. No free slot below it: reject with E_NODES_FULL. */
+  /** Nodes that may use the array at once, as far as is known before the join. No free slot below: E_NODES_FULL. */
   readonly maxMembers: number;
   readonly listener: LockspaceListener;
   /** Goes into the memory that the data plane reads. */

@@ -1,3 +1,4 @@
+import type { BitmapWish } from "../array/bitmap-kind.ts";
 import { MdError } from "../base/md-error.ts";
 import { type SlotNumber, slotNumber } from "../base/units.ts";
 import { countBits } from "../bitmap/bitmap-merge.ts";
@@ -8,6 +9,7 @@ import type { SharedBlock } from "../engine/shared-block.ts";
 import { sleep } from "../env/clock.ts";
 import type { ArrayEvent, ArrayStatus } from "./array-status.ts";
 import { askPeer } from "./ask-peer.ts";
+import { type BitmapSwitched, planSwitch, switchBitmap } from "./bitmap-switch.ts";
 import { buildStatus } from "./build-status.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
 import { type AddedMember, type AddHow, addByCommand } from "./device-add.ts";
@@ -23,6 +25,7 @@ import { isIdle, type NodeShell, startShell } from "./node-shell.ts";
 import { closeAll } from "./open-members.ts";
 import { probeSlots } from "./probe-slots.ts";
 import { readSlotBits } from "./slot-bits.ts";
+import { changeSlots, planSlots, type SlotsChanged } from "./slot-count.ts";
 
 /** Why a node's life in the array ended. Only `stopped` was asked for. */
 export type NodeEnd =
@@ -207,6 +210,24 @@ export class ClusterNode {
   /** What `grow` would do, and what would keep it from doing it as far as this node knows. */
   planGrow(request: GrowRequest): Promise<Grown> {
     return planGrow(this.#shell.context, request);
+  }
+
+  /** Another kind of bitmap, or none; see `switchBitmap`. */
+  switchBitmap(wish: BitmapWish): Promise<BitmapSwitched> {
+    return switchBitmap(this.#shell.context, wish);
+  }
+
+  planSwitch(wish: BitmapWish): BitmapSwitched {
+    return planSwitch(this.#shell.context, wish);
+  }
+
+  /** Another number of nodes that may use the array at once; see `changeSlots`. */
+  changeSlots(slots: number): Promise<SlotsChanged> {
+    return changeSlots(this.#shell.context, slots);
+  }
+
+  planSlots(slots: number): SlotsChanged {
+    return planSlots(this.#shell.context, slots);
   }
 
   /** Clears at once every bit that may be cleared. */

@@ -2,6 +2,7 @@ import { MdError } from "../base/md-error.ts";
 import type { MessageOf } from "../messages/message.ts";
 import type { Send } from "../messages/message-bus.ts";
 import { uuidText } from "../superblock/uuid.ts";
+import { othersWith } from "./exclusive-use.ts";
 import { announce } from "./metadata-update.ts";
 import { type NodeContext, shortName } from "./node-context.ts";
 
@@ -41,18 +42,11 @@ export async function askAll(
 }
 
 async function refused(context: NodeContext, { deviceUuid, what }: Offered): Promise<MdError> {
-  const who = (await whoKeeps(context)).join(", ") || "some node";
+  // That is how a node says that it does not see the device.
+  const who = (await othersWith(context.lockspace, "no-new-dev")).join(", ") || "some node";
   const seconds = (context.deps.options.confirmMs / 1000).toFixed(1);
   return new MdError("E_NODE_CANNOT_SEE_DEVICE", `cannot ${what} ${shortName(context)}: ${who} cannot see it`, {
     why: `${who} searched for device uuid ${uuidText(deviceUuid)}, ${seconds} s, not found`,
     hint: `on ${who}: lsblk -o NAME,SERIAL,SIZE; then repeat the command`,
   });
-}
-
-/** Nodes that hold `no-new-dev` still: that is how a node says that it does not see the device. */
-async function whoKeeps({ lockspace }: NodeContext): Promise<readonly string[]> {
-  const { resources } = await lockspace.dump();
-  const holders = resources.find(({ name }) => name === "no-new-dev")?.granted ?? [];
-  const slots = holders.filter(({ slot, mode }) => slot !== lockspace.slot && mode !== "NL").map(({ slot }) => slot);
-  return lockspace.members.filter(({ slot }) => slots.includes(slot)).map(({ node }) => node);
 }

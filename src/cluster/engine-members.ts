@@ -91,6 +91,10 @@ export class EngineMembers {
     return this.#blocked.has(this.#placeOf(number) ?? -1);
   }
 
+  get hasBlocked(): boolean {
+    return this.#blocked.size > 0;
+  }
+
   /** A member failed and somebody may not know it yet: the superblocks must be announced once more. */
   get hasUnsettled(): boolean {
     return this.#unsettled.size > 0;

@@ -39,7 +39,7 @@ export function beginFilling(context: NodeContext, signal: AbortSignal): Promise
     const filled = array.members.filter(({ state }) => state === "rebuilding");
     if (filled.length === 0) return null;
     await announce(context, send);
-    const byBitmap = filled.every((member) => member.byBitmap);
+    const byBitmap = array.bitmap.kind !== "none" && filled.every((member) => member.byBitmap);
     return {
       type: "recover",
       targets: filled.map(({ number, deviceUuid }) => ({ number, deviceUuid, life: members.lifeOf(number) })),

@@ -14,11 +14,9 @@ import type { Send } from "../messages/message-bus.ts";
 import { type Form, formOfShape, memberRoom, prepareForm } from "./grow-form.ts";
 import { finishShape, resizeMessage, undoShape } from "./grow-settle.ts";
 import { bringSlotsInForm } from "./grow-slots.ts";
-import { GuardedLock } from "./guarded-lock.ts";
-import { adoptUnannounced, writeAndAnnounce } from "./metadata-update.ts";
+import { writeAndAnnounce } from "./metadata-update.ts";
 import type { NodeContext } from "./node-context.ts";
-
-const LOCK_MS = 5000;
+import { refuseIfSyncing, withoutResync } from "./without-resync.ts";
 
 export interface GrowRequest extends ShapeChange {
   /** What is new to the array is equal on all members, the caller says: no resync of it. */
@@ -42,32 +40,11 @@ export async function planGrow(context: NodeContext, request: GrowRequest): Prom
  * may run anywhere, and none begins meanwhile: E_SYNC_RUNNING. Also E_DEVICE_SMALL, E_VALUE, E_MEMBER_ACTIVE, E_HELD, and
  * what a node refuses it with, by its name; then everything is as it was, everywhere.
  */
-export async function growByCommand(context: NodeContext, request: GrowRequest): Promise<Grown> {
-  refuseIfSyncing(context);
-  const resync = await GuardedLock.open(context.lockspace, "resync", false);
-  try {
-    await takeResync(context, resync);
-    return await context.bus.withToken((send) => growUnderToken(context, send, request));
-  } finally {
-    await resync.close();
-    context.lookForWork();
-  }
-}
-
-/** Whoever has just come to the end of a resync may have it for a moment still. */
-async function takeResync(context: NodeContext, lock: GuardedLock): Promise<void> {
-  const inTime = new AbortController();
-  const limit = context.env.clock.after(LOCK_MS, () => inTime.abort());
-  try {
-    const { status } = await lock.convert("EX", { signal: inTime.signal });
-    if (status !== "granted") throw syncRunning(context);
-  } finally {
-    limit.cancel();
-  }
+export function growByCommand(context: NodeContext, request: GrowRequest): Promise<Grown> {
+  return withoutResync(context, (send) => growUnderToken(context, send, request));
 }
 
 async function growUnderToken(context: NodeContext, send: Send, request: GrowRequest): Promise<Grown> {
-  await adoptUnannounced(context, send);
   const plan = await planGrow(context, request);
   const { before, after } = plan;
   if (sameShape(before, after)) return plan;
@@ -96,24 +73,6 @@ async function growUnderToken(context: NodeContext, send: Send, request: GrowReq
 function newChunks(context: NodeContext, { syncSize, chunkBytes }: Form, assumeClean: boolean): Uint8Array | null {
   const { size } = context.array;
   return syncSize <= size || assumeClean ? null : bitsOfRange(bitmapLayout(syncSize, chunkBytes), size, syncSize);
-}
-
-/** Any node that copies, or has something to copy, as far as it is known here; who copies has the `resync` lock, too. */
-function refuseIfSyncing(context: NodeContext): void {
-  const { array, shared, node, remoteSyncs } = context;
-  const needed = shared.read("neededChunks");
-  const others = node.recovering.length + node.windows.size + node.unresynced.size + remoteSyncs.size;
-  const isFilling = array.members.some(({ state }) => state === "rebuilding");
-  if (needed > 0 || others > 0 || node.changing || isFilling) throw syncRunning(context);
-}
-
-function syncRunning({ array, node }: NodeContext): MdError {
-  const slots = new Set([...node.windows.keys(), ...node.unresynced, ...node.recovering.map(({ slot }) => slot)]);
-  const names = node.members.filter(({ slot }) => slots.has(slot)).map((member) => member.node);
-  const where = names.length === 0 ? "" : `, on ${names.join(", ")}`;
-  return new MdError("E_SYNC_RUNNING", `"${array.name}" is being resynced${where}: its shape cannot change now`, {
-    hint: "mdctl wait, then try again",
-  });
 }
 
 function record({ history }: NodeContext, { before, after }: Grown): void {

@@ -1,8 +1,8 @@
 import { inShape, isInShape } from "../array/bitmap-store.ts";
 import { MdError } from "../base/md-error.ts";
-import { type SlotNumber, slotNumber } from "../base/units.ts";
+import type { SlotNumber } from "../base/units.ts";
 import type { NodeContext } from "./node-context.ts";
-import { readSlotBits } from "./slot-bits.ts";
+import { otherSlots, readSlotBits } from "./slot-bits.ts";
 import { takeOverBits } from "./take-over-bits.ts";
 
 /**
@@ -11,9 +11,7 @@ import { takeOverBits } from "./take-over-bits.ts";
  * for one that has not: its owner is about to join, and hears no messages yet.
  */
 export async function bringSlotsInForm(context: NodeContext): Promise<void> {
-  for (let n = 0; n < context.array.bitmap.slots; n++) {
-    const slot = slotNumber(n);
-    if (slot === context.lockspace.slot) continue;
+  for (const slot of otherSlots(context)) {
     if (!(await context.slotLocks.tryTake(slot))) {
       await checkSlot(context, slot);
       continue;

@@ -1,6 +1,6 @@
 import { assembleArray } from "../array/assemble-array.ts";
-import { inShape, type SlotContent } from "../array/bitmap-store.ts";
-import { type MdArray, writableMembers } from "../array/md-array.ts";
+import { inShape } from "../array/bitmap-store.ts";
+import { isClustered, type MdArray, writableMembers } from "../array/md-array.ts";
 import type { MemberDevices } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
 import type { SlotNumber } from "../base/units.ts";
@@ -11,20 +11,22 @@ import { type EngineConfig, roomFor } from "../engine/engine-protocol.ts";
 import { SharedBlock } from "../engine/shared-block.ts";
 import type { Env } from "../env/env.ts";
 import type { PillReader } from "../fencing/pill-check.ts";
+import { nodeLimit } from "../fencing/takeover-layout.ts";
 import { hasTakeoverRoom } from "../fencing/takeover-store.ts";
 import { MessageBus, type MessageHandler } from "../messages/message-bus.ts";
 import { agreeOnProtocol, type ProtocolRange, type Speech } from "../messages/protocol-version.ts";
 import { uuidText } from "../superblock/uuid.ts";
 import type { ArrayAccess, ClusterNodeDeps } from "./cluster-deps.ts";
 import { engineMember, firstPlace } from "./engine-members.ts";
+import { EXCLUSIVE, takeUse } from "./exclusive-use.ts";
 import { GuardedEngine } from "./guarded-engine.ts";
 import { GuardedLock } from "./guarded-lock.ts";
 import { LeasedDevice, WriteLease } from "./leased-device.ts";
 import { MembershipFeed } from "./membership-feed.ts";
 import { assembleOpened, closeAll, openMembers } from "./open-members.ts";
-import { ownBits } from "./slot-bits.ts";
+import { type OwnBits, ownBits } from "./slot-bits.ts";
 import { SlotLocks } from "./slot-locks.ts";
-import { condemnVictim, introduce } from "./takeover-records.ts";
+import { condemnOthers, condemnVictim, introduce } from "./takeover-records.ts";
 
 /** The array as this node knows it at the moment; who keeps it up to date says where it is. */
 export interface MembersInUse {
@@ -60,6 +62,8 @@ export interface JoinedNode {
   readonly slotLocks: SlotLocks;
   readonly noNewDev: GuardedLock;
   readonly resyncLock: GuardedLock;
+  /** See `takeUse`. */
+  readonly exclusive: GuardedLock;
   readonly array: MdArray;
   readonly devices: Map<number, BlockDevice>;
   readonly engine: GuardedEngine;
@@ -104,7 +108,7 @@ async function join(
   const lockspace = await deps.joinLockspace({
     name: uuidText(before.array.uuid),
     clusterName: before.array.bitmap.clusterName,
-    maxMembers: before.array.bitmap.slots,
+    maxMembers: nodeLimit(before.array),
     listener: feed,
     lease: (writeUntil, readUntil) => shared.setLease(writeUntil, readUntil),
     access: accessTo(members, env, deps.nodeName),
@@ -119,13 +123,17 @@ async function join(
   undo.push(() => bus.close());
   const noNewDev = await GuardedLock.open(lockspace, "no-new-dev", false);
   const resyncLock = await GuardedLock.open(lockspace, "resync", false);
+  const exclusive = await GuardedLock.open(lockspace, EXCLUSIVE, false);
   const { array, devices } = await bus.join(async () => {
     // Whoever joins next does so after us, under the token: it sees what we have agreed to.
     await agree(lockspace, slotLocks, options.protocol);
     await noNewDev.convert("CR");
-    return readMembers(opened, lockspace, options);
+    const found = await readMembers(opened, lockspace, options);
+    await takeUse(lockspace, exclusive, found.array);
+    return found;
   });
   const writer = { array, devices, env, nodeName: deps.nodeName };
+  if (!isClustered(array)) await condemnOthers(writer, lockspace.slot);
   const pill = await introduce(writer, lockspace.slot, lockspace.incarnation);
   if (pill === null) {
     env.log.warn({ evt: "takeover.no_room", array: array.name }, "no room on the members for takeover records");
@@ -145,6 +153,7 @@ async function join(
     slotLocks,
     noNewDev,
     resyncLock,
+    exclusive,
     array,
     devices,
     open,
@@ -177,14 +186,19 @@ async function readMembers(
       why: "other nodes use them: what this node wrote would miss them",
     });
   }
-  return { array: assembly.array, devices: new Map(assembly.devices) };
+  const { array } = assembly;
+  if (lockspace.slot >= nodeLimit(array)) {
+    // It had more when we asked for a slot.
+    throw new MdError("E_NODES_FULL", `all ${nodeLimit(array)} slots of "${array.name}" are in use`);
+  }
+  return { array, devices: new Map(assembly.devices) };
 }
 
 interface EngineParts {
   readonly array: MdArray;
   readonly devices: MemberDevices;
   readonly slot: SlotNumber;
-  readonly own: SlotContent;
+  readonly own: OwnBits;
   readonly pill: PillReader | null;
 }
 
@@ -212,6 +226,8 @@ function engineConfig({ options }: ClusterNodeDeps, { array, devices, slot, own,
       flushMs: daemonSleep * 1000,
       superblock: encodeBitmapSuper(inShape(array, own.super)),
       bits: own.bits,
+      idle: own.idle,
+      stored: array.bitmap.kind !== "none",
       events: array.events,
     },
     pill,

@@ -1,6 +1,10 @@
+import { isClustered, type MdArray } from "../array/md-array.ts";
+import { cleanUpdate } from "../array/superblock-of.ts";
+import { writeSuperblocks } from "../array/superblock-store.ts";
 import { MdError } from "../base/md-error.ts";
+import { sector } from "../base/units.ts";
 import { sleep } from "../env/clock.ts";
-import type { NodeContext } from "./node-context.ts";
+import { mdTime, type NodeContext } from "./node-context.ts";
 import { closeAll } from "./open-members.ts";
 import type { ResyncRunner } from "./resync-runner.ts";
 import { sayGoodbye } from "./takeover-records.ts";
@@ -15,14 +19,19 @@ const STEP_MS = 10_000;
  * to an end we stop renewing our lease, and the others take us for dead.
  */
 export async function leaveArray(context: NodeContext, runner: ResyncRunner): Promise<void> {
-  const { engine, bus, slotLocks, lockspace, noNewDev, resyncLock } = context;
+  const { engine, bus, slotLocks, lockspace, noNewDev, resyncLock, exclusive } = context;
   const step = (what: string, run: () => Promise<unknown>): Promise<boolean> => attempt(context, what, run);
   await step("detach", () => engine.send({ type: "detach" }));
   await step("resync", () => runner.stop());
   await step("flush", () => engine.send({ type: "flushBitmap" }));
   await step("hand-over", () => handOver(context));
+  let clean: MdArray | null = null;
+  await step("events", async () => {
+    clean = await prepareClean(context);
+  });
   const isStill =
     (await step("engine", () => engine.send({ type: "stop" }))) &&
+    (await step("clean", () => sayClean(context, clean))) &&
     (await step("goodbye", () => goodbye(context))) &&
     // Whatever holds the token or waits for it on this node comes first; what comes later writes nothing any more.
     (await step("sections", () => bus.withToken(async () => context.writeLease.end()))) &&
@@ -35,11 +44,34 @@ export async function leaveArray(context: NodeContext, runner: ResyncRunner): Pr
   }
   engine.end(left);
   await step("channel", () => bus.close());
-  await step("locks", () => Promise.all([noNewDev.close(), resyncLock.close()]));
+  await step("locks", () => Promise.all([noNewDev.close(), resyncLock.close(), exclusive.close()]));
   await step("slot", () => slotLocks.release(lockspace.slot));
   await step("slots", () => slotLocks.close());
   await step("lockspace", () => lockspace.leave());
   await step("devices", () => closeAll([...context.devices.values(), ...candidateDevices(context)]));
+}
+
+/**
+ * Of an array that we alone use: what its superblocks will say once nothing is written any more. Its bitmap is told first:
+ * one that is older than its array counts for nothing. Null: others have it, or some data has no copy.
+ */
+async function prepareClean({ array, engine, env, usedEvents }: NodeContext): Promise<MdArray | null> {
+  if (isClustered(array)) return null;
+  const { range } = await engine.send({ type: "scan", kind: "resync", from: sector(0) });
+  const next = cleanUpdate({ ...array, events: Math.max(array.events, usedEvents) }, mdTime(env), range?.lo ?? null);
+  await engine.send({ type: "setEvents", events: next.events });
+  return next;
+}
+
+/** The last thing that is written. Members that it does not reach are one event behind, and believed all the same. */
+async function sayClean(context: NodeContext, array: MdArray | null): Promise<void> {
+  // One that has missed something counts as equal no more, though not all of its failure is told.
+  const { members } = context;
+  if (array === null || members.hasUnsettled || members.hasBlocked) return;
+  const failures = await context.bus.withToken(() => writeSuperblocks(array, context.devices));
+  for (const { number, error } of failures) {
+    context.env.log.warn({ evt: "leave-clean", member: number, err: error.message }, "a superblock remains active");
+  }
 }
 
 const goodbye = ({ array, devices, env, deps, lockspace }: NodeContext): Promise<void> =>

@@ -51,6 +51,8 @@ export interface NodeContext {
   readonly slotLocks: SlotLocks;
   readonly noNewDev: GuardedLock;
   readonly resyncLock: GuardedLock;
+  /** See `takeUse`. */
+  readonly exclusive: GuardedLock;
   readonly ownWindow: OwnWindow;
   readonly speedLimit: SpeedLimit;
   readonly members: EngineMembers;

@@ -1,6 +1,7 @@
-import { type SlotNumber, slotNumber } from "../base/units.ts";
+import type { SlotNumber } from "../base/units.ts";
 import { askPeer } from "./ask-peer.ts";
 import type { NodeContext } from "./node-context.ts";
+import { otherSlots } from "./slot-bits.ts";
 import { suspendFor } from "./suspend-receiver.ts";
 import { takeOverBits } from "./take-over-bits.ts";
 
@@ -9,10 +10,7 @@ import { takeOverBits } from "./take-over-bits.ts";
  * bits become ours (md-cluster, 10.1 step 5) and are cleared, so that a free slot is clean as long as anybody is here.
  */
 export async function probeSlots(context: NodeContext): Promise<void> {
-  for (let n = 0; n < context.array.bitmap.slots; n++) {
-    const slot = slotNumber(n);
-    if (slot !== context.lockspace.slot) await probe(context, slot);
-  }
+  for (const slot of otherSlots(context)) await probe(context, slot);
 }
 
 async function probe(context: NodeContext, slot: SlotNumber): Promise<void> {

@@ -1,5 +1,5 @@
 import { clearSlot, isInShape, type SlotContent } from "../array/bitmap-store.ts";
-import { isDegraded, type MdArray } from "../array/md-array.ts";
+import { isClustered, isDegraded, type MdArray } from "../array/md-array.ts";
 import type { MemberFailure } from "../array/write-members.ts";
 import type { SlotNumber } from "../base/units.ts";
 import { clearBits, countBits } from "../bitmap/bitmap-merge.ts";
@@ -43,6 +43,8 @@ export async function takeOverBits(
   await warnOwner(context, slot);
   await context.formChange;
   const { array, devices, env } = context;
+  // Whoever was there has been refused: it had no bitmap.
+  if (!isClustered(array)) return 0;
   const { layout } = array.bitmap;
   const found = await readSlotBits(array, devices, slot, env.log);
   if (how.uncovered === "known" && found.super.syncSize < layout.syncSize) {

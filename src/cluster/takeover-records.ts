@@ -1,7 +1,7 @@
 import { inSyncMembers, type MdArray } from "../array/md-array.ts";
 import type { MemberDevices, MemberFailure } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
-import type { SlotNumber } from "../base/units.ts";
+import { type SlotNumber, slotNumber } from "../base/units.ts";
 import type { FenceVictim } from "../dlm/fencer.ts";
 import type { Env } from "../env/env.ts";
 import type { PillReader } from "../fencing/pill-check.ts";
@@ -80,6 +80,22 @@ export async function condemn(writer: RecordWriter, slot: SlotNumber): Promise<N
   if (isCondemned(found, slot, owner.incarnation)) return null;
   await writePill(writer, owner, found.generation + 1, "one");
   return owner;
+}
+
+/** As `condemn`, of every other slot: for the one node that uses an array alone, whoever did so before. */
+export async function condemnOthers(writer: RecordWriter, own: SlotNumber): Promise<readonly NodeRecord[]> {
+  const { array, devices } = writer;
+  if (!hasTakeoverRoom(array)) return [];
+  const found = await readTakeover(array, devices);
+  const slots = found.members[0]?.nodes.length ?? 0;
+  const condemned: NodeRecord[] = [];
+  for (let n = 0; n < slots; n++) {
+    const owner = n === own ? null : ownerOf(found, slotNumber(n));
+    if (owner?.state !== "joined" || isCondemned(found, owner.slot, owner.incarnation)) continue;
+    condemned.push(owner);
+    await writePill(writer, owner, found.generation + condemned.length, "one");
+  }
+  return condemned;
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { Examination } from "../array/examine.ts";
 import { bytesOf, sector } from "../base/units.ts";
+import { BITMAP_VERSION_CLUSTERED, BITMAP_VERSION_INTERNAL } from "../bitmap/bitmap-super.ts";
 import type { ArrayStatus, MemberStatus, SlotStatus, SyncStatus } from "../cluster/array-status.ts";
 import { raid10LayoutName } from "../superblock/raid10-layout.ts";
 import { mdUuidText } from "../superblock/uuid.ts";
@@ -34,13 +35,14 @@ export function arrayInfo(session: ArraySession, options: ArrayInfoOptions): Arr
   const inSync = members.filter((member) => member.inSync).length;
   const failed = real.filter(({ role }) => role === "faulty").length;
   const degradedBy = status.raidDisks - inSync;
+  const clustered = status.bitmap.kind === "clustered";
   const events = options.examination?.superblock.events ?? status.events;
   return {
     name: session.name,
     path: `/dev/mdctl/${session.name}`,
     uuid: session.uuid,
     homehost: homehostOf(status.name),
-    homeCluster: status.clusterName,
+    homeCluster: clustered ? status.clusterName : null,
     metadata: "1.2",
     level: status.level === 10 ? "raid10" : "raid1",
     layout: status.level === 10 ? raid10LayoutName(status.layout) : null,
@@ -62,10 +64,10 @@ export function arrayInfo(session: ArraySession, options: ArrayInfoOptions): Arr
     state: stateOf(session, status),
     health: healthOf(status, degradedBy),
     degradedBy,
-    consistency: "bitmap",
-    clustered: true,
+    consistency: status.bitmap.kind === "none" ? "resync" : "bitmap",
+    clustered,
     nodesMax: status.maxSlots,
-    slot: status.slot,
+    slot: clustered ? status.slot : null,
     node: status.node,
     members,
     sync: syncInfo(status),
@@ -209,14 +211,16 @@ const noSync: Sync = {
   stalledSeconds: 0,
 };
 
-function bitmapInfo(session: ArraySession, status: ArrayStatus, examination: Examination | null): Bitmap {
-  const { chunkSectors, chunks } = status.bitmap;
+/** Null: the array has none. */
+function bitmapInfo(session: ArraySession, status: ArrayStatus, examination: Examination | null): Bitmap | null {
+  const { chunkSectors, chunks, kind } = status.bitmap;
+  if (kind === "none") return null;
   const onDisk = examination?.bitmap ?? null;
   const slots = status.slots.map((slot): BitmapSlot => {
-    const read = onDisk?.slots[slot.slot];
+    const read = onDisk?.slots[kind === "clustered" ? slot.slot : 0];
     const isOwn = slot.slot === status.slot;
     return {
-      slot: slot.slot,
+      slot: kind === "clustered" ? slot.slot : 0,
       node: slot.node,
       state: read !== undefined && (read.super.state & STALE) !== 0 ? "stale" : "ok",
       events: read?.super.events ?? null,
@@ -228,8 +232,8 @@ function bitmapInfo(session: ArraySession, status: ArrayStatus, examination: Exa
   });
   const unionDirty = onDisk?.unionDirty ?? null;
   return {
-    type: "clustered",
-    version: 5,
+    type: kind,
+    version: kind === "clustered" ? BITMAP_VERSION_CLUSTERED : BITMAP_VERSION_INTERNAL,
     chunkBytes: bytesOf(sector(chunkSectors)),
     flushSeconds: session.facts.flushSeconds,
     slots,

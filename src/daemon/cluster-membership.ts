@@ -3,7 +3,7 @@ import { MdError } from "../base/md-error.ts";
 import type { LeaseTimes } from "../dlm/lease.ts";
 import { isProcessGone, isRebooted, ownProcess } from "../dlm/local-process.ts";
 import type { LockMaster } from "../dlm/lock-master.ts";
-import type { Lock, Lockspace, LockspaceMember } from "../dlm/lockspace.ts";
+import { type Lock, type Lockspace, type LockspaceMember, MOST_SLOTS } from "../dlm/lockspace.ts";
 import { joinLockspace } from "../dlm/lockspace-client.ts";
 import type { MemberStatus } from "../dlm/lockspace-status.ts";
 import type { Env } from "../env/env.ts";
@@ -14,7 +14,6 @@ import { timeText } from "./time-text.ts";
 
 /** Lockspace of the daemons of a cluster, whatever arrays they have. */
 const LOCKSPACE = "nodes";
-const MOST_NODES = 64;
 
 export interface KnownNode {
   readonly name: string;
@@ -110,7 +109,7 @@ export class ClusterMembership {
       name: LOCKSPACE,
       cluster,
       node,
-      slots: MOST_NODES,
+      slots: MOST_SLOTS,
       // Nothing is written under this lease: it may be renewed at leisure.
       lease: { ...lease, pingMs: lease.leaseMs / 4 },
       env,

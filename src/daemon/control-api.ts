@@ -1,3 +1,4 @@
+import type { BitmapKind } from "../array/md-array.ts";
 import type {
   ArrayInfo,
   Change,
@@ -170,6 +171,8 @@ export interface CreateParams {
   readonly members: readonly (string | null)[];
   /** Absolute paths. */
   readonly spares: readonly string[];
+  /** Null: clustered. */
+  readonly bitmap: BitmapKind | null;
   readonly nodes: number | null;
   /** Null: the daemon's cluster. */
   readonly homeCluster: string | null;
@@ -218,6 +221,8 @@ export interface AssembleParams {
   readonly force: boolean;
   readonly readOnly: boolean;
   readonly homeCluster: string | null;
+  /** Changes how many nodes may use the array at once, while nobody else does. Null: as it is. */
+  readonly updateNodes: number | null;
   readonly map: boolean;
 }
 
@@ -275,6 +280,10 @@ export interface GrowParams {
   readonly bitmapChunkBytes: number | null;
   /** RAID10: of a stripe's chunk. */
   readonly chunkBytes: number | null;
+  /** Another kind of bitmap, or none; with `nodes`, if it is clustered. Goes with nothing else. */
+  readonly bitmap: BitmapKind | null;
+  /** How many nodes may use the array at once. */
+  readonly nodes: number | null;
   /** Members to add in the same step. */
   readonly add: readonly string[];
   /** What is new to the array is equal on all members: no resync of it. */

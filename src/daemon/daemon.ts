@@ -6,6 +6,7 @@ import { ClusterNode } from "../cluster/cluster-node.ts";
 import { isProcessGone, isRebooted, ownProcess } from "../dlm/local-process.ts";
 import type { LockMaster } from "../dlm/lock-master.ts";
 import type { Lockspace } from "../dlm/lockspace.ts";
+import { MOST_SLOTS } from "../dlm/lockspace.ts";
 import { joinLockspace } from "../dlm/lockspace-client.ts";
 import { startEngine } from "../engine/engine-handle.ts";
 import type { Env } from "../env/env.ts";
@@ -284,7 +285,9 @@ export class Daemon {
       name: wanted.name,
       cluster,
       node,
-      slots: wanted.maxMembers,
+      // As many for every array: how many of them it has may change while its lockspace lives.
+      slots: MOST_SLOTS,
+      limit: wanted.maxMembers,
       lease,
       env: this.env,
       listener: wanted.listener,

@@ -11,8 +11,10 @@ export interface JoinOptions {
   readonly name: string;
   readonly cluster: string;
   readonly node: string;
-  /** No slot at or above it is taken (0-based): E_NODES_FULL. At most 64. */
+  /** Of the lockspace, at most 64; equal on all members. */
   readonly slots: number;
+  /** No slot at or above it is taken (0-based): E_NODES_FULL. Default: as many as there are. */
+  readonly limit?: number;
   readonly lease: LeaseTimes;
   readonly env: Env;
   readonly listener: LockspaceListener;

@@ -58,6 +58,7 @@ const operations: Readonly<Record<LockCall["op"], Check>> = {
   dump: shape({}),
   format: shape({ lsid: id, epoch: natural, replaces: optional(id) }),
   join: shape({
+    limit: optional(settings["slots"] as Check),
     node,
     incarnation: id,
     ...settings,

@@ -58,6 +58,8 @@ export interface JoinCall {
   readonly lvbSize: number;
   /** The configured fencing methods, in words ("lease only" if there is none); equal on all members, or EPROTO. */
   readonly fencing: string;
+  /** No slot above it is taken: ERANGE. Members may differ in it; without it, as many as there are slots. */
+  readonly limit?: number;
   readonly process?: ProcessIdentity;
   /** Members that surely are dead, also such as are being fenced: evicted first. */
   readonly gone: readonly MemberSighting[];

@@ -16,15 +16,16 @@ import { LockHandle } from "./lock-handle.ts";
 import type { Subscription } from "./lock-master.ts";
 import { lockModes } from "./lock-mode.ts";
 import { lockStatus, lockStatusName } from "./lock-status.ts";
-import type {
-  ConvertStep,
-  Frozen,
-  Grant,
-  Lock,
-  Lockspace,
-  LockspaceDump,
-  LockspaceMember,
-  OpenOptions,
+import {
+  type ConvertStep,
+  type Frozen,
+  type Grant,
+  type Lock,
+  type Lockspace,
+  type LockspaceDump,
+  type LockspaceMember,
+  MOST_SLOTS,
+  type OpenOptions,
 } from "./lockspace.ts";
 import { lockspaceDump } from "./lockspace-dump.ts";
 import { type Joined, LockspaceJoin, settingsOf } from "./lockspace-join.ts";
@@ -53,7 +54,10 @@ export async function joinLockspace(options: JoinOptions): Promise<Lockspace> {
       throw new MdError("E_VALUE", `${JSON.stringify(name)} cannot name a cluster or lockspace`, { hint });
     }
   }
-  assert(options.slots >= 1 && options.slots <= 64, `a lockspace has 1 to 64 slots, not ${options.slots}`);
+  assert(
+    options.slots >= 1 && options.slots <= MOST_SLOTS,
+    `a lockspace has 1 to ${MOST_SLOTS} slots, not ${options.slots}`,
+  );
   const trace = new HoldTrace(options.env, options.name);
   const joined = await new LockspaceJoin(options).run();
   const client = new LockspaceClient({ ...options, leaseSink: trace.lease(options.leaseSink) }, joined, trace);

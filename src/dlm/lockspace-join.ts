@@ -70,9 +70,10 @@ export class LockspaceJoin {
       throw this.#refusal("E_PROTOCOL_VERSION", lockStatusName(hello.rc));
     }
     this.#absentSince = null;
-    const { node, process } = this.#options;
+    const { node, process, slots, limit = slots } = this.#options;
     const gone = await this.#findGone(hello);
-    const join = { op: "join", node, incarnation: this.#incarnation, ...settingsOf(this.#options), gone } as const;
+    const settings = settingsOf(this.#options);
+    const join = { op: "join", node, incarnation: this.#incarnation, ...settings, limit, gone } as const;
     const reply = await this.#call(process === undefined ? join : { ...join, process });
     if (reply === null) return null;
     if (reply.rc === lockStatus.OK) return this.#confirm(reply);
@@ -164,7 +165,7 @@ export class LockspaceJoin {
       }
       case lockStatus.ERANGE:
         if (!members.every(({ incarnation }) => this.#watch.hasMoved(incarnation))) return;
-        throw this.#refusal("E_NODES_FULL", `all ${this.#options.slots} slots are in use`);
+        throw this.#refusal("E_NODES_FULL", `all ${this.#options.limit ?? this.#options.slots} slots are in use`);
       case lockStatus.EPROTO:
         // Members that are all dead will be evicted, and then nobody is there to differ.
         if (!members.some(({ incarnation }) => this.#watch.hasMoved(incarnation))) return;

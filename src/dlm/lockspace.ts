@@ -4,6 +4,8 @@ import type { LockspaceStatus } from "./lockspace-status.ts";
 
 /** A DLM lock value block is this long in every lockspace of ours (md-cluster's value). */
 export const LVB_SIZE = 64;
+/** A lockspace has room for as many members. */
+export const MOST_SLOTS = 64;
 
 /** The outcome of a conversion. Not being granted is an ordinary outcome, so it is a value. */
 export interface Grant {

@@ -26,7 +26,7 @@ export function join(state: TableState, call: JoinCall): Outcome {
   else if (!sameSettings(state.settings, settings)) return outcome(lockStatus.EPROTO);
   let slot = 1;
   while (state.members.has(slot)) slot += 1;
-  if (slot > state.settings.slots) return outcome(lockStatus.ERANGE);
+  if (slot > Math.min(state.settings.slots, call.limit ?? slots)) return outcome(lockStatus.ERANGE);
 
   state.seq += 1;
   state.generation += 1;

@@ -26,6 +26,8 @@ export class BitmapPath {
   intent: WriteIntent;
   /** Sectors per bit. */
   chunkSectors: number;
+  /** False: pages are kept in memory alone, and count as written at once. */
+  stored: boolean;
   readonly #core: EngineCore;
   readonly #failures: FailurePath;
   readonly #pill: PillWatch;
@@ -57,6 +59,7 @@ export class BitmapPath {
     this.#pill = pill;
     this.#stagingAt = stagingAt;
     this.chunkSectors = bitmap.chunkSectors;
+    this.stored = bitmap.stored;
     this.#syncSize = core.personality.size;
     this.intent = new WriteIntent({
       ...bitmap,
@@ -278,6 +281,11 @@ export class BitmapPath {
   #issuePage(page: number): void {
     const { members, shared } = this.#core;
     this.intent.beginPage(page);
+    if (!this.stored) {
+      this.intent.endPage(page, "durable");
+      this.changed = true;
+      return;
+    }
     shared.add(counterIndex.bitmapWrites, 1);
     this.#legState.fill(LegState.skipped, page * members.width, (page + 1) * members.width);
     for (let disk = 0; disk < members.places; disk++) {

@@ -119,6 +119,9 @@ export class EngineCommands {
       case "reshape":
         this.#mustBeWritable();
         return this.#shapes.reshape(command.shape);
+      case "keepBitmap":
+        this.#mustBeWritable();
+        return this.#shapes.keepBitmap(command.on);
       case "setCapacity":
         return this.#shapes.setCapacity(command.capacity);
       case "quiesce":

@@ -52,6 +52,10 @@ export interface EngineBitmap {
   readonly superblock: Uint8Array;
   /** The bits as found on disk, LSB first: each needs a resync. */
   readonly bits: Uint8Array;
+  /** Bits of chunks whose copies are equal: they are cleared in time. Default: none. */
+  readonly idle?: Uint8Array;
+  /** False: the members have no bitmap, it is kept in memory alone. */
+  readonly stored: boolean;
   readonly events: number;
 }
 
@@ -81,6 +85,13 @@ export interface EngineShape {
   /** Sectors per bit. The bits must fit the pages that the bitmap has. */
   readonly chunkSectors: number;
   readonly need: Uint8Array;
+}
+
+export interface BitmapPlace {
+  /** 256 bytes. */
+  readonly superblock: Uint8Array;
+  /** By raid_disk: device sector where our slot's bitmap begins. */
+  readonly at: ReadonlyMap<number, Sector>;
 }
 
 export interface NbdExport {
@@ -123,6 +134,11 @@ export type EngineCommand =
    * nothing has changed.
    */
   | { readonly type: "reshape"; readonly shape: EngineShape }
+  /**
+   * Where on the members our bitmap is from now on, and how it describes itself (its events stay as they are): answered
+   * when all of it is durable there. Null: in memory alone; answered when no page of it is being written any more.
+   */
+  | { readonly type: "keepBitmap"; readonly on: BitmapPlace | null }
   /** Sectors that may be asked for. Answered when nothing beyond is in flight. */
   | { readonly type: "setCapacity"; readonly capacity: Sector }
   /** Everything in flight has ended and nothing is admitted until `unquiesce`. */

@@ -249,6 +249,11 @@ export class MemberTable {
     this.#ring.write(this.#deviceOf(disk), sector((this.#bitmapAt[disk] ?? 0) + at), sectors, buffer, flags, tag);
   }
 
+  /** Our slot's bitmap lies there from now on; no page of it is being written. */
+  placeBitmap(place: number, at: Sector): void {
+    this.#bitmapAt[place] = at;
+  }
+
   hasPill(disk: number): boolean {
     return (this.#pillAt[disk] ?? -1) !== -1;
   }

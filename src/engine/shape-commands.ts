@@ -5,7 +5,7 @@ import { WriteIntent } from "../bitmap/write-intent.ts";
 import { type CommandWaits, none, type Progress } from "./command-waits.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { EngineParts } from "./engine-parts.ts";
-import type { EngineShape } from "./engine-protocol.ts";
+import { type BitmapPlace, type EngineShape, secondPlace } from "./engine-protocol.ts";
 
 /** Commands that change what the array is, while it is served. */
 export class ShapeCommands {
@@ -43,6 +43,35 @@ export class ShapeCommands {
       leave();
       // A member may have come or gone since.
       this.#swap(shape, this.#check(shape));
+      written = this.#waits.whenAllWritten();
+      return written(leaseHeld);
+    };
+  }
+
+  /** Pages under way go where the bitmap was. */
+  keepBitmap(on: BitmapPlace | null): Progress {
+    const { bitmap } = this.#options;
+    const { members } = this.#core;
+    if (on === null) {
+      bitmap.stored = false;
+      return () => (bitmap.isStill ? none : null);
+    }
+    for (const raidDisk of on.at.keys()) {
+      if (raidDisk < 0 || raidDisk >= members.raidDisks) {
+        throw new MdError("E_VALUE", `raid_disk ${raidDisk} is not below ${members.raidDisks}`);
+      }
+    }
+    const leave = this.#waits.pause();
+    let written: Progress | null = null;
+    return (leaseHeld) => {
+      if (written !== null) return written(leaseHeld);
+      if (!this.#waits.isStill || !bitmap.isStill) return null;
+      leave();
+      for (const [raidDisk, at] of on.at) {
+        for (const place of [raidDisk, secondPlace(raidDisk, members.room)]) members.placeBitmap(place, at);
+      }
+      bitmap.intent.describe(on.superblock);
+      bitmap.stored = true;
       written = this.#waits.whenAllWritten();
       return written(leaseHeld);
     };

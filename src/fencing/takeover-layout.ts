@@ -1,7 +1,8 @@
-import type { MdArray } from "../array/md-array.ts";
+import { isClustered, type MdArray } from "../array/md-array.ts";
 import type { Member } from "../array/member.ts";
 import { SECTOR_SIZE, type Sector, type SlotNumber, sector } from "../base/units.ts";
 import { slotStart } from "../bitmap/bitmap-layout.ts";
+import { MOST_SLOTS } from "../dlm/lockspace.ts";
 import { TAKEOVER_BLOCK_BYTES } from "./takeover-blocks.ts";
 
 const BLOCK_SECTORS = TAKEOVER_BLOCK_BYTES / SECTOR_SIZE;
@@ -26,11 +27,19 @@ export const pillAt = ({ epochAt }: TakeoverLayout, slot: SlotNumber | number): 
 
 /** Null: there is no room between the bitmaps and the data, or the superblock lies elsewhere (1.0). */
 export function takeoverLayout(array: MdArray, member: Member): TakeoverLayout | null {
-  const { slots, layout, offset } = array.bitmap;
+  const { layout, offset } = array.bitmap;
   const dataStart = Math.floor(member.dataOffset / BLOCK_SECTORS) * BLOCK_SECTORS;
+  const bitmapsEnd = slotStart(layout, member.superOffset, offset, Math.max(1, array.bitmap.slots));
+  const room = Math.floor((Math.floor((dataStart - bitmapsEnd) / BLOCK_SECTORS) - 1) / 2);
+  // Who uses an array alone may come from any slot: there are as many as there is room for.
+  const slots = isClustered(array) ? array.bitmap.slots : Math.min(room, MOST_SLOTS);
+  if (array.minor !== 2 || room < Math.max(1, slots)) return null;
   const sectors = (2 * slots + 1) * BLOCK_SECTORS;
-  const start = dataStart - sectors;
-  const bitmapsEnd = slotStart(layout, member.superOffset, offset, slots);
-  if (array.minor !== 2 || start < bitmapsEnd) return null;
-  return { start: sector(start), sectors, epochAt: sector(dataStart - BLOCK_SECTORS), slots };
+  return { start: sector(dataStart - sectors), sectors, epochAt: sector(dataStart - BLOCK_SECTORS), slots };
+}
+
+/** Nodes that may be in the lockspace of an array at once: each must find a place for its records. */
+export function nodeLimit(array: MdArray): number {
+  if (isClustered(array)) return array.bitmap.slots;
+  return Math.min(MOST_SLOTS, ...array.members.flatMap((member) => takeoverLayout(array, member)?.slots ?? []));
 }

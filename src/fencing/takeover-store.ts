@@ -107,7 +107,7 @@ export async function clearBadPills(
       if (!(error instanceof MdError)) throw error;
       return null;
     });
-    if (block !== null && decodeTakeover("pill", block, array.uuid, array.bitmap.slots).type === "bad")
+    if (block !== null && decodeTakeover("pill", block, array.uuid, layoutOf(array, member).slots).type === "bad")
       bad.push(member);
   }
   return writeMembers(bad, devices, (member) => [

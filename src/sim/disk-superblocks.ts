@@ -69,6 +69,16 @@ export interface Leg {
   readonly raidDisk: number;
 }
 
+/** The one with the most events that a power cut would leave for sure. */
+export function newestSuperblock(disks: readonly SimDisk[], geometry: ArrayGeometry): Superblock | null {
+  let newest: Superblock | null = null;
+  for (const disk of disks) {
+    const superblock = durableSuperblock(disk, geometry);
+    if (superblock !== null && (newest === null || superblock.events > newest.events)) newest = superblock;
+  }
+  return newest;
+}
+
 export const inSyncDisks = (disks: readonly SimDisk[], geometry: ArrayGeometry): readonly SimDisk[] =>
   inSyncLegs(disks, geometry).map(({ disk }) => disk);
 
@@ -78,10 +88,7 @@ export function inSyncLegs(disks: readonly SimDisk[], geometry: ArrayGeometry): 
     const superblock = durableSuperblock(disk, geometry);
     return superblock === null ? [] : [{ disk, superblock }];
   });
-  const newest = known.reduce<Superblock | null>(
-    (best, { superblock }) => (best === null || superblock.events > best.events ? superblock : best),
-    null,
-  );
+  const newest = newestSuperblock(disks, geometry);
   if (newest === null) return [];
   return known
     .filter(({ superblock }) => {

@@ -31,7 +31,7 @@ export interface SimArray {
   readonly disks: readonly SimDisk[];
 }
 
-const CLUSTER = "sim";
+export const SIM_CLUSTER = "sim";
 /** The smallest there is: requests touch many. */
 const STRIPE_BYTES = 4096;
 
@@ -75,7 +75,7 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
     layout: level === 10 ? 0x100 | near : null,
     stripeBytes: level === 10 ? STRIPE_BYTES : null,
     created: { seconds: 1_700_000_000, microseconds: 0 },
-    clusterName: CLUSTER,
+    clusterName: SIM_CLUSTER,
     slots,
     members: disks.slice(0, members).map(describe),
     spares: disks.slice(members, members + spares).map(describe),

@@ -2,6 +2,7 @@ import { AssertionError } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
 import { type ClusterNodeDeps, defaultClusterNodeOptions } from "../cluster/cluster-deps.ts";
 import { ClusterNode } from "../cluster/cluster-node.ts";
+import { MOST_SLOTS } from "../dlm/lockspace.ts";
 import { joinLockspace } from "../dlm/lockspace-client.ts";
 import { ChannelWitness } from "./channel-witness.ts";
 import { judgeRequests } from "./checkers/at-rest.ts";
@@ -9,7 +10,7 @@ import { visibleSuperblock } from "./disk-superblocks.ts";
 import type { Direction, LinkTiming } from "./lock-link.ts";
 import { observeListener, observeLockspace } from "./observed-lockspace.ts";
 import type { SaidMessages } from "./said-messages.ts";
-import type { SimArray } from "./sim-array.ts";
+import { SIM_CLUSTER, type SimArray } from "./sim-array.ts";
 import { SimBlockDevice } from "./sim-block-device.ts";
 import type { ClockFaults } from "./sim-clock.ts";
 import { startSimEngine } from "./sim-engine.ts";
@@ -151,14 +152,15 @@ export class SimNode {
       env,
       nodeName: this.name,
       memberPaths: disks.filter((disk) => visibleSuperblock(disk, geometry) !== null).map(({ path }) => path),
-      joinLockspace: async ({ name, clusterName, maxMembers, listener, lease }) => {
+      joinLockspace: async ({ name, maxMembers, listener, lease }) => {
         const sink = wrappers.lease?.(lease) ?? lease;
         const lockspace = await joinLockspace({
           master: link,
           name,
-          cluster: clusterName,
+          cluster: SIM_CLUSTER,
           node: this.name,
-          slots: maxMembers,
+          slots: MOST_SLOTS,
+          limit: maxMembers,
           lease: { leaseMs: this.#options.leaseMs },
           env,
           listener: observeListener(listener, world, life),

@@ -178,7 +178,9 @@ function checkSameShape(candidate: Candidate, freshest: Candidate): void {
   for (const field of ["level", "layout", "chunkSectors", "minor"] as const) {
     const mine = candidate.superblock[field];
     const theirs = freshest.superblock[field];
-    if (mine === theirs) continue;
+    // Somebody died while the chunk of a RAID10 was changed, which moves nothing.
+    const isOld = field === "chunkSectors" && candidate.superblock.events < freshest.superblock.events;
+    if (mine === theirs || isOld) continue;
     throw new MdError("E_SUPERBLOCK_BAD", `${candidate.path}: ${field} is ${mine}, but ${theirs} on ${freshest.path}`);
   }
 }

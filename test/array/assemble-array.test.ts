@@ -135,8 +135,7 @@ describe("devices that cannot be used", () => {
   const clustered = Feature.bitmapOffset | Feature.clustered;
 
   it.each<[string, string, Partial<Superblock>]>([
-    ["E_CLUSTER_ONLY", "not clustered", { featureMap: 0, bitmapOffset: 0 }],
-    ["E_CLUSTER_ONLY", "not clustered", { featureMap: Feature.bitmapOffset }],
+    ["E_METADATA_UNSUPPORTED", "bitmap version 5 is not possible", { featureMap: Feature.bitmapOffset }],
     ["E_LEVEL_UNSUPPORTED", "level 0", { level: 0 }],
     ["E_METADATA_UNSUPPORTED", "reshaped", { featureMap: clustered | Feature.reshapeActive }],
     [
@@ -146,6 +145,12 @@ describe("devices that cannot be used", () => {
     ],
   ])("are refused with %s: %s", async (code, text, change) => {
     await refuses(await withSuperblock(change), code, text);
+  });
+
+  it("are an array that one node uses alone where the superblocks know of no bitmap", async () => {
+    const devices = await withSuperblock({ featureMap: 0, bitmapOffset: 0 });
+    const { array } = await assembleArray(devices);
+    expect(array.bitmap).toMatchObject({ kind: "none", slots: 0, clusterName: "", offset: 8 });
   });
 
   it("are refused: a bitmap that is none, by the field's name", async () => {

@@ -166,21 +166,17 @@ describe("the bitmap of a slot", () => {
   });
 
   it("is refused, with slot and field, when it does not fit the others", async () => {
-    for (const [field, other] of [
-      ["nodes", { nodes: 3 }],
-      // Such a bitmap would take more pages, and lie elsewhere.
-      ["sync_size", { syncSize: 2 ** 30 }],
-    ] as const) {
-      const wrong = { ...freshBitmapSuper(array), ...other };
-      await writeSlot(array, byNumber(devices), slotNumber(3), { super: wrong, bits: someBits() });
-      await expect(onFirst(3)).rejects.toMatchObject({
-        code: "E_SUPERBLOCK_BAD",
-        message: expect.stringMatching(new RegExp(`slot 3.*${field}`)),
-      });
-    }
+    // Such a bitmap would take more pages, and lie elsewhere.
+    const wrong = { ...freshBitmapSuper(array), syncSize: 2 ** 30 };
+    await writeSlot(array, byNumber(devices), slotNumber(3), { super: wrong, bits: someBits() });
+    await expect(onFirst(3)).rejects.toMatchObject({
+      code: "E_SUPERBLOCK_BAD",
+      message: expect.stringMatching(/slot 3.*sync_size/),
+    });
   });
 
   it.each([
+    ["another number of nodes", { nodes: 3 }, [0b1000_0001], [0, 7]],
     ["larger chunks", { chunkBytes: 8192 }, [0b1000_0001], [0, 1, 14, 15]],
     ["fewer sectors: what it does not cover is dirty", { syncSize: 2004 }, [0b1], [0, 250, 251, 252, 253, 254, 255]],
     ["more sectors: what is beyond the array is nobody's", { syncSize: 3000 }, [0b1], [0]],

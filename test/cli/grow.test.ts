@@ -32,6 +32,10 @@ describe("what grow asks the daemon for", () => {
     ["grow md0 --size=10240", { sizeBytes: 10 * MIB }],
     ["grow md0 --bitmap-chunk=128M", { bitmapChunkBytes: 128 * MIB }],
     ["--grow md0 -n3 --add /dev/x /dev/y", { raidDevices: 3, add: ["/dev/x", "/dev/y"] }],
+    ["grow md0 --bitmap=none", { bitmap: "none" }],
+    ["-G md0 -b clustered --nodes=8", { bitmap: "clustered", nodes: 8 }],
+    ["--grow md0 --nodes=6", { bitmap: null, nodes: 6 }],
+    ["grow md0 --chunk=128", { chunkBytes: 128 * 1024 }],
     ["-G md0 --raid-devices=3 -a /dev/x", { raidDevices: 3, add: ["/dev/x"] }],
   ])("%s", async (line, expected) => {
     const { exitCode, asked } = await run(line, daemon());
@@ -49,6 +53,44 @@ describe("what grow asks the daemon for", () => {
     expect(asked.map(({ dryRun }) => dryRun)).toEqual([true]);
     expect(out).toBe("would change: size of md0 from 20971520 to 10485760\n");
   });
+});
+
+describe("what is said of a change", () => {
+  it.each([
+    [{ what: "bitmap", target: "md0", before: "clustered", after: "none" }, "bitmap of md0 has been set to none"],
+    [{ what: "nodes", target: "md0", before: 4, after: 6 }, "md0 may be used by 6 nodes at once"],
+    [{ what: "chunk", target: "md0", before: 65_536, after: 131_072 }, "chunk size of md0 has been set to 128K"],
+  ])("%s", async (change, text) => {
+    const { err } = await run("grow md0 --nodes=6", daemon({ changes: [change] }));
+    expect(err).toBe(`mdctl: ${text}\n`);
+  });
+
+  it("of what is no kind of bitmap nothing is asked", async () => {
+    const { exitCode, err, asked } = await run("grow md0 --bitmap=lockless", daemon());
+    expect([exitCode, asked]).toEqual([2, []]);
+    expect(err).toContain('bitmap: "lockless" is not possible: none, internal and clustered are');
+  });
+});
+
+describe("assemble --update=nodes", () => {
+  it.each([
+    ["--update=nodes --nodes=8", 8],
+    ["-U nodes --nodes=2", 2],
+    ["", null],
+  ])("%s", async (options, updateNodes) => {
+    const world = new FakeWorld({ daemon: { assemble: () => ({ arrays: [] }) } });
+    await runCommandLine(`assemble md0 ${options}`.trim().split(" "), world);
+    expect(world.requests.map(({ params }) => params)).toEqual([expect.objectContaining({ updateNodes })]);
+  });
+
+  it.each(["--update=nodes", "--nodes=8", "--update=uuid --nodes=8", "--update=nodes --nodes=1"])(
+    "is refused as %s",
+    async (options) => {
+      const world = new FakeWorld({ daemon: { assemble: () => ({ arrays: [] }) } });
+      expect(await runCommandLine(`assemble md0 ${options}`.split(" "), world)).toBe(2);
+      expect(world.requests).toEqual([]);
+    },
+  );
 });
 
 describe("shrinking", () => {

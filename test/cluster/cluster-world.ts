@@ -1,4 +1,5 @@
 import { createArray, planCreate } from "../../src/array/create-array.ts";
+import type { BitmapKind } from "../../src/array/md-array.ts";
 import { readSuperblock } from "../../src/array/superblock-store.ts";
 import { sector } from "../../src/base/units.ts";
 import {
@@ -9,6 +10,7 @@ import {
 import { ClusterNode } from "../../src/cluster/cluster-node.ts";
 import type { LockCall, LockReply, LockspaceId } from "../../src/dlm/lock-call.ts";
 import type { LockMaster } from "../../src/dlm/lock-master.ts";
+import { MOST_SLOTS } from "../../src/dlm/lockspace.ts";
 import { joinLockspace } from "../../src/dlm/lockspace-client.ts";
 import { MemoryLockMaster } from "../../src/dlm/memory-lock-master.ts";
 import { silentLogger } from "../../src/env/logger.ts";
@@ -80,6 +82,8 @@ export class ClusterWorld {
       readonly spares?: number;
       readonly sectors?: number;
       readonly clean?: boolean;
+      readonly bitmap?: BitmapKind;
+      readonly slots?: number;
       /** A RAID10 in chunks of 4 KiB, with `near` copies of each: one on each member. */
       readonly level?: 1 | 10;
       readonly near?: number;
@@ -95,6 +99,9 @@ export class ClusterWorld {
       ...(change.level === 10 ? { level: 10, layout: 0x100 | (change.near ?? mirrors), stripeBytes: 4096 } : {}),
       memberSize: change.memberSize === undefined ? null : sector(change.memberSize),
       chunkBytes: CHUNK_SECTORS * 512,
+      ...(change.bitmap === undefined ? {} : { bitmap: change.bitmap }),
+      ...(change.slots === undefined ? {} : { slots: change.slots }),
+      assumeClean: clean && change.bitmap !== undefined,
       spares: paths.slice(mirrors).map((path, i) => ({
         path,
         size: sector(sectors),
@@ -105,7 +112,7 @@ export class ClusterWorld {
     for (const path of paths) world.disks.add(path, sectors);
     const devices = new Map(paths.map((path, number) => [number, world.disks.open(path, "setup")]));
     await createArray(array, devices);
-    if (clean) {
+    if (clean && array.bitmap.kind !== "none") {
       // As if slot 0's first resync had been done.
       const { layout, offset } = array.bitmap;
       for (const path of paths) {
@@ -125,13 +132,14 @@ export class ClusterWorld {
       env,
       nodeName: name,
       memberPaths: paths,
-      joinLockspace: ({ name: lockspace, clusterName, maxMembers, listener, lease }) =>
+      joinLockspace: ({ name: lockspace, maxMembers, listener, lease }) =>
         joinLockspace({
           master: link,
           name: lockspace,
-          cluster: clusterName,
+          cluster: "alpha",
           node: name,
-          slots: maxMembers,
+          slots: MOST_SLOTS,
+          limit: maxMembers,
           lease: { leaseMs: LEASE_MS },
           env,
           listener,

@@ -90,6 +90,11 @@ export function lockMasterConformance(
       } as const;
       expect((await master.call(lockspace, join)).rc).toBe(lockStatus.ERANGE);
       expect((await master.call(lockspace, { ...join, node: "a" })).rc).toBe(lockStatus.EBUSY);
+      // How far up a member may go is its own affair.
+      const wide = fresh();
+      await BareMember.join(master, wide, "a", 3);
+      expect((await master.call(wide, { ...join, slots: 3, limit: 1 })).rc).toBe(lockStatus.ERANGE);
+      expect(await master.call(wide, { ...join, slots: 3, limit: 2 })).toMatchObject({ rc: lockStatus.OK, value: 2 });
       expect((await master.call(lockspace, { ...join, leaseMs: 2000 })).rc).toBe(lockStatus.EPROTO);
       expect((await master.call(lockspace, { ...join, slots: 2 })).rc).toBe(lockStatus.EPROTO);
       expect((await master.call(lockspace, { ...join, fencing: "agent" })).rc).toBe(lockStatus.EPROTO);

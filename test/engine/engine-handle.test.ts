@@ -91,6 +91,7 @@ describe.each(["io_uring", "threads"] as const)("an engine in a worker, over %s"
       flushMs: 5000,
       superblock: new Uint8Array(256),
       bits,
+      stored: true,
       events: 3,
     },
     pill: null,

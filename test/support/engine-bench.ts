@@ -28,6 +28,8 @@ export interface Sent<C extends EngineCommand> {
 }
 
 export interface EngineBenchOptions extends Partial<Pick<EngineConfig, "queueDepth" | "readOnly" | "size" | "pill">> {
+  /** Default: yes. */
+  readonly stored?: boolean;
   readonly disks?: number;
   /** Of a bit. */
   readonly chunkSectors?: number;
@@ -84,6 +86,7 @@ export class EngineBench implements FrontEnd {
         flushMs: 5000,
         superblock: new Uint8Array(256),
         bits: options.bits ?? new Uint8Array(Math.ceil(chunks / 8)),
+        stored: options.stored ?? true,
         events: 7,
       },
       pill: options.pill ?? null,

@@ -6,6 +6,7 @@ import { reshapeBitmapSuper } from "../../src/bitmap/bitmap-super.ts";
 import { convertBits } from "../../src/bitmap/resize-bits.ts";
 import type { AnswerOf, Engine } from "../../src/engine/engine.ts";
 import type {
+  BitmapPlace,
   EngineAnswer,
   EngineCommand,
   EngineConfig,
@@ -80,6 +81,7 @@ export class FakeEngine implements Engine {
       this.needed.add(chunk);
       this.dirty.add(chunk);
     }
+    for (const chunk of setBits(config.bitmap.idle ?? new Uint8Array(0), config.bitmap.chunks)) this.dirty.add(chunk);
   }
 
   onNotice(listener: (notice: EngineNotice) => void): void {
@@ -181,7 +183,10 @@ export class FakeEngine implements Engine {
 
   /** All of our slot on every member that takes writes. */
   #writeBitmap(): void {
-    const { superblock, chunks } = this.#config.bitmap;
+    const { superblock, chunks, stored } = this.#config.bitmap;
+    this.shared.set(14, this.dirty.size);
+    this.shared.set(15, this.needed.size);
+    if (!stored) return;
     const page = new Uint8Array(Math.ceil((256 + Math.ceil(chunks / 8)) / 4096) * 4096);
     page.set(superblock);
     const view = new DataView(page.buffer);
@@ -196,8 +201,6 @@ export class FakeEngine implements Engine {
       if (this.#disks.isFailing(member.path, this.#host)) continue;
       this.#disks.bytes(member.path).set(page, bytesOf(member.bitmapAt));
     }
-    this.shared.set(14, this.dirty.size);
-    this.shared.set(15, this.needed.size);
   }
 
   async #carryOut(command: EngineCommand): Promise<EngineAnswer> {
@@ -246,6 +249,9 @@ export class FakeEngine implements Engine {
         return { type: "none" };
       case "reshape":
         this.#reshape(command.shape);
+        return { type: "none" };
+      case "keepBitmap":
+        this.#keepBitmap(command.on);
         return { type: "none" };
       case "setCapacity":
         if (command.capacity > this.#config.size) throw new MdError("E_VALUE", "beyond the array");
@@ -300,6 +306,19 @@ export class FakeEngine implements Engine {
     this.needed.clear();
     for (const chunk of setBits(dirty, chunks)) this.dirty.add(chunk);
     for (const chunk of setBits(needed, chunks)) this.needed.add(chunk);
+    this.#writeBitmap();
+  }
+
+  #keepBitmap(on: BitmapPlace | null): void {
+    const { bitmap } = this.#config;
+    this.#config = {
+      ...this.#config,
+      bitmap: { ...bitmap, stored: on !== null, superblock: on?.superblock ?? bitmap.superblock },
+    };
+    for (const [raidDisk, bitmapAt] of on?.at ?? []) {
+      const entry = this.members.get(raidDisk);
+      if (entry !== undefined) entry.member = { ...entry.member, bitmapAt };
+    }
     this.#writeBitmap();
   }
 

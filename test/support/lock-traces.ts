@@ -162,6 +162,7 @@ export class TraceGenerator {
       leaseMs: wrong < 0.05 ? 2000 : 1000,
       fencing: wrong > 0.95 ? "agent" : settings.fencing,
       gone,
+      ...(this.#chance(0.1) ? { limit: 1 + this.#random.below(4) } : {}),
     } as const;
     return this.#chance(0.5) ? { ...join, process: { host: 'h"|\n', pid: 7, started: "1" } } : join;
   }

@@ -5,6 +5,7 @@ import { isArrayDesignator, isPlainName } from "../array-designator.ts";
 import type { Command, CommandContext } from "../command.ts";
 import { EXIT_PARTIAL } from "../exit-status.ts";
 import type { Invocation } from "../invocation.ts";
+import { parseCount } from "../parse-size.ts";
 import { newMemberPath } from "./member-path.ts";
 
 export const assemble: Command = async (invocation, context) => {
@@ -18,6 +19,8 @@ export const assemble: Command = async (invocation, context) => {
   if (first === undefined && !scan && uuid === null && name === null) {
     throw new MdError("E_USAGE", "assemble needs an array, members or --scan", { hint: "mdctl assemble --scan" });
   }
+  const updateNodes = readUpdate(invocation);
+  if (updateNodes !== null && scan) throw new MdError("E_USAGE", "--update goes with one array");
   const { data } = await context.request("assemble", {
     array: named ? first : null,
     uuid,
@@ -29,18 +32,33 @@ export const assemble: Command = async (invocation, context) => {
     force: invocation.has("force"),
     readOnly: invocation.has("readonly"),
     homeCluster: invocation.value("home-cluster"),
+    updateNodes,
     map: !invocation.has("no-map"),
   });
   tell(data, context);
   return { data, text: "", exitCode: exitCodeOf(data, invocation) };
 };
 
+/** The only thing that can be updated here is how many nodes may use the array; mdadm has more. */
+function readUpdate(invocation: Invocation): number | null {
+  const update = invocation.value("update");
+  const nodes = invocation.value("nodes");
+  if (update !== null && update !== "nodes") {
+    throw new MdError("E_VALUE", `update: "${update}" is not possible; nodes is`, { hint: "--update=nodes --nodes=8" });
+  }
+  if ((update === null) !== (nodes === null)) {
+    throw new MdError("E_USAGE", "--update=nodes and --nodes go together", { hint: "--update=nodes --nodes=8" });
+  }
+  return nodes === null ? null : parseCount("nodes", nodes, 2, 1024);
+}
+
 function tell({ arrays }: AssembleData, context: CommandContext): void {
   for (const { name, array, started, why } of arrays) {
     if (array !== null) {
       const { activeDevices, raidDevices, slot, nodesMax } = array;
       const drives = activeDevices === 1 ? "1 drive" : `${activeDevices} drives`;
-      context.note(`${name} has been started with ${drives} (out of ${raidDevices}), slot ${slot} of ${nodesMax}`);
+      const place = nodesMax === null ? "" : `, slot ${slot} of ${nodesMax}`;
+      context.note(`${name} has been started with ${drives} (out of ${raidDevices})${place}`);
       if (array.mapping !== null) context.note(`exported on ${array.mapping.uri}`);
     } else context.note(`${name} ${started ? "is started" : "was not started"}: ${why}`);
   }

@@ -1,8 +1,10 @@
 import { existsSync } from "node:fs";
 import { basename, resolve } from "node:path";
+import type { BitmapKind } from "../../array/md-array.ts";
 import { assert } from "../../base/assert.ts";
 import { MdError } from "../../base/md-error.ts";
-import type { CreateParams, Finding } from "../../daemon/control-api.ts";
+import { bitmapKind } from "../../daemon/bitmap-kind-param.ts";
+import type { ArrayInfo, CreateParams, Finding } from "../../daemon/control-api.ts";
 import { isArrayDesignator, isPlainName, lastPart } from "../array-designator.ts";
 import type { Command, CommandContext } from "../command.ts";
 import type { Invocation } from "../invocation.ts";
@@ -22,9 +24,7 @@ export const create: Command = async (invocation, context) => {
   }
   const { array } = data;
   const layout = array.layout === null ? "" : ` ${array.layout}`;
-  context.note(
-    `creating ${array.name}: ${array.level}${layout}, ${array.members.length} members, clustered for ${array.nodesMax} nodes, cluster ${array.homeCluster}`,
-  );
+  context.note(`creating ${array.name}: ${array.level}${layout}, ${array.members.length} members, ${usedBy(array)}`);
   for (const { path, sizeBytes } of array.members) {
     if (path !== null && sizeBytes !== null) context.note(`  ${path}  ${sizeText(sizeBytes)}`);
   }
@@ -32,7 +32,8 @@ export const create: Command = async (invocation, context) => {
     array.sync.status === "none" || array.activeDevices < 2 ? "" : `, resync ${sizeText(array.sizeBytes)} running`;
   context.note(`array ${array.path} started${resync}`);
   if (array.mapping !== null) context.note(`exported on ${array.mapping.uri}`);
-  if (resync !== "") context.note(`  follow: mdctl wait ${array.name}   other nodes: mdctl assemble ${array.name}`);
+  const others = array.clustered ? `   other nodes: mdctl assemble ${array.name}` : "";
+  if (resync !== "") context.note(`  follow: mdctl wait ${array.name}${others}`);
   return { data, text: "" };
 };
 
@@ -49,6 +50,11 @@ export async function withQuestion<T>(context: CommandContext, attempt: (run: bo
     throw error;
   }
 }
+
+const usedBy = ({ nodesMax, homeCluster, bitmap }: ArrayInfo): string =>
+  nodesMax === null
+    ? `bitmap ${bitmap === null ? "none" : bitmap.type}, for this node alone`
+    : `clustered for ${nodesMax} nodes, cluster ${homeCluster}`;
 
 export function readCreate(invocation: Invocation, context: CommandContext): CreateParams {
   const { array, members } = arrayAndMembers(invocation, context.cwd);
@@ -78,6 +84,7 @@ export function readCreate(invocation: Invocation, context: CommandContext): Cre
     chunkBytes: size("chunk"),
     members: active,
     spares,
+    bitmap: readBitmap(invocation),
     nodes,
     homeCluster: invocation.value("home-cluster") ?? invocation.value("cluster"),
     homehost: invocation.value("homehost"),
@@ -122,23 +129,20 @@ function readLevel(level: string | null): CreateParams["level"] {
   throw new MdError("E_LEVEL_UNSUPPORTED", `level ${name} is not supported; mdctl does raid1 and raid10`);
 }
 
+/** Internal by default, as for mdadm; `--cluster` is short for a clustered one. */
+function readBitmap(invocation: Invocation): BitmapKind {
+  const kind = bitmapKind(invocation.value("bitmap"));
+  const isCluster = invocation.has("cluster") || invocation.has("home-cluster");
+  if (!isCluster) return kind ?? "internal";
+  if (kind === null || kind === "clustered") return "clustered";
+  throw new MdError("E_USAGE", `--cluster and --bitmap=${kind} contradict each other`);
+}
+
 /** What only other kinds of arrays have. */
 function checkKind(invocation: Invocation, level: CreateParams["level"]): void {
-  const bitmap = invocation.value("bitmap");
-  if (bitmap !== null && bitmap !== "clustered") {
-    throw new MdError("E_CLUSTER_ONLY", `bitmap ${bitmap} is not possible: only clustered arrays are made`, {
-      hint: "--bitmap=clustered",
-    });
-  }
-  if (bitmap === null && !invocation.has("cluster") && !invocation.has("home-cluster")) {
-    throw new MdError("E_CLUSTER_ONLY", "only clustered arrays are made", {
-      why: "arrays of a single host are the business of mdadm",
-      hint: "add --cluster",
-    });
-  }
   const metadata = invocation.value("metadata");
   if (metadata !== null && metadata !== "1.2") {
-    throw new MdError("E_METADATA_UNSUPPORTED", `metadata ${metadata} is not possible: clustered arrays have 1.2`);
+    throw new MdError("E_METADATA_UNSUPPORTED", `metadata ${metadata} is not possible: 1.2 is`);
   }
   if (invocation.has("write-mostly")) {
     throw new MdError("E_USAGE", "write-mostly is not possible with a clustered bitmap");

@@ -1,4 +1,5 @@
 import { MdError } from "../../base/md-error.ts";
+import { bitmapKind } from "../../daemon/bitmap-kind-param.ts";
 import type { GrowData, GrowParams } from "../../daemon/control-api.ts";
 import { isArrayDesignator, isPlainName } from "../array-designator.ts";
 import type { Command, CommandContext } from "../command.ts";
@@ -7,9 +8,11 @@ import { parseCount, parseSize } from "../parse-size.ts";
 import { sizeText } from "../render/size-text.ts";
 import { newMemberPath } from "./member-path.ts";
 
+const MOST_NODES = 1024;
+
 type Planned = Omit<GrowParams, "dryRun" | "mayShrink">;
 
-/** Another size, number of members or bitmap chunk. What would cut something off is asked about first, by name. */
+/** Another size, number of members, chunk, bitmap or number of nodes. What would cut something off is asked about first, by name. */
 export const grow: Command = async (invocation, context) => {
   const params = readGrow(invocation, context.cwd);
   const isDryRun = invocation.has("dry-run");
@@ -33,7 +36,9 @@ function readGrow(invocation: Invocation, cwd: string): Planned {
   const disks = invocation.value("raid-devices");
   const chunk = invocation.value("bitmap-chunk");
   const stripe = invocation.value("chunk");
-  if ([size, disks, chunk, stripe].every((each) => each === null)) {
+  const nodes = invocation.value("nodes");
+  const bitmap = invocation.value("bitmap");
+  if ([size, disks, chunk, stripe, nodes, bitmap].every((each) => each === null)) {
     throw new MdError("E_USAGE", "grow is not told what to change", { hint: "mdctl grow --size=max" });
   }
   const { array, members } = operandsOf(invocation);
@@ -50,6 +55,8 @@ function readGrow(invocation: Invocation, cwd: string): Planned {
     raidDevices: disks === null ? null : parseCount("raid-devices", disks, 1, 1920),
     bitmapChunkBytes: chunk === null ? null : parseSize("bitmap-chunk", chunk),
     chunkBytes: stripe === null ? null : parseSize("chunk", stripe),
+    bitmap: bitmapKind(bitmap),
+    nodes: nodes === null ? null : parseCount("nodes", nodes, 2, MOST_NODES),
     add: members.map((member) => newMemberPath(member, cwd)),
     assumeClean: invocation.has("assume-clean"),
   };
@@ -75,10 +82,6 @@ function refuseAbsent(invocation: Invocation): void {
       },
     );
   }
-  for (const option of ["bitmap", "nodes"]) {
-    if (invocation.value(option) === null) continue;
-    throw new MdError("E_USAGE", `--${option} of a running array cannot be changed in this version`);
-  }
 }
 
 async function confirmShrinking({ array }: Planned, data: GrowData, context: CommandContext): Promise<void> {
@@ -101,6 +104,10 @@ function changeText({ array }: GrowData, { what, target, after }: GrowData["chan
       return `raid_disks for ${array} set to ${String(after)}`;
     case "chunk":
       return `chunk size of ${array} has been set to ${Number(after) / 1024}K`;
+    case "bitmap":
+      return `bitmap of ${array} has been set to ${String(after)}`;
+    case "nodes":
+      return `${array} may be used by ${String(after)} nodes at once`;
     case "bitmap-chunk":
       return `bitmap chunk of ${array} has been set to ${Number(after) / 1024}K`;
     default:

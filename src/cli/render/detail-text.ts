@@ -15,6 +15,8 @@ interface DetailOptions {
 const LABEL = 18;
 const field = (label: string, value: string | number): string => `${label.padStart(LABEL)} : ${value}`;
 
+const bitmapWords = { internal: "Internal", clustered: "Internal(Clustered)" } as const;
+
 /** `mdctl detail`: mdadm's fields in mdadm's order, and what a cluster adds. */
 export function detailText(array: ArrayInfo, { devices, utcOffset }: DetailOptions): readonly string[] {
   const time = (text: string): string => {
@@ -33,8 +35,7 @@ export function detailText(array: ArrayInfo, { devices, utcOffset }: DetailOptio
     field("Total Devices", array.totalDevices),
     field("Persistence", "Superblock is persistent"),
     "",
-    field("Intent Bitmap", "Internal(Clustered)"),
-    "",
+    ...(array.bitmap === null ? [] : [field("Intent Bitmap", bitmapWords[array.bitmap.type]), ""]),
     field("Update Time", time(array.updatedAt)),
     field("State", stateText(array)),
     field("Active Devices", array.activeDevices),
@@ -48,10 +49,10 @@ export function detailText(array: ArrayInfo, { devices, utcOffset }: DetailOptio
     ...syncLines(array.sync),
     "",
     field("Name", safeText(`${array.homehost ?? "any"}:${array.name}`)),
-    field("Cluster Name", safeText(array.homeCluster ?? "")),
+    ...(array.clustered ? [field("Cluster Name", safeText(array.homeCluster ?? ""))] : []),
     field("UUID", array.uuid),
     field("Events", array.events),
-    field("Node Slot", `${array.slot} of ${array.nodesMax} (${safeText(array.node)})`),
+    ...(array.clustered ? [field("Node Slot", `${array.slot} of ${array.nodesMax} (${safeText(array.node)})`)] : []),
     field("IO Ring", safeText(ringText(array))),
     ...(array.mapping === null ? [] : [field("Exported", safeText(array.mapping.uri))]),
     ...(devices ? ["", ...memberLines(array.members)] : []),
@@ -131,7 +132,7 @@ function memberState({ role, inSync, flags }: Member): string {
 }
 
 function slotLines({ bitmap, nodes, suspended }: ArrayInfo): readonly string[] {
-  if (bitmap === null) return [];
+  if (bitmap?.type !== "clustered") return [];
   const rows = bitmap.slots.map((slot) => {
     const node = nodes.find(({ name }) => name === slot.node);
     const range = suspended.find(({ byNode }) => byNode !== null && byNode === slot.node);

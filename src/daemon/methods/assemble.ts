@@ -2,8 +2,11 @@ import { readBitmapShape } from "../../array/bitmap-store.ts";
 import { readSuperblock } from "../../array/superblock-store.ts";
 import { MdError } from "../../base/md-error.ts";
 import { openFileDevice } from "../../blockdev/file-device.ts";
+import { MOST_SLOTS } from "../../dlm/lockspace.ts";
+import { Feature, hasFeature } from "../../superblock/superblock.ts";
 import { mdUuidText, parseUuid } from "../../superblock/uuid.ts";
 import { shortName } from "../array-name.ts";
+import type { ArraySession } from "../array-session.ts";
 import type { AssembleData, AssembleParams } from "../control-api.ts";
 import { arrayUuid, type Daemon } from "../daemon.ts";
 import { describeArray } from "../describe.ts";
@@ -30,12 +33,13 @@ export const assemble: Method<"assemble"> = {
     force: reader.flag("force"),
     readOnly: reader.flag("readOnly"),
     homeCluster: reader.textOrNull("homeCluster"),
+    updateNodes: reader.countOrNull("updateNodes", 1, MOST_SLOTS),
     map: reader.flag("map"),
   }),
   run: async (params, { daemon }) => {
     const members = await candidates(daemon, params);
     const groups = byArray(members);
-    const wanted = [...groups].filter(([uuid, found]) => isWanted(params, uuid, found));
+    const wanted = [...groups].filter(([uuid, found]) => isWanted(params, uuid, found) && isSearched(params, found));
     if (wanted.length === 0) return nothingFound(daemon, params);
     if (wanted.length > 1 && !params.scan) refuseSeveral(wanted);
     const arrays: Assembled[] = [];
@@ -84,6 +88,10 @@ function isWanted(params: AssembleParams, uuid: string, [first]: readonly Scanne
   return params.members.length > 0 || nameOf(params.array) === name;
 }
 
+/** What one host alone uses is started by name only: others may see its members, too. */
+const isSearched = ({ scan }: AssembleParams, [first]: readonly ScannedMember[]): boolean =>
+  !scan || (first !== undefined && hasFeature(first.superblock, Feature.clustered));
+
 function nothingFound(daemon: Daemon, params: AssembleParams): AssembleData {
   if (params.scan) return { arrays: [] };
   const what = params.array ?? params.name ?? params.uuid ?? "an array";
@@ -123,6 +131,7 @@ async function assembleOne(
         force: params.force,
       }),
     );
+    if (params.updateNodes !== null) await updateNodes(session, params.updateNodes);
     if (params.noDegraded && session.status().health.includes("_")) {
       await session.node.stop();
       return { ...nothing, why: "it is degraded, and --no-degraded was given", error: null };
@@ -135,6 +144,17 @@ async function assembleOne(
   }
 }
 
+/** As mdadm, which changes it before the array runs: clients have not come yet. */
+async function updateNodes(session: ArraySession, nodes: number): Promise<void> {
+  try {
+    await session.node.waitIdle();
+    await session.node.changeSlots(nodes);
+  } catch (error) {
+    await session.node.stop();
+    throw error;
+  }
+}
+
 /** Arrays of another cluster are kept from this one: its lock service knows nothing of theirs. */
 async function refuseForeign(
   daemon: Daemon,
@@ -143,7 +163,7 @@ async function refuseForeign(
   members: readonly ScannedMember[],
 ): Promise<void> {
   const [first] = members;
-  if (first === undefined) return;
+  if (first === undefined || !hasFeature(first.superblock, Feature.clustered)) return;
   const device = await openFileDevice(first.path, { readOnly: true });
   try {
     const { super: bitmap } = await readBitmapShape(device, first.superblock);

@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { type CreateRequest, createArray, planCreate } from "../../array/create-array.ts";
 import type { MdArray } from "../../array/md-array.ts";
 import type { MemberDevices } from "../../array/write-members.ts";
@@ -5,11 +6,13 @@ import { MdError } from "../../base/md-error.ts";
 import { sector } from "../../base/units.ts";
 import type { BlockDevice } from "../../blockdev/block-device.ts";
 import { openFileDevice } from "../../blockdev/file-device.ts";
+import { MOST_SLOTS } from "../../dlm/lockspace.ts";
 import { parseRaid10Layout } from "../../superblock/raid10-layout.ts";
 import { mdTime } from "../../superblock/superblock.ts";
 import { mdUuidText, parseUuid, uuidText } from "../../superblock/uuid.ts";
 import { checkArrayName } from "../array-name.ts";
 import { wholeSectors } from "../array-session.ts";
+import { bitmapKind } from "../bitmap-kind-param.ts";
 import type { Change, CreateData, CreateParams, Finding } from "../control-api.ts";
 import { arrayUuid, type Daemon } from "../daemon.ts";
 import { describeArray } from "../describe.ts";
@@ -17,9 +20,7 @@ import { type Candidate, lookAtCandidates, sizeFindings } from "../member-prefli
 import { exportAssembled } from "./export-assembled.ts";
 import type { Method } from "./method.ts";
 
-const DEFAULT_NODES = 4;
-/** What a lockspace has room for. */
-const MOST_NODES = 64;
+export const DEFAULT_NODES = 4;
 const DEFAULT_FLUSH_SECONDS = 5;
 
 /**
@@ -35,6 +36,7 @@ export const create: Method<"create"> = {
     chunkBytes: reader.countOrNull("chunkBytes", 1, 2 ** 40),
     members: reader.textsOrNulls("members"),
     spares: reader.texts("spares"),
+    bitmap: bitmapKind(reader.textOrNull("bitmap")),
     nodes: reader.countOrNull("nodes", 0, 1024),
     homeCluster: reader.textOrNull("homeCluster"),
     homehost: reader.textOrNull("homehost"),
@@ -90,8 +92,13 @@ function checkRequest(params: CreateParams, daemon: Daemon): void {
   if ([...real, ...params.spares].some((path) => !path.startsWith("/")))
     throw new MdError("E_VALUE", "members must be absolute paths");
   const { nodes } = params;
-  if (nodes !== null && nodes > MOST_NODES) {
-    throw new MdError("E_VALUE", `${nodes} nodes are not possible: the maximum number of nodes is ${MOST_NODES}`);
+  if (nodes !== null && nodes > MOST_SLOTS) {
+    throw new MdError("E_VALUE", `${nodes} nodes are not possible: the maximum number of nodes is ${MOST_SLOTS}`);
+  }
+  if (!isShared(params) && (nodes !== null || params.homeCluster !== null)) {
+    throw new MdError("E_USAGE", `bitmap ${params.bitmap}: one node alone uses the array, in no cluster`, {
+      hint: "--bitmap=clustered",
+    });
   }
   const cluster = params.homeCluster ?? daemon.config.cluster;
   if (cluster === daemon.config.cluster) return;
@@ -99,6 +106,8 @@ function checkRequest(params: CreateParams, daemon: Daemon): void {
     hint: `mdctl daemon --cluster=${cluster}`,
   });
 }
+
+const isShared = ({ bitmap }: CreateParams): boolean => (bitmap ?? "clustered") === "clustered";
 
 interface Prepared {
   readonly plan: MdArray;
@@ -123,12 +132,13 @@ async function prepare(daemon: Daemon, params: CreateParams): Promise<Prepared> 
   };
   const { dataOffsetBytes, sizeBytes } = params;
   const plan = planCreate({
-    name: `${params.homehost ?? "any"}:${name}`,
+    name: `${params.homehost ?? (isShared(params) ? "any" : hostname())}:${name}`,
     uuid: params.uuid === null ? env.random.bytes(16) : parseUuid(params.uuid),
     level: params.level,
     layout: readLayout(params),
     stripeBytes: params.chunkBytes,
     created: mdTime(env.clock.wall()),
+    bitmap: params.bitmap ?? "clustered",
     clusterName: params.homeCluster ?? config.cluster,
     slots: params.nodes ?? DEFAULT_NODES,
     members: params.members.map(device),

@@ -3,12 +3,14 @@ import { bytesOf, sector } from "../../base/units.ts";
 import type { Grown, GrowRequest } from "../../cluster/grow-command.ts";
 import { contentOfArray } from "../array-content.ts";
 import { type ArraySession, wholeSectors } from "../array-session.ts";
+import { bitmapKind } from "../bitmap-kind-param.ts";
 import type { Change, GrowParams } from "../control-api.ts";
 import { errorOf } from "../control-client.ts";
 import { describeArray } from "../describe.ts";
 import { findArray } from "../find-array.ts";
 import { manage } from "./manage.ts";
 import type { Call, Method } from "./method.ts";
+import { switchBitmap } from "./switch-bitmap.ts";
 
 const MAX_BYTES = Number.MAX_SAFE_INTEGER;
 
@@ -22,6 +24,8 @@ export const grow: Method<"grow"> = {
     raidDevices: reader.countOrNull("raidDevices", 1, 1920),
     bitmapChunkBytes: reader.countOrNull("bitmapChunkBytes", 1, MAX_BYTES),
     chunkBytes: reader.countOrNull("chunkBytes", 1, MAX_BYTES),
+    bitmap: bitmapKind(reader.textOrNull("bitmap")),
+    nodes: reader.countOrNull("nodes", 1, 1024),
     add: reader.texts("add"),
     assumeClean: reader.flag("assumeClean"),
     mayShrink: reader.flag("mayShrink"),
@@ -30,6 +34,7 @@ export const grow: Method<"grow"> = {
   run: async (params, call) => {
     const { daemon, warn } = call;
     const session = findArray(daemon, params.array, warn);
+    if (params.bitmap !== null || params.nodes !== null) return switchBitmap(params, session, daemon);
     const request = requestOf(params);
     const plan = await session.node.planGrow(request);
     const shrinks = plan.after.memberSize < plan.before.memberSize;

@@ -1,5 +1,6 @@
+import { Feature, hasFeature } from "../../superblock/superblock.ts";
 import type { ArrayGeometry } from "../array-geometry.ts";
-import { inSyncLegs, type Leg } from "../disk-superblocks.ts";
+import { inSyncLegs, type Leg, newestSuperblock } from "../disk-superblocks.ts";
 import type { SimDisk } from "../sim-disk.ts";
 import type { SimEvent } from "../sim-event.ts";
 import type { Checker, Report } from "./checker.ts";
@@ -21,6 +22,8 @@ export class WriteIntentChecker implements Checker {
   /** By chunk: how many sectors those are. */
   readonly #unevenIn: Uint32Array;
   #superblocksChanged = false;
+  /** The superblocks call for a resync of everything, after whatever crash. */
+  #allMarked = false;
 
   constructor(geometry: ArrayGeometry, disks: readonly SimDisk[], report: Report) {
     this.#geometry = geometry;
@@ -44,8 +47,11 @@ export class WriteIntentChecker implements Checker {
   #chooseLegs(): void {
     const legs = inSyncLegs(this.#disks, this.#geometry);
     const before = this.#legs;
+    const newest = newestSuperblock(this.#disks, this.#geometry);
+    const wasMarked = this.#allMarked;
+    this.#allMarked = newest !== null && !hasFeature(newest, Feature.bitmapOffset) && newest.resyncOffset === 0n;
     const same = legs.every(({ disk, raidDisk }, i) => disk === before[i]?.disk && raidDisk === before[i]?.raidDisk);
-    if (same && legs.length === before.length) return;
+    if (same && legs.length === before.length && this.#allMarked === wasMarked) return;
     this.#legs = legs;
     this.#lookAt(0, this.#geometry.size);
   }
@@ -128,6 +134,7 @@ export class WriteIntentChecker implements Checker {
   }
 
   #isMarked(chunk: number): boolean {
+    if (this.#allMarked) return true;
     for (const { disk } of this.#legs) if (this.#bits.get(disk)?.anySlotHas(chunk)) return true;
     return false;
   }

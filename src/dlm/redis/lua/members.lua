@@ -137,7 +137,7 @@ local function addMember(state, call)
   end
   local slot = 1
   while slot <= state.slots and memberAt(state, slot) do slot = slot + 1 end
-  if slot > state.slots then return ERANGE, 0 end
+  if slot > state.slots or (call.limit and slot > call.limit) then return ERANGE, 0 end
 
   touch(state)
   state.generation = state.generation + 1

@@ -1,0 +1,33 @@
+import { MdError } from "../base/md-error.ts";
+import { maxSlots } from "../bitmap/bitmap-layout.ts";
+import { checkSlots } from "./create-array.ts";
+import { type ArrayBitmap, type BitmapKind, type MdArray, writableMembers } from "./md-array.ts";
+
+export interface BitmapWish {
+  readonly kind: BitmapKind;
+  /** Of a clustered one. */
+  readonly slots: number;
+  readonly clusterName: string;
+}
+
+/** The bitmap that the array would have, in the chunks that it has now. E_VALUE when there is no room for it. */
+export function bitmapFor(array: MdArray, { kind, slots, clusterName }: BitmapWish): ArrayBitmap {
+  const { layout, offset, daemonSleep } = array.bitmap;
+  const common = { layout, offset, daemonSleep };
+  if (kind === "none") return { ...common, kind, slots: 0, clusterName: "" };
+  if (kind === "clustered" && slots < 2) {
+    throw new MdError("E_VALUE", `a clustered array needs at least 2 nodes, got ${slots}`);
+  }
+  const most = mostSlots(array);
+  if (most < 1) throw new MdError("E_VALUE", `"${array.name}" has no room for a bitmap before its data`);
+  if (kind === "internal") return { ...common, kind, slots: 1, clusterName: "" };
+  checkSlots(slots, most);
+  return { ...common, kind, slots, clusterName };
+}
+
+/** How many slots fit on every member. */
+const mostSlots = (array: MdArray): number => {
+  const { layout } = array.bitmap;
+  const rooms = writableMembers(array).map(({ superOffset, dataOffset }) => maxSlots(layout, superOffset, dataOffset));
+  return Math.min(...rooms);
+};
