@@ -16,7 +16,7 @@ import { finishShape, resizeMessage, undoShape } from "./grow-settle.ts";
 import { bringSlotsInForm } from "./grow-slots.ts";
 import { writeAndAnnounce } from "./metadata-update.ts";
 import type { NodeContext } from "./node-context.ts";
-import { refuseIfSyncing, withoutResync } from "./without-resync.ts";
+import { letSettle, refuseIfSyncing, withoutResync } from "./without-resync.ts";
 
 export interface GrowRequest extends ShapeChange {
   /** What is new to the array is equal on all members, the caller says: no resync of it. */
@@ -30,7 +30,12 @@ export interface Grown {
 
 /** What a grow would do now. Errors as `growByCommand`, as far as they can be known without asking the others. */
 export async function planGrow(context: NodeContext, request: GrowRequest): Promise<Grown> {
+  await letSettle(context);
   refuseIfSyncing(context);
+  return plan(context, request);
+}
+
+async function plan(context: NodeContext, request: GrowRequest): Promise<Grown> {
   const room = request.size === null ? [] : await memberRoom(context);
   return { before: shapeOf(context.array), after: planShape(context.array, request, room) };
 }
@@ -45,9 +50,9 @@ export function growByCommand(context: NodeContext, request: GrowRequest): Promi
 }
 
 async function growUnderToken(context: NodeContext, send: Send, request: GrowRequest): Promise<Grown> {
-  const plan = await planGrow(context, request);
-  const { before, after } = plan;
-  if (sameShape(before, after)) return plan;
+  const grown = await plan(context, request);
+  const { before, after } = grown;
+  if (sameShape(before, after)) return grown;
   const form = formOfShape(context.array, after);
   const need = newChunks(context, form, request.assumeClean);
   // Before anybody else can learn of it: whoever joins must know that there is something to resync.
@@ -65,8 +70,8 @@ async function growUnderToken(context: NodeContext, send: Send, request: GrowReq
     await writeAndAnnounce(context, send, { array: withShape(context.array, after), changes: [] });
   }
   await finishShape(context, send);
-  record(context, plan);
-  return plan;
+  record(context, grown);
+  return grown;
 }
 
 /** Bits, in the new form, of all that is new to the array. */

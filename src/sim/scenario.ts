@@ -21,6 +21,10 @@ export interface Scenario {
   readonly syncSpeedMax: number;
   /** Sectors of data on each member. */
   readonly size: number;
+  /** Sectors of them that the array uses before it grows; default: all. */
+  readonly used?: number;
+  /** Bytes of a RAID10's chunk. */
+  readonly stripeBytes?: number;
   readonly chunkSectors: number;
   readonly leaseMs: number;
   readonly faults: readonly FaultKind[];

@@ -1,3 +1,4 @@
+import { withShape } from "../array/array-shape.ts";
 import { type CreateRequest, createArray, planCreate } from "../array/create-array.ts";
 import type { MdArray } from "../array/md-array.ts";
 import { SECTOR_SIZE, sector } from "../base/units.ts";
@@ -19,8 +20,12 @@ export interface SimArrayOptions {
   /** Default: yes. Else the mirrors differ, as disks that were used before do; first copies are blank. */
   readonly assumeClean?: boolean;
   readonly slots: number;
-  /** Sectors of data on each member, and of a bit. */
+  /** Sectors of data that each member has room for, and of a bit. */
   readonly size: number;
+  /** Sectors of them that the array uses before it grows; default: all. */
+  readonly used?: number;
+  /** Bytes of a RAID10's chunk. */
+  readonly stripeBytes?: number;
   readonly chunkSectors: number;
   readonly timing?: DiskTiming;
 }
@@ -45,6 +50,8 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
     blanks = 0,
     slots,
     size,
+    used = size,
+    stripeBytes = STRIPE_BYTES,
     chunkSectors,
     assumeClean = true,
     arrayName = "sim:md0",
@@ -73,19 +80,19 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
     uuid: world.random.bytes(16),
     level,
     layout: level === 10 ? 0x100 | near : null,
-    stripeBytes: level === 10 ? STRIPE_BYTES : null,
+    stripeBytes: level === 10 ? stripeBytes : null,
     created: { seconds: 1_700_000_000, microseconds: 0 },
     clusterName: SIM_CLUSTER,
     slots,
     members: disks.slice(0, members).map(describe),
     spares: disks.slice(members, members + spares).map(describe),
     assumeClean,
-    memberSize: sector(size),
+    memberSize: sector(used),
     dataOffset: sector(dataOffset),
     chunkBytes: chunkSectors * 512,
     daemonSleep: 1,
   });
-  geometry = new ArrayGeometry(array);
+  geometry = new ArrayGeometry(used === size ? array : atMost(array));
   const thread = new SimThread(world, "create");
   const user = { life: "create", thread, leaseHolds: () => true };
   const devices = new Map(
@@ -104,6 +111,14 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
   if (!(await world.run(world.now + 10_000, () => done))) throw new Error("the simulated array was not created");
   if (!assumeClean) for (const [i, disk] of disks.slice(0, members).entries()) scribble(world, disk, i, geometry);
   return { array, geometry, disks };
+}
+
+/** As large as it may become: `grow --size=max`. */
+function atMost(array: MdArray): MdArray {
+  const room = Math.min(...array.members.map(({ dataSize }) => dataSize));
+  const step = Math.max(2, array.chunkSectors);
+  const { raidDisks, chunkSectors: stripeSectors } = array;
+  return withShape(array, { memberSize: sector(Math.floor(room / step) * step), raidDisks, stripeSectors });
 }
 
 /** What somebody else once wrote, safe on the disk, wherever it is not a first copy. */

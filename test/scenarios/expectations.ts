@@ -33,6 +33,16 @@ export const raid10 = expectation("raid10", (info) => mdstatText([info]).include
 
 export const bitmap = expectation("bitmap", (info) => mdstatText([info]).includes("bitmap:"));
 
+export const nobitmap = expectation("nobitmap", (info) => !mdstatText([info]).includes("bitmap:"));
+
+/** KiB that clients may use, and of a RAID10's chunk. */
+export const sizeIs = (kib: number): Expectation =>
+  expectation(`size ${kib}K`, ({ sizeBytes }) => sizeBytes === kib * 1024);
+export const largerThan = (kib: number): Expectation =>
+  expectation(`more than ${kib}K`, ({ sizeBytes }) => sizeBytes > kib * 1024);
+export const chunkIs = (kib: number): Expectation =>
+  expectation(`chunk ${kib}K`, ({ chunkBytes }) => chunkBytes === kib * 1024);
+
 export const spares = (count: number): Expectation =>
   expectation(`spares ${count}`, (info) => (mdstatText([info]).match(/\(S\)/g) ?? []).length === count);
 

@@ -1,5 +1,5 @@
 import { MdError } from "../../src/base/md-error.ts";
-import { SECTOR_SIZE } from "../../src/base/units.ts";
+import { SECTOR_SIZE, sector } from "../../src/base/units.ts";
 import type { ClusterNode } from "../../src/cluster/cluster-node.ts";
 import { arrayInfo } from "../../src/daemon/array-info.ts";
 import { ArraySession } from "../../src/daemon/array-session.ts";
@@ -7,6 +7,7 @@ import type { ArrayInfo } from "../../src/daemon/control-api.ts";
 import { dirtyChunks } from "../../src/sim/checkers/healed.ts";
 import { inSyncDisks } from "../../src/sim/disk-superblocks.ts";
 import { catchUnhandled } from "../../src/sim/settle.ts";
+import { SIM_CLUSTER } from "../../src/sim/sim-array.ts";
 import type { SimDisk } from "../../src/sim/sim-disk.ts";
 import type { SimEvent } from "../../src/sim/sim-event.ts";
 import type { SimNode } from "../../src/sim/sim-node.ts";
@@ -16,6 +17,7 @@ import {
   type CreateCommand,
   type DiskImage,
   type DiskName,
+  type GrowChange,
   type ManageOperation,
   type NodeName,
   type Outcome,
@@ -29,6 +31,7 @@ const DISKS: readonly DiskName[] = ["d0", "d1", "d2", "d3", "d4"];
 /** Sectors: many windows of a resync. No multiple of a chunk. */
 const ARRAY_SECTORS = 6144 - 37;
 const LEASE_MS = 1000;
+const SLOTS = 4;
 const MOMENT_MS = 20;
 /** Virtual: what does not happen by then never does. */
 const PATIENCE_MS = 120_000;
@@ -57,6 +60,8 @@ export class SimStage implements Stage {
         return this.#start(node);
       case "assemble":
         return this.#start(node);
+      case "grow":
+        return this.#ask(node, (cluster) => grow(cluster, command.change));
       case "stop": {
         const host = this.#host(node);
         host.stop();
@@ -126,12 +131,13 @@ export class SimStage implements Stage {
 
   /** What a read should have given, the content model knows: it reports a violation. */
   async misread(node: NodeName): Promise<readonly string[]> {
-    const { workload, scenario, array } = this.#sim;
-    for (let lo = 0; lo < array.geometry.size; lo += scenario.longest) {
+    const { workload, scenario } = this.#sim;
+    const size = this.#host(node).node?.status().size ?? 0;
+    for (let lo = 0; lo < size; lo += scenario.longest) {
       const { port } = this.#host(node);
       let answered = false;
       if (port === null) return [`${node} does not serve the array`];
-      workload.read(port, lo, Math.min(array.geometry.size, lo + scenario.longest), () => {
+      workload.read(port, lo, Math.min(size, lo + scenario.longest), () => {
         answered = true;
       });
       await this.#until(`a read of ${node} is answered`, () => answered);
@@ -170,7 +176,8 @@ export class SimStage implements Stage {
     return node;
   }
 
-  async #create({ level, near, disks, spares, assumeClean, name }: CreateCommand): Promise<void> {
+  async #create(command: CreateCommand): Promise<void> {
+    const { level, near, disks, spares, assumeClean, name, sizeKib, chunkKib } = command;
     const used = disks.length + spares.length;
     this.#simulation = await Simulation.create(
       1,
@@ -184,6 +191,8 @@ export class SimStage implements Stage {
         assumeClean,
         arrayName: `any:${name ?? "md0"}`,
         size: ARRAY_SECTORS,
+        ...(sizeKib === null ? {} : { used: sizeKib * 2 }),
+        ...(chunkKib === null ? {} : { stripeBytes: chunkKib * 1024 }),
         chunkSectors: 128,
         leaseMs: LEASE_MS,
         faults: [],
@@ -281,6 +290,18 @@ export class SimStage implements Stage {
     const [first = this.#unhandled[0]] = violations;
     if (first !== undefined) throw new Error(`${String(first)}\n${trace.tail(60).join("\n")}`);
   }
+}
+
+async function grow(node: ClusterNode, change: GrowChange): Promise<void> {
+  if ("bitmap" in change) {
+    await node.switchBitmap({ kind: change.bitmap, slots: SLOTS, clusterName: SIM_CLUSTER });
+    return;
+  }
+  if ("add" in change && change.add !== undefined) await node.addMember(`/sim/${change.add}`, "add");
+  const nothing = { size: null, raidDisks: null, chunkBytes: null, stripeSectors: null, assumeClean: false };
+  if ("chunkKib" in change) await node.grow({ ...nothing, stripeSectors: change.chunkKib * 2 });
+  else if ("raidDevices" in change) await node.grow({ ...nothing, raidDisks: change.raidDevices });
+  else await node.grow({ ...nothing, size: change.sizeKib === "max" ? "max" : sector(change.sizeKib * 2) });
 }
 
 async function manage(node: ClusterNode, ops: readonly ManageOperation[]): Promise<void> {

@@ -17,7 +17,18 @@ export interface CreateCommand {
   readonly assumeClean: boolean;
   /** Null: as the array is called, md0. */
   readonly name: string | null;
+  /** KiB used of each disk; null: all. */
+  readonly sizeKib: number | null;
+  /** KiB of a RAID10's chunk; null: whatever it is. */
+  readonly chunkKib: number | null;
 }
+
+/** One of these. */
+export type GrowChange =
+  | { readonly bitmap: "none" | "internal" | "clustered" }
+  | { readonly sizeKib: number | "max" }
+  | { readonly chunkKib: number }
+  | { readonly raidDevices: number; readonly add?: DiskName };
 
 export interface ManageOperation {
   readonly op: "add" | "re-add" | "add-spare" | "fail" | "remove";
@@ -29,6 +40,7 @@ export type Command =
   | CreateCommand
   | { readonly verb: "assemble"; readonly disks: readonly DiskName[] }
   | { readonly verb: "stop" }
+  | { readonly verb: "grow"; readonly change: GrowChange }
   | { readonly verb: "manage"; readonly ops: readonly ManageOperation[] }
   /** Until nothing is copied and nothing is left to copy, as far as this node knows. */
   | { readonly verb: "wait" }
@@ -82,7 +94,7 @@ export function wordsOf(
 ): readonly string[] {
   switch (command.verb) {
     case "create": {
-      const { level, near, disks, spares, assumeClean, name } = command;
+      const { level, near, disks, spares, assumeClean, name, sizeKib, chunkKib } = command;
       const options = [
         `--level=${level}`,
         ...(level === 10 ? [`--layout=n${near}`] : []),
@@ -90,11 +102,15 @@ export function wordsOf(
         ...(spares.length === 0 ? [] : [`-x${spares.length}`]),
         ...(assumeClean ? ["--assume-clean"] : []),
         ...(name === null ? [] : [`--name=${name}`]),
+        ...(sizeKib === null ? [] : [`--size=${sizeKib}`]),
+        ...(chunkKib === null ? [] : [`--chunk=${chunkKib}`]),
       ];
       return ["create", "md0", ...options, ...[...disks, ...spares].map(pathOf)];
     }
     case "assemble":
       return ["assemble", array, ...command.disks.map(pathOf)];
+    case "grow":
+      return ["grow", array, ...growWords(command.change, array, pathOf)];
     case "stop":
       return ["stop", array];
     case "manage":
@@ -106,4 +122,12 @@ export function wordsOf(
     default:
       return command satisfies never;
   }
+}
+
+function growWords(change: GrowChange, array: string, pathOf: (disk: DiskName) => string): readonly string[] {
+  if ("bitmap" in change) return [`--bitmap=${change.bitmap}`];
+  if ("chunkKib" in change) return [`--chunk=${change.chunkKib}`];
+  // Whether that makes it smaller, nobody is asked.
+  if ("sizeKib" in change) return [`--size=${change.sizeKib}`, "--force", `--confirm=${array}`];
+  return [`--raid-devices=${change.raidDevices}`, ...(change.add === undefined ? [] : ["--add", pathOf(change.add)])];
 }

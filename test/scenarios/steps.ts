@@ -1,8 +1,10 @@
 import { expect } from "vitest";
+import { examine } from "../../src/array/examine.ts";
+import { MemoryDevice } from "../../src/blockdev/memory-device.ts";
 import type { ArrayInfo } from "../../src/daemon/control-api.ts";
 import { type Expectation, statusText } from "./expectations.ts";
 import { judgeImages } from "./judge-images.ts";
-import type { Command, CreateCommand, DiskName, ManageOperation, NodeName, Stage } from "./stage.ts";
+import type { Command, CreateCommand, DiskName, GrowChange, ManageOperation, NodeName, Stage } from "./stage.ts";
 import { SLOW_KIB, wordsOf } from "./stage.ts";
 
 /** One line of a scenario: what is done, or what must be so. What it tells goes into the transcript. */
@@ -58,13 +60,50 @@ export function refusesToManage(code: string, node: NodeName, ...ops: readonly M
 
 export type CreateOptions = Partial<Omit<CreateCommand, "verb" | "disks">>;
 
-const PLAIN = { level: 1, near: 2, spares: [], assumeClean: false, name: null } as const;
+const PLAIN = {
+  level: 1,
+  near: 2,
+  spares: [],
+  assumeClean: false,
+  name: null,
+  sizeKib: null,
+  chunkKib: null,
+} as const;
 
 export const create = (node: NodeName, disks: readonly DiskName[], options: CreateOptions = {}): Step =>
   command(node, { verb: "create", ...PLAIN, disks, ...options });
 
 export const assemble = (node: NodeName, disks: readonly DiskName[]): Step =>
   command(node, { verb: "assemble", disks });
+
+export const grow = (node: NodeName, change: GrowChange): Step => command(node, { verb: "grow", change });
+
+/** The command must be refused; with this code, where one is named. */
+export const refuses = (node: NodeName, what: Command, code?: string): Step => ({
+  text: `${describeCommand(node, what)}   # refused${code === undefined ? "" : `: ${code}`}`,
+  async run(stage) {
+    const outcome = await stage.command(node, what);
+    if (code === undefined) expect(outcome.code).not.toBeNull();
+    else expect(outcome.code, outcome.text).toBe(code);
+  },
+});
+
+/** What the disks say of their bitmaps now, while the array is used. */
+export const examined = (disks: readonly DiskName[], kind: "none" | "internal" | "clustered"): Step => ({
+  text: `mdctl examine-bitmap ${disks.join(" ")}   # ${kind}`,
+  async run(stage, tell) {
+    for (const { disk, bytes } of await stage.images()) {
+      if (!disks.includes(disk)) continue;
+      const { bitmap, bitmapError } = await examine(new MemoryDevice(disk, bytes));
+      expect(bitmapError).toBeNull();
+      const found = bitmap === null ? "none" : bitmap.super.version === 5 ? "clustered" : "internal";
+      expect(found, disk).toBe(kind);
+      tell(
+        `${disk}: ${bitmap === null ? "no bitmap" : `version ${bitmap.super.version}, ${bitmap.slots.length} slots`}`,
+      );
+    }
+  },
+});
 
 export const stop = (node: NodeName): Step => command(node, { verb: "stop" });
 
