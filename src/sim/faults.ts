@@ -10,8 +10,8 @@ import type { World } from "./world.ts";
 
 const diskFaultKinds = ["writeErrors", "readErrors", "deadDisk", "slowDisk", "repairDisk"] as const;
 
-/** By an operator: a member is failed and wanted back; disks become spares; spares are taken out. */
-const operatorKinds = ["moveMember", "addDisk", "removeSpare"] as const;
+/** By an operator: a member is failed and wanted back, or replaced; disks become spares; spares are taken out. */
+const operatorKinds = ["moveMember", "replaceMember", "addDisk", "removeSpare"] as const;
 
 export type FaultKind = NodeFaultKind | (typeof diskFaultKinds)[number] | "powerCut" | (typeof operatorKinds)[number];
 
@@ -125,6 +125,9 @@ export class Faults {
       case "moveMember":
         this.#move();
         break;
+      case "replaceMember":
+        this.#replace();
+        break;
       case "addDisk":
         this.#operator.addDisk(this.#targets.array.disks.map(({ path }) => path));
         break;
@@ -175,6 +178,11 @@ export class Faults {
   #move(): void {
     const free = this.#dispensable();
     if (free.length > 0) this.#operator.moveMember(this.#targets.world.random.pick(free).path);
+  }
+
+  #replace(): void {
+    const whole = inSyncDisks(this.#targets.array.disks, this.#targets.array.geometry);
+    if (whole.length > 0) this.#operator.replaceMember(this.#targets.world.random.pick(whole).path);
   }
 
   /** Those without which all data still has a copy that nothing is wrong with. */

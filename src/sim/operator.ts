@@ -58,6 +58,22 @@ export class Operator {
     });
   }
 
+  /**
+   * Has a spare take a member's place on one node; once it is faulty the old one is removed on another, and stands by for
+   * the next one. The member may be the last copy, and either of the two may fail in between.
+   */
+  replaceMember(path: string): void {
+    const { world, leaseMs, say } = this.#targets;
+    say(`${path} is to be replaced`);
+    this.#command(0, path, async (node, number) => {
+      await node.replaceMember(number, null);
+      this.#command(world.random.between(leaseMs, leaseMs * 4), path, async (other, again) => {
+        await other.removeMember(again);
+        await other.addMember(path, "add-spare");
+      });
+    });
+  }
+
   /** A disk that some node does not know as a member becomes one, to stand by or to fill a place that is free. */
   addDisk(paths: readonly string[]): void {
     const { random } = this.#targets.world;

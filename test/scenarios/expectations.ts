@@ -27,6 +27,12 @@ export const pending = expectation(
 /** A member is being filled, by this node or by another one that this node has heard of. */
 export const recoveryRemote = expectation("recovery-remote", (info) => /recovery|REMOTE/.test(mdstatText([info])));
 
+/** This node fills a member. */
+export const recovering = expectation(
+  "recovering",
+  ({ sync }) => sync.action === "recover" && sync.status === "running",
+);
+
 export const raid1 = expectation("raid1", (info) => mdstatText([info]).includes(" raid1 "));
 
 export const raid10 = expectation("raid10", (info) => mdstatText([info]).includes(" raid10 "));
@@ -45,6 +51,13 @@ export const chunkIs = (kib: number): Expectation =>
 
 export const spares = (count: number): Expectation =>
   expectation(`spares ${count}`, (info) => (mdstatText([info]).match(/\(S\)/g) ?? []).length === count);
+
+/** So many members are filled beside the ones that they replace. */
+export const replacements = (count: number): Expectation =>
+  expectation(`replacements ${count}`, (info) => (mdstatText([info]).match(/\(R\)/g) ?? []).length === count);
+
+export const faulty = (count: number): Expectation =>
+  expectation(`faulty ${count}`, (info) => (mdstatText([info]).match(/\(F\)/g) ?? []).length === count);
 
 /** `UU`: two members in sync. */
 export const state = (letters: string): Expectation =>

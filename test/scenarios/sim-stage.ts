@@ -305,16 +305,20 @@ async function grow(node: ClusterNode, change: GrowChange): Promise<void> {
 }
 
 async function manage(node: ClusterNode, ops: readonly ManageOperation[]): Promise<void> {
-  for (const { op, disk } of ops) {
+  const numberOf = (disk: DiskName): number => {
+    const member = node.status().members.find(({ path }) => path === `/sim/${disk}`);
+    if (member === undefined) throw new MdError("E_MEMBER_NOT_FOUND", `${disk} is not a member of md0`);
+    return member.number;
+  };
+  for (const { op, disk, with: spare } of ops) {
     const path = `/sim/${disk}`;
     if (op === "add" || op === "re-add" || op === "add-spare") {
       await node.addMember(path, op);
       continue;
     }
-    const member = node.status().members.find((one) => one.path === path);
-    if (member === undefined) throw new MdError("E_MEMBER_NOT_FOUND", `${disk} is not a member of md0`);
-    if (op === "fail") await node.failMember(member.number);
-    else await node.removeMember(member.number);
+    if (op === "fail") await node.failMember(numberOf(disk));
+    else if (op === "remove") await node.removeMember(numberOf(disk));
+    else await node.replaceMember(numberOf(disk), spare === undefined ? null : numberOf(spare));
   }
 }
 

@@ -31,8 +31,10 @@ export type GrowChange =
   | { readonly raidDevices: number; readonly add?: DiskName };
 
 export interface ManageOperation {
-  readonly op: "add" | "re-add" | "add-spare" | "fail" | "remove";
+  readonly op: "add" | "re-add" | "add-spare" | "fail" | "remove" | "replace";
   readonly disk: DiskName;
+  /** replace: the spare. */
+  readonly with?: DiskName;
 }
 
 /** What an operator types on one node. */
@@ -114,7 +116,13 @@ export function wordsOf(
     case "stop":
       return ["stop", array];
     case "manage":
-      return [array, ...command.ops.flatMap(({ op, disk }) => [`--${op}`, pathOf(disk)])];
+      return [
+        array,
+        ...command.ops.flatMap((op) => [
+          ...[`--${op.op}`, pathOf(op.disk)],
+          ...(op.with === undefined ? [] : ["--with", pathOf(op.with)]),
+        ]),
+      ];
     case "wait":
       return ["wait", array];
     case "limit":

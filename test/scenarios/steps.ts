@@ -111,6 +111,7 @@ export const fail = (disk: DiskName): ManageOperation => ({ op: "fail", disk });
 export const remove = (disk: DiskName): ManageOperation => ({ op: "remove", disk });
 export const add = (disk: DiskName): ManageOperation => ({ op: "add", disk });
 export const reAdd = (disk: DiskName): ManageOperation => ({ op: "re-add", disk });
+export const replace = (disk: DiskName, spare: DiskName): ManageOperation => ({ op: "replace", disk, with: spare });
 export const addSpare = (disk: DiskName): ManageOperation => ({ op: "add-spare", disk });
 
 /** Operations of one command, strictly in this order. */

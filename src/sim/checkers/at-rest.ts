@@ -9,8 +9,11 @@ function modeAtRest(resource: string, slot: number): readonly LockMode[] {
   if (kind === "bitmap") return isOwn ? ["PW"] : ["NL"];
   // Taken with the first refusal, and kept.
   if (kind === "result") return isOwn ? ["PW", "NL"] : ["NL"];
-  return kind === "ack" || kind === "no-new-dev" ? ["CR"] : ["NL"];
+  return everybodysAtRest.has(resource) ? ["CR"] : ["NL"];
 }
+
+/** Every member of an array holds these in CR. */
+const everybodysAtRest: ReadonlySet<string> = new Set(["ack", "no-new-dev", "exclusive"]);
 
 const modeOf = (number: number): string => lockModes[number] ?? String(number);
 
@@ -32,7 +35,7 @@ export function judgeLocks({ members = [], resources = [] }: LockReply): readonl
     }
     for (const member of members) {
       const isOwner = name === `bitmap${String(member.slot - 1).padStart(4, "0")}`;
-      const needed = isOwner || name === "ack" || name === "no-new-dev";
+      const needed = isOwner || everybodysAtRest.has(name);
       if (needed && !locks.some(({ slot }) => slot === member.slot))
         wrong.push(`${member.node} has no lock on ${name}`);
     }

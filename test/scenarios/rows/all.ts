@@ -4,6 +4,7 @@ import { createRow } from "./create.ts";
 import { bitmapSwitchRow, growAdd01r1, resizeRow } from "./grow.ts";
 import { onBothLevels } from "./levels.ts";
 import { manageAddRow, manageAddSpareRow, manageReAddRow } from "./manage.ts";
+import { replaceRow } from "./replace.ts";
 import { switchRecoveryRow, switchResyncRow } from "./switch.ts";
 
 /** The peer's rows (clustermd_tests) by their names, then what they leave out. */
@@ -17,6 +18,7 @@ export const scenarios: readonly Scenario[] = [
   ...onBothLevels(manageReAddRow),
   ...onBothLevels(switchRecoveryRow),
   ...onBothLevels(switchResyncRow),
+  ...onBothLevels(replaceRow),
   killedResyncing,
   dirtyBitmaps,
   busyDevices,
