@@ -316,8 +316,11 @@ describe.each(changes)("who dies at any step of %s", (_, bitmap, change) => {
       // Something is under way all the time: one copy has it, the other one has not.
       await a.engine.write(200, 1, 0x21);
       const cameTo = atStep(world, a, n, () => {
+        // And a write in this very moment, which the second copy misses.
+        void a.engine.write(1500, 1, 0x15);
         world.kill(a);
         world.disks.poke("/dev/d1", world.dataOffset + 200, 0x99, 1);
+        world.disks.poke("/dev/d1", world.dataOffset + 1500, 0x99, 1);
       });
       change(a.node).catch(() => {});
       await world.clock.advance(200);
@@ -326,7 +329,8 @@ describe.each(changes)("who dies at any step of %s", (_, bitmap, change) => {
       await world.clock.advance(3 * LEASE_MS);
       const b = await world.start("b");
       await world.idle(b);
-      expect({ n, copies: world.copies(200) }).toEqual({ n, copies: [0x21, 0x21] });
+      const copies = [...world.copies(200), ...world.copies(1500)];
+      expect({ n, copies }).toEqual({ n, copies: [0x21, 0x21, 0x15, 0x15] });
       expectEqualMirrors(world);
       const [first] = await forms(world);
       const kind = (text: string | undefined): string => (text ?? "").split(" dirty")[0] ?? "";

@@ -333,17 +333,20 @@ describe.each(kinds)("a node that dies at any step of %s", (_, request, kind) =>
   );
 });
 
-it(
-  "a whole cluster that dies at any step of growing finds one size when it comes back",
-  async () => {
+it.each([
+  ["growing", toSize(NEW), {}],
+  ["another chunk of a RAID10", wanted({ stripeSectors: 64 }), { level: 10 }],
+] as const)(
+  "a whole cluster that dies at any step of %s finds one shape when it comes back",
+  async (_, request, kind) => {
     let finished = false;
     for (let n = 1; !finished; n++) {
-      const { world, nodes } = await cluster(["a", "b"]);
-      const [a] = nodes as [TestNode, TestNode];
+      const { world, nodes } = await cluster(["a", "b"], kind);
+      const [a] = nodes as [TestNode];
       const cameTo = atStep(world, nodes, n, () => {
         for (const each of nodes) world.kill(each);
       });
-      a.node.grow(toSize(NEW)).catch(() => {});
+      a.node.grow(request).catch(() => {});
       await world.clock.advance(50);
       finished = !cameTo();
       if (finished) break;
@@ -351,8 +354,9 @@ it(
       for (const path of world.members) for (const name of ["a", "b"]) world.disks.heal(path, name);
       const [c, d] = [await world.start("c"), await world.start("d")];
       await world.idle(c, d);
-      const size = c.node.status().size;
+      const { size, chunkSectors } = c.node.status();
       expect([OLD, NEW]).toContain(size);
+      expect(d.node.status().chunkSectors).toBe(chunkSectors);
       await expectSize(world, [c, d], size);
       expectEqualMirrors(world, size);
     }
