@@ -22,7 +22,7 @@ export const daemonOptions: readonly DaemonOption[] = [
   { name: "socket", value: "PATH", help: "control socket (/run/mdctl/mdctld.sock)" },
   { name: "state-dir", value: "DIR", help: "where export sockets live (NODE beside the control socket)" },
   { name: "lease", value: "DUR", help: "silence after which a node is dead; the same on all nodes (10s)" },
-  { name: "ping", value: "DUR", help: "how often this node says that it lives, 100ms to 10s (a tenth of the lease)" },
+  { name: "ping", value: "DUR", help: "how often this node says that it lives, 100ms to 10s (8 % of the lease)" },
   { name: "lost", value: "N", help: "pings in a lease, 5 to 100 (10)" },
   {
     name: "fence",

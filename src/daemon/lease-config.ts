@@ -8,10 +8,15 @@ const LONGEST_PING_MS = 10_000;
 const FEWEST_LOST = 5;
 const MOST_LOST = 100;
 const USUAL_LOST = 10;
+/**
+ * Of a lease, between two pings, where only the lease is given. Of two nodes the other one sees the last ping half of it
+ * later: a death is found within a lease of 10 s and half a second, and an idle node still sleeps most of the time.
+ */
+const PING_SHARE = 0.08;
 
 /**
  * How often a node says that it lives, and for how long it may be silent. `lease` is `ping` times `lost`: any two of them
- * say the third, one alone goes with ten pings a lease. Throws E_VALUE.
+ * say the third; ping or lost alone go with ten pings a lease, a lease alone with a ping after 8 % of it. Throws E_VALUE.
  */
 export function readLease(given: {
   readonly lease: string | null;
@@ -22,7 +27,7 @@ export function readLease(given: {
   const ping = given.ping === null ? null : parseDuration("ping", given.ping);
   const lost = given.lost === null ? null : parseCount(given.lost);
   const leaseMs = lease ?? leaseOf(ping, lost);
-  const pingMs = ping ?? (lost === null ? Math.min(leaseMs / USUAL_LOST, LONGEST_PING_MS) : leaseMs / lost);
+  const pingMs = ping ?? (lost === null ? usualPing(leaseMs) : leaseMs / lost);
   const count = leaseMs / pingMs;
   if (lost !== null && lost !== count) {
     const why = `${lost} pings of ${pingMs} ms are ${lost * pingMs} ms`;
@@ -39,6 +44,10 @@ export function readLease(given: {
   }
   return { leaseMs, pingMs };
 }
+
+/** A lease of less than ten of the shortest pings is too short: then it is the ping that is refused. */
+const usualPing = (leaseMs: number): number =>
+  Math.min(Math.max(leaseMs * PING_SHARE, Math.min(leaseMs / USUAL_LOST, SHORTEST_PING_MS)), LONGEST_PING_MS);
 
 const leaseOf = (ping: number | null, lost: number | null): number =>
   ping === null && lost === null

@@ -8,7 +8,7 @@ import { EventInbox } from "./event-inbox.ts";
 import { frozenState, frozenText } from "./frozen-state.ts";
 import { HoldTrace } from "./hold-trace.ts";
 import type { JoinOptions } from "./join-options.ts";
-import { distrustAfter, lookEvery, renewEvery, stopAfter } from "./lease.ts";
+import { distrustAfter, lookEvery, stopAfter } from "./lease.ts";
 import { LeaseKeeper, type RenewalTime } from "./lease-keeper.ts";
 import type { LockEvent, LockReply } from "./lock-call.ts";
 import { lockFlag } from "./lock-flags.ts";
@@ -34,6 +34,7 @@ import { MemberList } from "./member-list.ts";
 import { MemberRemoval } from "./member-removal.ts";
 import { MemberSession } from "./member-session.ts";
 import { Remastering, type ReportHead } from "./remastering.ts";
+import { untilRenewal } from "./renewal-pace.ts";
 import { SeqTimes } from "./seq-times.ts";
 import { withTimeout } from "./with-timeout.ts";
 
@@ -296,11 +297,13 @@ class LockspaceClient implements Lockspace {
     this.#stop(new MdError("E_NOT_JOINED", `lockspace ${this.name} was given up`));
   }
 
-  /** Renews, and looks after the others; every tenth of a lease unless told otherwise. */
+  /** Renews, and looks after the others: every tenth of a lease unless told otherwise, and when one of them must be dead. */
   #tick(): void {
     if (this.#end !== null) return;
     const { env, lease } = this.#options;
-    this.#timer = env.clock.after(renewEvery(lease), () => this.#tick());
+    const regular = untilRenewal(lease, this.slot, env.clock.wall());
+    const pause = Math.min(regular, this.#removal.watch.untilDeath(env.clock.now()));
+    this.#timer = env.clock.after(pause, () => this.#tick());
     this.#keeper.look();
     void this.#renew();
   }

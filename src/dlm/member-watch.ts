@@ -81,6 +81,19 @@ export class MemberWatch {
     return this.#seen.get(incarnation)?.movedAt ?? null;
   }
 
+  /** Milliseconds until the next member is dead, if none of them renews; infinite if that is known of none. */
+  untilDeath(now: number): number {
+    const { leaseMs } = this.#times;
+    const deaths = [...this.#seen.values()].map(({ since, goneSince }) =>
+      Math.min(
+        since + leaseMs,
+        goneSince === null ? Number.POSITIVE_INFINITY : goneSince + settleAfterExit(this.#times),
+      ),
+    );
+    // Who is dead already is being removed.
+    return Math.min(...deaths.filter((at) => at > now)) - now;
+  }
+
   /** When it will be declared dead for want of a renewal; null: it is not known. */
   deadAt(incarnation: string): number | null {
     const seen = this.#seen.get(incarnation);

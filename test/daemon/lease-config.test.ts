@@ -8,7 +8,8 @@ const read = (lease: string | null, ping: string | null, lost: string | null) =>
 
 describe("the lease, as configured", () => {
   it.each([
-    [null, null, null, 10_000, 1000],
+    [null, null, null, 10_000, 800],
+    ["2s", null, null, 2000, 160],
     ["1s", null, null, 1000, 100],
     ["5m", null, null, 300_000, 10_000],
     [null, "100ms", null, 1000, 100],

@@ -70,3 +70,23 @@ describe("a lease", () => {
     expect(stopAfter(times)).toBeLessThan(times.leaseMs * 0.7);
   });
 });
+
+describe("the next death", () => {
+  it("is a lease after the oldest sighting, or soon after the end of a process; never one that is past", () => {
+    const gone = new Set<number>();
+    const watch = new MemberWatch(times, ({ pid }) => gone.has(pid));
+    const see = (counter: number, incarnation: string, pid: number): MemberRecord => ({
+      ...member(counter, incarnation),
+      process: { host: "h", pid, started: "1" },
+    });
+    expect(watch.untilDeath(0)).toBe(Number.POSITIVE_INFINITY);
+    watch.observe(0, [see(1, "a", 1), see(1, "b", 2)]);
+    watch.observe(400, [see(1, "a", 1), see(2, "b", 2)]);
+    expect(watch.untilDeath(450)).toBe(550);
+    expect(watch.untilDeath(1000)).toBe(400);
+    gone.add(2);
+    watch.observe(460, [see(1, "a", 1), see(2, "b", 2)]);
+    expect(watch.untilDeath(470)).toBe(90);
+    expect(watch.untilDeath(2000)).toBe(Number.POSITIVE_INFINITY);
+  });
+});

@@ -15,6 +15,8 @@ import { tempDir } from "./temp-dir.ts";
 
 const program = fileURLToPath(new URL("../../bin/mdctl.mjs", import.meta.url));
 
+const inOwnPids = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", process.execPath];
+
 export interface CommandOutcome {
   readonly exitCode: number;
   readonly stdout: string;
@@ -28,6 +30,8 @@ export interface HostOptions {
   readonly lease?: string;
   /** For all daemons, e.g. --log-level=debug. */
   readonly daemonOptions?: readonly string[];
+  /** Each has a pid namespace of its own, as if it were on a host of its own: none can see that another is gone. Root only. */
+  readonly ownPids?: boolean;
 }
 
 interface NodeProcess {
@@ -82,7 +86,8 @@ export class Host {
       ],
       ...["--file-members", "--log-format=json", ...(this.#options.daemonOptions ?? [])],
     ];
-    const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+    const [command = "", ...before] = this.#options.ownPids === true ? inOwnPids : [process.execPath];
+    const child = spawn(command, [...before, ...args], { stdio: ["ignore", "ignore", "pipe"] });
     const log: string[] = [];
     const running: NodeProcess = { child, log, killedAt: null };
     this.#nodes.set(node, running);
@@ -111,8 +116,11 @@ export class Host {
     }));
   }
 
+  /** Of the daemon itself. */
   pidOf(node: string): number {
-    return this.#nodes.get(node)?.child.pid ?? 0;
+    const pid = this.#nodes.get(node)?.child.pid ?? 0;
+    if (this.#options.ownPids !== true) return pid;
+    return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8"));
   }
 
   /** Sends the signal and waits for the end; the exit status, or null when the signal ended it. */
