@@ -82,6 +82,15 @@ export class MirrorCluster {
     await this.host.data(node, "assemble", "md0", ...this.members);
   }
 
+  /** Of a node whose daemon has ended: its load has ended too, and hangs up. */
+  async gone(node: string): Promise<void> {
+    for (const worker of this.#of([node])) {
+      await worker.running;
+      await worker.client?.close();
+      worker.client = null;
+    }
+  }
+
   /** Begins the load on all nodes (or these), and resolves when each has written. */
   async load(nodes: readonly string[] = this.nodes): Promise<void> {
     for (const worker of this.#of(nodes)) {
