@@ -21,7 +21,8 @@ export async function judgeImages(images: readonly DiskImage[]): Promise<readonl
   const copies = members.filter(isCopy);
   const [first, ...others] = copies;
   if (first === undefined) return ["no member is in sync"];
-  const wrong = members.flatMap(dirtyOf);
+  // What a spare says of bits is as old as its addition: nobody reads it before it is filled.
+  const wrong = copies.flatMap(dirtyOf);
   const active = first.superblock.devRoles.filter(isActiveRole).length;
   if (copies.length < active) wrong.push(`${copies.length} of ${active} active members have event count ${newest}`);
   for (const other of others) {

@@ -120,6 +120,20 @@ export const manage = (node: NodeName, ...ops: readonly ManageOperation[]): Step
 
 export const kill = (node: NodeName): Step => ({ text: `kill -9 ${node}`, run: (stage) => stage.kill(node) });
 
+/** Kills a node so many moments after it was told to do something, wherever it is with it by then. */
+export function killDuring(node: NodeName, moments: number, ...ops: readonly ManageOperation[]): Step {
+  const what: Command = { verb: "manage", ops };
+  return {
+    text: `${describeCommand(node, what)}   # kill -9 ${node}, ${moments} moments later`,
+    async run(stage) {
+      const running = stage.command(node, what).catch(() => null);
+      for (let passed = 0; passed < moments; passed++) await stage.moment();
+      await stage.kill(node);
+      await running;
+    },
+  };
+}
+
 export const write = (node: NodeName, lo: number, hi: number): Step => ({
   text: `${node} writes [${lo}, ${hi})`,
   run: (stage) => stage.write(node, lo, hi),

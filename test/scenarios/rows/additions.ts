@@ -12,11 +12,13 @@ import {
 } from "../expectations.ts";
 import {
   add,
+  addSpare,
   assemble,
   close,
   create,
   fail,
   kill,
+  killDuring,
   load,
   manage,
   part,
@@ -205,4 +207,23 @@ export const busyDevices: Scenario = {
       close(...three),
     ]),
   ],
+};
+
+export const killedSpeaking: Scenario = {
+  name: "07r1_killed-speaking",
+  parts: [0, 1, 2].map((moments) =>
+    part(`a node is killed while it holds the token, ${moments} moments after it took it (26.1, 27.20, F35)`, [
+      ...open(r1, ...three),
+      load("n2", "n3"),
+      killDuring("n1", moments, add("d2")),
+      // The token is free again, and whatever was said is known to both or to neither.
+      manage("n2", addSpare("d3")),
+      manage("n3", addSpare("d4")),
+      unload("n2", "n3"),
+      until(["n2", "n3"], nosync, state("UU")),
+      assemble("n1", disks),
+      until(three, nosync, state("UU")),
+      close(...three),
+    ]),
+  ),
 };

@@ -1,5 +1,5 @@
 import type { Scenario } from "../steps.ts";
-import { busyDevices, dirtyBitmaps, killedResyncing } from "./additions.ts";
+import { busyDevices, dirtyBitmaps, killedResyncing, killedSpeaking } from "./additions.ts";
 import { createRow } from "./create.ts";
 import { bitmapSwitchRow, growAdd01r1, resizeRow } from "./grow.ts";
 import { onBothLevels } from "./levels.ts";
@@ -22,4 +22,5 @@ export const scenarios: readonly Scenario[] = [
   killedResyncing,
   dirtyBitmaps,
   busyDevices,
+  killedSpeaking,
 ];
