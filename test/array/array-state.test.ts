@@ -129,7 +129,7 @@ describe("a spare", () => {
 });
 
 describe("an update", () => {
-  it("is one event later and never claims that the array is in sync", () => {
+  it("26.13: is one event later and never claims that the array is in sync", () => {
     const array = planFor(disks(2), { assumeClean: true });
     const next = nextUpdate(array, { seconds: 1_700_000_500, microseconds: 0 });
     expect(next).toMatchObject({ events: 2, resyncOffset: 0n, updated: { seconds: 1_700_000_500 } });

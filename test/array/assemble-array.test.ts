@@ -137,13 +137,15 @@ describe("devices that cannot be used", () => {
   it.each<[string, string, Partial<Superblock>]>([
     ["E_METADATA_UNSUPPORTED", "bitmap version 5 is not possible", { featureMap: Feature.bitmapOffset }],
     ["E_LEVEL_UNSUPPORTED", "level 0", { level: 0 }],
+    ["E_LAYOUT_UNSUPPORTED", "layout f2", { level: 10, layout: 0x201, chunkSectors: 8 }],
+    ["E_LAYOUT_UNSUPPORTED", "layout o2", { level: 10, layout: 0x10201, chunkSectors: 8 }],
     ["E_METADATA_UNSUPPORTED", "reshaped", { featureMap: clustered | Feature.reshapeActive }],
     [
       "E_METADATA_UNSUPPORTED",
       "bad blocks",
       { featureMap: clustered | Feature.badBlocks, bblogSize: 8, bblogOffset: 900 },
     ],
-  ])("are refused with %s: %s", async (code, text, change) => {
+  ])("are refused before anything is joined, with %s: %s (26.25, 27.10)", async (code, text, change) => {
     await refuses(await withSuperblock(change), code, text);
   });
 

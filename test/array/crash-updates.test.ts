@@ -113,7 +113,7 @@ describe("adding a device", () => {
     return { array: plan, images: await Promise.all(log.devices.map(imageOf)) };
   }
 
-  it("gives it every slot's bitmap and a superblock that calls it a spare", async () => {
+  it("27.17: gives it every slot's bitmap and a superblock that calls it a spare", async () => {
     const { array, images } = await mirrorAndBlank();
     const { devices } = new DiskLog(images);
     const [first, , added] = devices;

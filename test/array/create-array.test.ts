@@ -76,7 +76,7 @@ describe("what mdadm would choose", () => {
     ["E_USAGE", "must be real", { members: [null, null] }],
     ["E_DEVICE_SMALL", "/dev/disk0", { memberSize: sector(DISK_SECTORS) }],
     ["E_VALUE", "size", { memberSize: sector(0) }],
-  ] as const)("is refused with %s: %s", (code, text, change) => {
+  ] as const)("is refused with %s: %s (27.19)", (code, text, change) => {
     expect(() => planCreate(createRequest([DISK_SECTORS, DISK_SECTORS], change))).toThrowError(
       expect.objectContaining({ code, message: expect.stringContaining(text) }),
     );

@@ -64,7 +64,7 @@ describe.each(goldenCases)("the image of Linux md %s", (name) => {
         expect(hex(encoded)).toBe(hex(found.subarray(0, encoded.byteLength)));
       }));
 
-    it("has the bitmaps that its sidecar tells", () =>
+    it("K7: has the bitmaps that its sidecar tells, read from the image", () =>
       withImage(image, async (device) => {
         const { bitmap, superblock } = await examine(device);
         expect(
@@ -96,7 +96,7 @@ describe.each(goldenCases)("the image of Linux md %s", (name) => {
         expect(examineBitmapText(image.disk, seen.bitmap)).toEqual(image.examineBitmap.trimEnd().split("\n"));
       }));
 
-    it("is clean if no slot has a bit, whatever its superblock claims", () =>
+    it("K4: is clean if no slot has a bit, whatever its superblock claims", () =>
       withImage(image, async (device) => {
         const seen = await examine(device);
         const never = image.superblock.resync_offset === Number(IN_SYNC);

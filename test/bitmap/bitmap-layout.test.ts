@@ -71,7 +71,7 @@ describe("chunks", () => {
   });
 });
 
-it("gives every slot its own whole pages, whatever the size", () => {
+it("26.14, 26.18, 26.19, K7: gives every slot its own whole pages, whatever the size", () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 2 ** 40 }), fc.integer({ min: 12, max: 30 }), (size, shift) => {
       const layout = bitmapLayout(size, 2 ** shift);

@@ -56,7 +56,7 @@ it("decodes what it encodes", () => {
 
 const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
 
-describe("hostile values (F41)", () => {
+describe("hostile values (F41, 26.17)", () => {
   it.each([
     ["magic", 0, u32(0), "E_SUPERBLOCK_BAD"],
     ["version", 4, u32(0), "E_METADATA_UNSUPPORTED"],

@@ -14,7 +14,7 @@ async function threeNodes(change: Parameters<typeof ClusterWorld.create>[0] = {}
 }
 
 describe("adding a device", () => {
-  it("that nobody sees in time is refused within the limit", async () => {
+  it("26.20, 27.9: that nobody sees in time is refused within the limit, which is of milliseconds", async () => {
     const world = await ClusterWorld.create();
     const a = await world.start("a");
     const b = await world.start("b");

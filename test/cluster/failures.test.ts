@@ -96,7 +96,7 @@ describe("members that fail", () => {
     expect(healthOf(a, b, c)).toEqual(["U_"]);
   });
 
-  it("and are removed while another node resyncs: nothing waits for the resync", async () => {
+  it("26.15: and are removed while another node resyncs: nothing waits for the resync", async () => {
     const { world, a, b, c } = await threeNodes({ mirrors: 3 });
     await c.engine.write(place(4), 1, 1);
     let copying = (): void => {};
@@ -117,7 +117,7 @@ describe("members that fail", () => {
     expect(world.copies(place(4), ["/dev/d0", "/dev/d1"])).toEqual([1, 1]);
   });
 
-  it("and are added while a recovery runs: the addition waits in turn, and both end", async () => {
+  it("26.6, 26.26: and are added while a recovery runs: the addition waits in turn, and both end", async () => {
     const { world, a, b } = await threeNodes();
     await world.wait(a.engine.write(place(7), 1, 7));
     await world.wait(Promise.all([a.node.failMember(1), a.node.removeMember(1)]));

@@ -179,7 +179,7 @@ describe("the size of an array on three nodes", () => {
 });
 
 describe("a change that is refused", () => {
-  it("by a node whose device is smaller is undone everywhere, and names the node and the device", async () => {
+  it("27.16: by a node whose device is smaller is undone everywhere, and names the node and the device", async () => {
     const { world, nodes } = await cluster(["a", "b", "c"]);
     const [a] = nodes as [TestNode, TestNode, TestNode];
     world.disks.sizes.set("b /dev/d1", world.dataOffset + 3000);

@@ -44,7 +44,7 @@ async function expectWhole(world: ClusterWorld, a: TestNode, b: TestNode): Promi
   expect(a.node.status().members).toEqual(b.node.status().members);
 }
 
-describe("a member that comes back (K1)", () => {
+describe("a member that comes back (K1, 26.11)", () => {
   it.each(["re-add", "add"] as const)(
     "after it was removed: %s copies what both nodes wrote, and no more",
     async (how) => {

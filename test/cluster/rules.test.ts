@@ -93,7 +93,7 @@ describe("a node that joins", () => {
     expect(world.copies(0)).toEqual([1, 1]);
   });
 
-  it("shows its own chunks as delayed while another node copies, and copies them by itself afterwards", async () => {
+  it("26.5, 26.10: shows its own chunks as delayed while another node copies, and copies them by itself afterwards", async () => {
     const { world, nodes } = await started(["a", "b", "c", "d"]);
     const [a, b, c, d] = nodes as [TestNode, TestNode, TestNode, TestNode];
     await c.engine.write(0, 1, 1);

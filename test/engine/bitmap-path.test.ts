@@ -23,7 +23,7 @@ function benchWithIdleBit(): EngineBench {
 }
 
 describe("clearing bits", () => {
-  it("takes two periods after the last write, each after a flush of all members", () => {
+  it("F26: takes two periods after the last write, each after a flush of all members", () => {
     const bench = benchWithIdleBit();
     bench.pass(PERIOD);
     expect(bench.bitOnDisk("d0", 3)).toBe(true);

@@ -13,7 +13,7 @@ function since(bench: EngineBench): () => readonly FakeOp[] {
 const short = ({ type, path, at }: FakeOp): string => `${at < DATA_AT && type === "write" ? "bitmap" : type} ${path}`;
 
 describe("a write", () => {
-  it("goes to the members only after its bit is durable on all of them", () => {
+  it("F26: goes to the members only after its bit is durable on all of them", () => {
     const bench = new EngineBench();
     const log = since(bench);
     bench.ring.hold(on("d1", isBitmap));
