@@ -12,7 +12,8 @@ let fleet: Fleet;
 
 beforeAll(async () => {
   redis = await startRedis();
-  host = new Host({ lockServer: redis.url, daemonOptions: [`--sync-speed-max=${SLOW_KIB}`] });
+  // Long enough that no lease lapses by itself on a busy machine: that is no part of any scenario.
+  host = new Host({ lockServer: redis.url, lease: "4s", daemonOptions: [`--sync-speed-max=${SLOW_KIB}`] });
   fleet = new Fleet(host);
 });
 
