@@ -25,7 +25,7 @@ export async function leaveArray(context: NodeContext, runner: ResyncRunner): Pr
   await step("resync", () => runner.stop());
   await step("flush", () => engine.send({ type: "flushBitmap" }));
   await step("hand-over", () => handOver(context));
-  let clean: MdArray | null = null;
+  let clean: CleanEnd | null = null;
   await step("events", async () => {
     clean = await prepareClean(context);
   });
@@ -51,24 +51,33 @@ export async function leaveArray(context: NodeContext, runner: ResyncRunner): Pr
   await step("devices", () => closeAll([...context.devices.values(), ...candidateDevices(context)]));
 }
 
+interface CleanEnd {
+  /** The array that it was said of: of any other it is not true. */
+  readonly of: MdArray;
+  readonly end: MdArray;
+}
+
 /**
  * Of an array that we alone use: what its superblocks will say once nothing is written any more. Its bitmap is told first:
  * one that is older than its array counts for nothing. Null: others have it, or some data has no copy.
  */
-async function prepareClean({ array, engine, env, usedEvents }: NodeContext): Promise<MdArray | null> {
+async function prepareClean({ array, engine, env, usedEvents }: NodeContext): Promise<CleanEnd | null> {
   if (isClustered(array)) return null;
   const { range } = await engine.send({ type: "scan", kind: "resync", from: sector(0) });
-  const next = cleanUpdate({ ...array, events: Math.max(array.events, usedEvents) }, mdTime(env), range?.lo ?? null);
-  await engine.send({ type: "setEvents", events: next.events });
-  return next;
+  const end = cleanUpdate({ ...array, events: Math.max(array.events, usedEvents) }, mdTime(env), range?.lo ?? null);
+  await engine.send({ type: "setEvents", events: end.events });
+  return { of: array, end };
 }
 
 /** The last thing that is written. Members that it does not reach are one event behind, and believed all the same. */
-async function sayClean(context: NodeContext, array: MdArray | null): Promise<void> {
-  // One that has missed something counts as equal no more, though not all of its failure is told.
-  const { members } = context;
-  if (array === null || members.hasUnsettled || members.hasBlocked) return;
-  const failures = await context.bus.withToken(() => writeSuperblocks(array, context.devices));
+async function sayClean(context: NodeContext, clean: CleanEnd | null): Promise<void> {
+  if (clean === null) return;
+  const failures = await context.bus.withToken(async () => {
+    const { array, devices, members } = context;
+    // A member that has missed something counts as equal no more, whether its failure is told already or not.
+    if (array !== clean.of || members.hasUnsettled || members.hasBlocked) return [];
+    return writeSuperblocks(clean.end, devices);
+  });
   for (const { number, error } of failures) {
     context.env.log.warn({ evt: "leave-clean", member: number, err: error.message }, "a superblock remains active");
   }

@@ -4,7 +4,7 @@ import { type Examination, examine } from "../../src/array/examine.ts";
 import type { BitmapKind } from "../../src/array/md-array.ts";
 import { bytesOf, sector } from "../../src/base/units.ts";
 import type { EngineCommand } from "../../src/engine/engine-protocol.ts";
-import { IN_SYNC } from "../../src/superblock/superblock.ts";
+import { IN_SYNC, ROLE_FAULTY } from "../../src/superblock/superblock.ts";
 import { ClusterWorld, LEASE_MS, type TestNode } from "./cluster-world.ts";
 
 const SIZE = 2048;
@@ -197,6 +197,29 @@ describe.each<BitmapKind>(["none", "internal"])("an array with bitmap %s", (bitm
     const b = await world.start("b");
     await world.idle(b);
     expectEqualMirrors(world);
+  });
+
+  it("of which a member fails while it is stopped is not called clean", async () => {
+    const { world, nodes } = await cluster(["a"], { bitmap });
+    const [a] = nodes as [TestNode];
+    let failing: Promise<unknown> = Promise.resolve();
+    const [, d1] = world.members;
+    a.engine.onCommand = ({ type }) => {
+      if (type === "setEvents" && a.node.status().state === "leaving") {
+        a.engine.onCommand = () => {};
+        failing = a.node.failMember(1);
+      }
+    };
+    // The data plane takes so long to stop that the failure is recorded meanwhile.
+    const send = a.engine.send.bind(a.engine);
+    a.engine.send = (async (command) => {
+      if (command.type === "stop") await failing;
+      return send(command);
+    }) as typeof send;
+    await world.wait(a.node.stop());
+    const [first] = await onDisk(world);
+    expect([d1, first?.superblock.devRoles[1]]).toEqual(["/dev/d1", ROLE_FAULTY]);
+    expect(first?.superblock.resyncOffset).toBe(0n);
   });
 
   it("of which a member failed does not take it back unless the bitmap knows what it missed", async () => {
