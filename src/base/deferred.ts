@@ -5,9 +5,11 @@ export interface Deferred<T> {
   readonly reject: (error: unknown) => void;
 }
 
+const nothing = (): void => {};
+
 export function deferred<T>(): Deferred<T> {
-  let resolve: Deferred<T>["resolve"] = () => {};
-  let reject: Deferred<T>["reject"] = () => {};
+  let resolve: Deferred<T>["resolve"] = nothing;
+  let reject: Deferred<T>["reject"] = nothing;
   const promise = new Promise<T>((yes, no) => {
     resolve = yes;
     reject = no;

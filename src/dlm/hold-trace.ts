@@ -31,7 +31,7 @@ export class HoldTrace {
   lease(sink: LeaseSink): LeaseSink {
     return (writeUntilMs, readUntilMs) => {
       sink(writeUntilMs, readUntilMs);
-      this.#tell({ evt: "lease.until", until: writeUntilMs }, "lease moved");
+      if (this.#env.log.tracing) this.#tell({ evt: "lease.until", until: writeUntilMs }, "lease moved");
     };
   }
 
@@ -57,6 +57,7 @@ export class HoldTrace {
     if (mode === (this.#held.get(lkid) ?? "NL")) return;
     if (mode === "NL") this.#held.delete(lkid);
     else this.#held.set(lkid, mode);
+    if (!this.#env.log.tracing) return;
     const lock = this.#names.get(lkid) ?? `lock ${lkid}`;
     this.#tell({ evt: "lock.held", lock, lkid, mode }, `${lock} ${mode}`);
   }

@@ -82,13 +82,16 @@ export class LockHandle implements Lock {
     const { grant } = conversion;
     const call = { op: "convert", ...conversion.step } as const;
     conversion.step = call;
-    const seen = (): void => conversion.seen.resolve();
-    grant.promise.then(seen, seen);
-    const accept = ({ rc, seq }: LockReply): void => {
-      if (rc === lockStatus.OK) conversion.accepted = seq;
-      else this.refuse(conversion, rc);
-    };
-    this.#session.request(call, accept).catch(grant.reject);
+    grant.promise.then(
+      () => conversion.seen.resolve(),
+      () => conversion.seen.resolve(),
+    );
+    this.#session
+      .request(call, ({ rc, seq }) => {
+        if (rc === lockStatus.OK) conversion.accepted = seq;
+        else this.refuse(conversion, rc);
+      })
+      .catch(grant.reject);
     if (signal !== undefined) this.#cancelBy(signal, grant);
     return grant.promise;
   }

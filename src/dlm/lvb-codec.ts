@@ -1,4 +1,13 @@
 /** Value blocks travel as base64: 88 characters for 64 bytes. */
-export const encodeLvb = (lvb: Uint8Array): string => btoa(String.fromCharCode(...lvb));
+export function encodeLvb(lvb: Uint8Array): string {
+  let chars = "";
+  for (let at = 0; at < lvb.length; at++) chars += String.fromCharCode(lvb[at] ?? 0);
+  return btoa(chars);
+}
 
-export const decodeLvb = (text: string): Uint8Array => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+export function decodeLvb(text: string): Uint8Array {
+  const chars = atob(text);
+  const lvb = new Uint8Array(chars.length);
+  for (let at = 0; at < lvb.length; at++) lvb[at] = chars.charCodeAt(at);
+  return lvb;
+}

@@ -1,6 +1,6 @@
 import { deferred } from "../base/deferred.ts";
 import { MdError } from "../base/md-error.ts";
-import { sleep } from "../env/clock.ts";
+import { type Clock, sleep } from "../env/clock.ts";
 import type { Env } from "../env/env.ts";
 import type { EventInbox } from "./event-inbox.ts";
 import { type LeaseTimes, repeatAfter } from "./lease.ts";
@@ -45,11 +45,16 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
+interface Wait {
+  readonly resolve: (answer: null) => void;
+  expired: boolean;
+}
+
 /** The calls of one epoch: what is under way when it is over is not waited for, nor listened to. */
 interface Era {
   readonly epoch: number;
-  /** Who waits for an answer: called when it is over. */
-  readonly waits: Set<() => void>;
+  /** Who waits for an answer: there is none when it is over. */
+  readonly waits: Wait[];
   readonly stopped: AbortController;
 }
 
@@ -227,11 +232,10 @@ export class MemberSession {
   async #attempt(call: BareCall, rid: number, late?: (reply: LockReply) => void): Promise<LockReply | null> {
     const { master, lockspace, slot, incarnation, inbox, env, lease } = this.#options;
     const era = this.#era;
-    const header = { slot, incarnation, epoch: era.epoch, rid, ack: inbox.last, seen: this.#seen };
+    const whole = { slot, incarnation, epoch: era.epoch, rid, ack: inbox.last, seen: this.#seen, ...call };
     try {
-      const asked = master.call(lockspace, { ...header, ...call } as MemberCall);
-      const answered = withTimeout(env.clock, repeatAfter(lease), asked, late);
-      const reply = await untilOver(era, answered);
+      const answer = master.call(lockspace, whole as MemberCall);
+      const reply = await answerIn(era, env.clock, { answer, patienceMs: repeatAfter(lease), late });
       if (reply === null || !this.#accept(reply, era)) return null;
       if (rid === 0) this.#deliverReply(reply);
       return reply;
@@ -300,18 +304,47 @@ export class MemberSession {
   }
 }
 
-const newEra = (epoch: number): Era => ({ epoch, waits: new Set(), stopped: new AbortController() });
+const newEra = (epoch: number): Era => ({ epoch, waits: [], stopped: new AbortController() });
 
 function endEra({ waits, stopped }: Era): void {
-  for (const giveUp of waits) giveUp();
+  for (const wait of waits) wait.resolve(null);
   stopped.abort();
 }
 
-/** What `answer` gives, or null when the era is over before. (A race with one promise that lives on would keep every answer.) */
-function untilOver<T>({ waits }: Era, answer: Promise<T | null>): Promise<T | null> {
+function forget(waits: Wait[], wait: Wait): void {
+  const at = waits.indexOf(wait);
+  if (at >= 0) waits.splice(at, 1);
+}
+
+interface Asked<T> {
+  readonly answer: Promise<T>;
+  readonly patienceMs: number;
+  /** Gets what comes when nobody waits for it any more. */
+  readonly late: ((value: T) => void) | undefined;
+}
+
+/** The answer; null when it takes too long, or when the era is over before. */
+function answerIn<T>({ waits }: Era, clock: Clock, { answer, patienceMs, late }: Asked<T>): Promise<T | null> {
   return new Promise((resolve, reject) => {
-    const giveUp = (): void => resolve(null);
-    waits.add(giveUp);
-    answer.then(resolve, reject).finally(() => waits.delete(giveUp));
+    const wait: Wait = { resolve, expired: false };
+    waits.push(wait);
+    const timer = clock.after(patienceMs, () => {
+      wait.expired = true;
+      forget(waits, wait);
+      resolve(null);
+    });
+    answer.then(
+      (value) => {
+        timer.cancel();
+        forget(waits, wait);
+        if (wait.expired) late?.(value);
+        else resolve(value);
+      },
+      (error: unknown) => {
+        timer.cancel();
+        forget(waits, wait);
+        reject(error);
+      },
+    );
   });
 }

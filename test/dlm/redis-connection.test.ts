@@ -8,6 +8,7 @@ import { silentLogger } from "../../src/env/logger.ts";
 import { realEnv } from "../../src/env/real-env.ts";
 import { startFakeRedis } from "../support/fake-redis.ts";
 import { BareMember } from "../support/lock-vector-runner.ts";
+import { packedReply } from "../support/packed-reply.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
 
 const env = realEnv(silentLogger);
@@ -235,10 +236,9 @@ describe("the connection to Redis", () => {
     ["ERR Error running script: user_script:1: attempt to index a nil value", "attempt to index"],
   ])("F32: takes the reply %s for no answer, and goes on when it has passed", async (text, why) => {
     let ill = true;
-    const reply = JSON.stringify({ rc: 0, value: 0, seq: 0, epoch: 0, generation: 0, events: [] });
     const server = await startFakeRedis(([name]) => {
       if (name !== "FCALL") return undefined;
-      return ill ? `-${text}\r\n` : { reply };
+      return ill ? `-${text}\r\n` : { reply: packedReply() };
     });
     cleanup.push(() => server.stop());
     const master = await connect(server.url);

@@ -3,16 +3,17 @@ import type { LockMaster } from "../../src/dlm/lock-master.ts";
 import { connectRedisMaster } from "../../src/dlm/redis/redis-lock-master.ts";
 import { silentLogger } from "../../src/env/logger.ts";
 import { realEnv } from "../../src/env/real-env.ts";
-import { bulk, bytesOf, type FakeRedis, type Say, startFakeRedis } from "../support/fake-redis.ts";
+import { bulk, bulkOf, bytesOf, type FakeRedis, markOf, type Say, startFakeRedis } from "../support/fake-redis.ts";
 import { joinRecorded } from "../support/lockspace-node.ts";
+import { packedEvent, packedMessage, packedReply } from "../support/packed-reply.ts";
 
 const env = realEnv(silentLogger);
 const lockspace = { cluster: "alpha", name: "array" };
 const hello = { op: "hello" } as const;
 const MiB = 1024 * 1024;
 
-const fields = { rc: 0, value: 0, seq: 1, epoch: 1, generation: 1, events: [] };
-const reply = (more: object = {}): Say => ({ reply: JSON.stringify({ ...fields, ...more }) });
+const reply = (spoken: Parameters<typeof packedReply>[0] = {}): Say => ({ reply: packedReply(spoken) });
+const other = (text: string): Buffer => packedEvent("j", [1, 1], text);
 
 /** What may come in place of a reply. None of it may be believed, cost much, or end the process. */
 const hostile: readonly (readonly [string, Say])[] = [
@@ -34,17 +35,29 @@ const hostile: readonly (readonly [string, Say])[] = [
   ["a number", ":5\r\n"],
   ["an array", "*2\r\n+a\r\n+b\r\n"],
   ["RESP3", "%1\r\n+a\r\n:1\r\n"],
-  ["no JSON", { reply: "{rc:0}" }],
-  ["JSON without an end", { reply: '{"rc":0,"events":[' }],
-  ["JSON nested 200,000 deep", { reply: "[".repeat(200_000) }],
-  ["JSON that is no object", { reply: "null" }],
-  ["a result code that is no number", reply({ rc: "0" })],
+  ["a reply that is cut", { reply: packedReply().subarray(0, 40) }],
+  ["no JSON", reply({ rest: "{rc:0}" })],
+  ["JSON without an end", reply({ rest: '{"state":"run","members":[' })],
+  ["JSON nested 200,000 deep", reply({ rest: "[".repeat(200_000) })],
+  ["JSON that is no object", reply({ rest: "null" })],
+  ["a result code that is no number", reply({ rc: Number.NaN })],
   ["a sequence number that is none", reply({ seq: 1e300 })],
-  ["no list of events", reply({ events: {} })],
-  ["an event of an unknown type", reply({ events: [{ n: 1, seq: 1, type: "__proto__" }] })],
-  ["an event that is null", reply({ events: [null] })],
-  ["a completion without a lock", reply({ events: [{ n: 1, seq: 1, type: "cast", status: 0 }] })],
-  ["65 members", reply({ members: Array.from({ length: 65 }, (_, slot) => ({ slot, node: "n" })) })],
+  ["an epoch below nothing", reply({ epoch: -1 })],
+  ["events that are longer than the reply", reply({ length: 1e9 })],
+  ["events of no length", reply({ length: Number.NaN })],
+  ["an event that is cut", reply({ events: [packedEvent("c", [1, 1, 1, 0, 0, 0, 0]).subarray(0, 30)] })],
+  ["an event that says it is empty", reply({ events: [Buffer.alloc(21)] })],
+  ["an event of an unknown kind", reply({ events: [packedEvent("x", [1, 1])] })],
+  ["an event of an unknown type", reply({ events: [other('"type":"__proto__"')] })],
+  ["an event that is no JSON", reply({ events: [other("}")] })],
+  ["a completion without a lock", reply({ events: [packedEvent("c", [1, 1])] })],
+  ["a completion with a number that is none", reply({ events: [packedEvent("c", [1, 1, 0.5, 0, 0, 0, 0])] })],
+  ["a bast that is too long", reply({ events: [packedEvent("b", [1, 1, 1, 5, 5])] })],
+  [
+    "65 members",
+    reply({ rest: JSON.stringify({ members: Array.from({ length: 65 }, (_, slot) => ({ slot, node: "n" })) }) }),
+  ],
+  ["mailboxes without events", reply({ rest: '{"mailboxes":[null]}' })],
   ["the end of the connection", "hang up"],
   ["silence", null],
 ];
@@ -94,17 +107,20 @@ describe("F45: a hostile lock server", () => {
   });
 
   it("is not believed when it repeats a reply in the place of the next one (F33)", async () => {
-    const answer = JSON.stringify({ ...fields, seq: 41 });
-    let first: string | undefined;
-    const server = await start(([name, ...words]) => {
-      if (name !== "FCALL") return undefined;
-      if (first !== undefined) return bulk(`${first}${answer}`).repeat(2);
-      first = words.at(-1);
+    const answer = packedReply({ seq: 41 });
+    let first: Buffer | undefined;
+    const server = await start((words) => {
+      if (words[0] !== "FCALL") return undefined;
+      if (first !== undefined) {
+        const twice = bulkOf(Buffer.concat([first, answer]));
+        return Buffer.concat([twice, twice]);
+      }
+      first = markOf(words);
       return null;
     });
     const master = await connect(server.url);
-    const other = { ...lockspace, name: "other" };
-    const [one, two] = await Promise.allSettled([master.call(lockspace, hello), master.call(other, hello)]);
+    const elsewhere = { ...lockspace, name: "other" };
+    const [one, two] = await Promise.allSettled([master.call(lockspace, hello), master.call(elsewhere, hello)]);
     expect(one).toMatchObject({ status: "fulfilled", value: { seq: 41 } });
     expect(two).toMatchObject({ status: "rejected", reason: { code: "E_LOCK_SERVICE_LOST" } });
   });
@@ -114,7 +130,8 @@ describe("F45: a hostile lock server", () => {
     await expect(connect(server.url)).rejects.toMatchObject({ code: expect.stringMatching(/^E_/) });
   });
 
-  const message = (...parts: readonly string[]): string => `*3\r\n${["message", ...parts].map(bulk).join("")}`;
+  const message = (channel: string, said: Buffer): Buffer =>
+    Buffer.concat([Buffer.from(`*3\r\n${bulk("message")}${bulk(channel)}`), bulkOf(said)]);
   const noMessages: readonly (readonly [string, Say])[] = [
     ["a message of nothing", "*3\r\n$7\r\nmessage\r\n$-1\r\n$-1\r\n"],
     ["a message that is a number", "*3\r\n$7\r\nmessage\r\n:1\r\n:2\r\n"],
@@ -122,10 +139,19 @@ describe("F45: a hostile lock server", () => {
     ["a subscription that nobody asked for", `*3\r\n${bulk("subscribe")}${bulk("a")}:1\r\n`],
   ];
 
-  it.each(["1 me {}", "{}", ""])("is asked when it says %j of the mailbox", async (text) => {
+  const prep = packedMessage(1, "me", other('"type":"prep"'));
+  it.each([
+    ["no message", Buffer.from("1 me {}")],
+    ["nothing", Buffer.alloc(0)],
+    ["a message that is cut", prep.subarray(0, prep.length - 1)],
+  ])("is asked when it says %s of the mailbox", async (_, said) => {
     const server = await start(([name, channel = ""]) =>
       name === "subscribe"
-        ? `*3\r\n${bulk("subscribe")}${bulk(channel)}:1\r\n${message(channel, text).repeat(2)}`
+        ? Buffer.concat([
+            Buffer.from(`*3\r\n${bulk("subscribe")}${bulk(channel)}:1\r\n`),
+            message(channel, said),
+            message(channel, said),
+          ])
         : undefined,
     );
     const master = await connect(server.url);
@@ -143,14 +169,13 @@ describe("F45: a hostile lock server", () => {
 
   it.each([...hostile, ...noMessages])("does no harm through the mailbox with %s", async (_, say) => {
     if (say === null) return; // a silent mailbox is the usual one
-    const event = `1 me ${JSON.stringify({ n: 1, seq: 1, type: "prep" })}`;
     let asked = 0;
     const server = await start(([name, channel = ""]) => {
       if (name !== "subscribe") return undefined;
       asked += 1;
       const subscribed = `*3\r\n${bulk("subscribe")}${bulk(channel)}:1\r\n`;
       if (asked === 1 && say === "hang up") return say;
-      const spoken = asked === 1 ? bytesOf(say, []) : message(channel, event);
+      const spoken = asked === 1 ? bytesOf(say, []) : message(channel, prep);
       return Buffer.concat([Buffer.from(subscribed), Buffer.from(spoken)]);
     });
     const master = await connect(server.url);

@@ -4,9 +4,9 @@ import { createServer, type Socket } from "node:net";
 /** What a server that cannot be trusted says to a command: bytes, nothing at all (null), or the end of the connection. */
 export type Say = string | Buffer | null | "hang up" | Marked;
 
-/** What a function of ours returns, with the mark of the call. */
+/** What a function of ours returns, behind the mark of the call (packed-reply.ts). */
 interface Marked {
-  readonly reply: string;
+  readonly reply: Buffer;
 }
 
 export interface FakeRedis {
@@ -17,6 +17,13 @@ export interface FakeRedis {
 }
 
 export const bulk = (text: string): string => `$${Buffer.byteLength(text)}\r\n${text}\r\n`;
+
+export const bulkOf = (bytes: Buffer): Buffer =>
+  Buffer.concat([Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from("\r\n")]);
+
+/** The mark of a call: FCALL name keys... and then its arguments, which begin with it. */
+export const markOf = ([, , keys = "0", ...words]: readonly string[]): Buffer =>
+  Buffer.from((words[Number(keys)] ?? "").slice(0, 8), "latin1");
 
 const INFO = "redis_version:7.0.15\r\nrole:master\r\nmaxmemory_policy:noeviction\r\ncluster_enabled:0\r\nloading:0\r\n";
 
@@ -54,9 +61,9 @@ export async function startFakeRedis(say: (words: readonly string[]) => Say | un
   };
 }
 
-export function bytesOf(answer: string | Buffer | Marked, [name, ...words]: readonly string[]): string | Buffer {
+export function bytesOf(answer: string | Buffer | Marked, words: readonly string[]): string | Buffer {
   if (typeof answer === "string" || Buffer.isBuffer(answer)) return answer;
-  return bulk(`${name === "FCALL" ? words.at(-1) : ""}${answer.reply}`);
+  return bulkOf(words[0] === "FCALL" ? Buffer.concat([markOf(words), answer.reply]) : answer.reply);
 }
 
 function usual([name = "", sub = ""]: readonly string[]): Say {
@@ -88,7 +95,7 @@ function takeCommand(bytes: Buffer): { readonly words: string[]; readonly length
   for (let n = 0; n < Number(count); n++) {
     const size = line();
     if (size === null || bytes.length < at + Number(size) + 2) return null;
-    words.push(bytes.toString("utf8", at, at + Number(size)));
+    words.push(bytes.toString("latin1", at, at + Number(size)));
     at += Number(size) + 2;
   }
   return { words, length: at };

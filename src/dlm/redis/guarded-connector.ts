@@ -29,7 +29,7 @@ export function guardedConnector(endpoint: Endpoint, listens = false): new (opti
     connect(): Promise<Socket | TLSSocket> {
       this.connecting = true;
       const { at, tls } = endpoint;
-      const socket = tls === null ? connect(at) : connectTls({ ...at, ...tls });
+      const socket = tls === null ? connectPlain(at) : connectTls({ ...at, ...tls });
       guard(socket, new ReplyGuard(listens));
       socket.once("error", (error) => {
         this.firstError = error;
@@ -38,6 +38,21 @@ export function guardedConnector(endpoint: Endpoint, listens = false): new (opti
       return Promise.resolve(socket);
     }
   };
+}
+
+/** How much is read at once. */
+const READ_BYTES = 64 * 1024;
+
+/** All is read into one buffer: left to itself Node reserves as much for each answer, however short. */
+function connectPlain(at: Endpoint["at"]): Socket {
+  const socket: Socket = connect({
+    ...at,
+    onread: {
+      buffer: Buffer.allocUnsafeSlow(READ_BYTES),
+      callback: (length, buffer) => socket.push(Buffer.from(buffer.subarray(0, length))),
+    },
+  });
+  return socket;
 }
 
 /**

@@ -67,6 +67,10 @@ export function readMailbox(
       paused += 1;
     },
     resume: () => {
+      if (held.length === 0) {
+        paused -= 1;
+        return;
+      }
       // Who got the answer sees it, and what came with it, first.
       setImmediate(() => {
         paused -= 1;

@@ -1,10 +1,12 @@
-/** Longer than nearly every call. */
-const USUAL = 1024;
-
-/** Packs numbers and texts one behind the other, as Lua's struct reads them. */
+/** Packs numbers and texts one behind the other, as Lua's struct reads them. It can be used again and again. */
 export class PackedWriter {
-  #bytes = Buffer.allocUnsafe(USUAL);
+  #bytes = Buffer.allocUnsafeSlow(4096);
   #at = 0;
+
+  begin(): this {
+    this.#at = 0;
+    return this;
+  }
 
   double(value: number): this {
     this.#reserve(8);
@@ -31,6 +33,7 @@ export class PackedWriter {
     return this.#write(value);
   }
 
+  /** What was packed since `begin`. It stands there until the next `begin`. */
   take(): Buffer {
     return this.#bytes.subarray(0, this.#at);
   }
@@ -43,7 +46,7 @@ export class PackedWriter {
 
   #reserve(bytes: number): void {
     if (this.#at + bytes <= this.#bytes.length) return;
-    const longer = Buffer.allocUnsafe(2 * (this.#at + bytes));
+    const longer = Buffer.allocUnsafeSlow(2 * (this.#at + bytes));
     this.#bytes.copy(longer, 0, 0, this.#at);
     this.#bytes = longer;
   }

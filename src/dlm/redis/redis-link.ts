@@ -3,7 +3,9 @@ import type { MdError } from "../../base/md-error.ts";
 import { sleep } from "../../env/clock.ts";
 import type { Env } from "../../env/env.ts";
 import type { Subscription } from "../lock-master.ts";
+import { AnswerWatch } from "./answer-watch.ts";
 import { type Endpoint, guardedConnector } from "./guarded-connector.ts";
+import type { PackedCommand } from "./packed-command.ts";
 import { leadsElsewhere, serverFault } from "./redis-faults.ts";
 import { connectionOptions } from "./redis-options.ts";
 import { readInfo, whyUnfit } from "./server-check.ts";
@@ -51,6 +53,8 @@ export class RedisLink {
   readonly #closed = new AbortController();
   readonly #listeners = new Set<(up: boolean) => void>();
   #client: Redis | null = null;
+  /** Of the commands of this client. */
+  #watch: AnswerWatch | null = null;
   #trouble: MdError;
 
   constructor(options: LinkOptions) {
@@ -80,25 +84,45 @@ export class RedisLink {
   }
 
   /** Rejects with an MdError: why there is no answer. The command may have been executed, or may still be. */
-  send(command: string, ...args: readonly (string | number)[]): Promise<unknown> {
-    return this.#send((client) => client.call(command, ...args));
-  }
-
-  /** The same; strings of the answer are bytes. */
-  sendPacked(command: string, ...args: readonly (string | number | Buffer)[]): Promise<unknown> {
-    return this.#send((client) => client.callBuffer(command, ...args));
-  }
-
-  async #send(call: (client: Redis) => Promise<unknown>): Promise<unknown> {
+  async send(command: string, ...args: readonly (string | number)[]): Promise<unknown> {
     const client = this.#client;
-    if (client === null) throw this.#trouble;
+    const watch = this.#watch;
+    if (client === null || watch === null) throw this.#trouble;
+    watch.asked();
     try {
-      return await call(client);
+      return await client.call(command, ...args);
     } catch (error) {
-      const fault = serverFault(this.#options.about, error);
-      if (leadsElsewhere(error) || isTimeout(error)) this.#drop(client, fault);
-      throw fault;
+      throw this.#reasonOf(client, error);
+    } finally {
+      watch.answered();
     }
+  }
+
+  /** The same, with as little as possible between the bytes that are sent and those that come back. */
+  sendPacked(command: PackedCommand): Promise<unknown> {
+    const client = this.#client;
+    const watch = this.#watch;
+    if (client === null || watch === null) return Promise.reject(this.#trouble);
+    watch.asked();
+    client.sendCommand(command);
+    return command.promise.then(
+      (answer: unknown) => {
+        watch.answered();
+        return answer;
+      },
+      (error: unknown) => {
+        watch.answered();
+        throw this.#reasonOf(client, error);
+      },
+    );
+  }
+
+  /** Why a command has failed. Of a connection that has ended the reason is known. */
+  #reasonOf(client: Redis, error: unknown): MdError {
+    if (this.#client !== client) return this.#trouble;
+    const fault = serverFault(this.#options.about, error);
+    if (leadsElsewhere(error)) this.#drop(client, fault);
+    return fault;
   }
 
   /** Ends the connection: what comes over it cannot be trusted, or it leads to the wrong server. */
@@ -109,6 +133,7 @@ export class RedisLink {
   close(): void {
     this.#listeners.clear();
     this.#closed.abort();
+    this.#watch?.stop();
     this.#client?.disconnect();
   }
 
@@ -153,6 +178,10 @@ export class RedisLink {
     }
     env.log.debug({ evt: "dlm.connected", to: about, as: this.#options.name }, `connected to ${about}`);
     this.#client = client;
+    const { commandMs } = this.#options;
+    // From here on one timer watches over all commands, instead of one each.
+    delete client.options.commandTimeout;
+    this.#watch = new AnswerWatch(env.clock, commandMs, () => this.drop(serverFault(about, new Error("timed out"))));
     for (const listener of [...this.#listeners]) listener(true);
     const told = ended.then(() => {
       if (this.#client === client) this.#lost(serverFault(about, lastError ?? new Error("")));
@@ -196,6 +225,8 @@ export class RedisLink {
 
   #lost(reason: MdError): void {
     this.#client = null;
+    this.#watch?.stop();
+    this.#watch = null;
     this.#failed(reason);
     for (const listener of [...this.#listeners]) listener(false);
   }
@@ -209,5 +240,3 @@ export class RedisLink {
     env.log.warn({ evt: "dlm.unreachable", code: reason.code, as: name }, `${reason.message}${why}`);
   }
 }
-
-const isTimeout = (error: unknown): boolean => error instanceof Error && error.message === "Command timed out";

@@ -8,6 +8,7 @@ import { ensureLibrary } from "./function-library.ts";
 import { locateMaster } from "./locate-master.ts";
 import { type LuaLibrary, readLuaLibrary } from "./lua-library.ts";
 import { type MailboxReader, readMailbox } from "./mailbox-reader.ts";
+import { commandHead, PackedCommand } from "./packed-command.ts";
 import { serverFault } from "./redis-faults.ts";
 import { keysOf, tableKey } from "./redis-keys.ts";
 import { type LinkSubscription, RedisLink } from "./redis-link.ts";
@@ -63,12 +64,16 @@ class RedisLockMaster implements LockMaster {
   readonly #library: LuaLibrary = readLuaLibrary();
   /** In a Redis Cluster one for each lockspace: it may live anywhere. Otherwise one for all. */
   readonly #links = new Map<string, Promise<RedisLink>>();
+  /** Those that have been connected once: a call need not wait for their promise. */
+  readonly #opened = new Map<string, RedisLink>();
   readonly #listeners = new Set<(reachable: boolean) => void>();
   readonly #waits = new WeakMap<RedisLink, ReplicaWait>();
   /** By lockspace, incarnation and epoch. */
   readonly #readers = new Map<string, MailboxReader>();
   readonly #guard: MembershipGuard | null;
   readonly #known = new KnownMembers();
+  /** By operation and slot. */
+  readonly #heads = new WeakMap<LockspaceId, Map<string, Buffer>>();
   /** Calls so far. */
   #marks = 0;
   #reachable = true;
@@ -116,11 +121,12 @@ class RedisLockMaster implements LockMaster {
   /** `cmd` for calls, `ms` for those that wait for replicas, so that these do not hold up the others. */
   #link(lockspace: LockspaceId | null, purpose: "cmd" | "ms"): Promise<RedisLink> {
     const owner = this.#place.topology.type === "cluster" ? lockspace : null;
-    const name = `${purpose} ${owner === null ? "" : nameOf(owner)}`;
+    const name = this.#linkName(lockspace, purpose);
     const known = this.#links.get(name);
     if (known !== undefined) return known;
     const link = this.#newLink(owner, purpose);
     const opened = link.open().then(() => {
+      this.#opened.set(name, link);
       if (this.#closed) link.close();
       else if (purpose === "cmd") link.onUp((up) => this.#tell(up));
       return link;
@@ -130,13 +136,17 @@ class RedisLockMaster implements LockMaster {
     return opened;
   }
 
+  #linkName(lockspace: LockspaceId | null, purpose: "cmd" | "ms"): string {
+    return this.#place.topology.type === "cluster" && lockspace !== null ? `${purpose} ${nameOf(lockspace)}` : purpose;
+  }
+
   #tell(reachable: boolean): void {
     if (this.#reachable === reachable) return;
     this.#reachable = reachable;
     for (const listener of [...this.#listeners]) listener(reachable);
   }
 
-  async call(lockspace: LockspaceId, call: LockCall): Promise<LockReply> {
+  call(lockspace: LockspaceId, call: LockCall): Promise<LockReply> {
     if (this.#guard === null) return this.#execute(lockspace, call);
     return this.#guard.enter(lockspace, call.op, () => this.#execute(lockspace, call));
   }
@@ -159,18 +169,17 @@ class RedisLockMaster implements LockMaster {
   async #ask(lockspace: LockspaceId, call: LockCall, functionsLoaded = false): Promise<LockReply> {
     const { wait } = this.#place;
     const confirm = wait > 0 && waited.has(call.op);
-    const link = await this.#link(lockspace, confirm ? "ms" : "cmd");
-    const keys = keysOf(lockspace, call);
+    const purpose = confirm ? "ms" : "cmd";
+    const link = this.#opened.get(this.#linkName(lockspace, purpose)) ?? (await this.#link(lockspace, purpose));
     const known = this.#known.of(lockspace, call);
     const mark = ++this.#marks;
     const args = packCall(call, { mark, code: this.#library.name, known: known?.generation });
-    const name = `${this.#library.name}_${call.op}`;
-    const ask = (): Promise<unknown> => link.sendPacked("FCALL", name, keys.length, ...keys, ...args);
+    const command = new PackedCommand(this.#headOf(lockspace, call, args.length), args);
     let bytes: unknown;
     let replicas: unknown = wait;
     try {
-      if (confirm) ({ reply: bytes, replicas } = await this.#waitOf(link).run(ask));
-      else bytes = await ask();
+      if (confirm) ({ reply: bytes, replicas } = await this.#waitOf(link).run(() => link.sendPacked(command)));
+      else bytes = await link.sendPacked(command);
     } catch (error) {
       if (functionsLoaded || !(error instanceof MdError) || !error.why?.includes("Function not found")) throw error;
       // It was not executed: FUNCTION FLUSH, a restart without persistence, another node of the cluster.
@@ -186,6 +195,19 @@ class RedisLockMaster implements LockMaster {
     }
     if (replicas < wait) await this.#unconfirmed(replicas, wait);
     return reply;
+  }
+
+  /** What the commands of calls of this kind begin with. */
+  #headOf(lockspace: LockspaceId, call: LockCall, args: number): Buffer {
+    const heads = this.#heads.get(lockspace) ?? new Map<string, Buffer>();
+    this.#heads.set(lockspace, heads);
+    const kind = `${call.op} ${"slot" in call ? call.slot : ""}`;
+    const known = heads.get(kind);
+    if (known !== undefined) return known;
+    const keys = keysOf(lockspace, call);
+    const head = commandHead(["FCALL", `${this.#library.name}_${call.op}`, keys.length, ...keys], args);
+    heads.set(kind, head);
+    return head;
   }
 
   #waitOf(link: RedisLink): ReplicaWait {
@@ -232,6 +254,7 @@ class RedisLockMaster implements LockMaster {
     this.#guard?.close();
     const links = [...this.#links.values()];
     this.#links.clear();
+    this.#opened.clear();
     for (const opened of links) {
       opened.then(
         (link) => link.close(),

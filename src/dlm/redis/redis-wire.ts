@@ -19,9 +19,11 @@ export interface CallContext {
   readonly known: number | undefined;
 }
 
-/** ARGV of a call. */
+const writer = new PackedWriter();
+
+/** ARGV of a call. To be copied before the next one is packed. */
 export function packCall(call: LockCall, { mark, code, known }: CallContext): Buffer[] {
-  const out = new PackedWriter().double(mark);
+  const out = writer.begin().double(mark);
   switch (call.op) {
     case "hello":
     case "dump":

@@ -16,8 +16,11 @@ local function isDone(result) return type(result) ~= 'table' or not result.err e
 
 -- command, key, values... in pieces if they are many.
 local function runAll(command, key, values)
-  for i = 1, #values, CHUNK do
-    if not isDone(redis.pcall(command, key, unpack(values, i, math.min(i + CHUNK - 1, #values)))) then return false end
+  local count = #values
+  if count == 0 then return true end
+  if count <= CHUNK then return isDone(redis.pcall(command, key, unpack(values))) end
+  for i = 1, count, CHUNK do
+    if not isDone(redis.pcall(command, key, unpack(values, i, math.min(i + CHUNK - 1, count)))) then return false end
   end
   return true
 end
@@ -59,17 +62,21 @@ local function remove(state)
   return runAll('HDEL', state.keys[1], fields) and (not state.deleted or runAll('HDEL', state.keys[2], state.deleted))
 end
 
--- Events, and the end of those that were acknowledged long ago. A letter without an event ends a mailbox that nobody reads.
+-- Events, and the end of those that were acknowledged long ago.
 local function deliver(state)
   local mail = state.mail
-  for i = 1, #mail do
-    local letter = mail[i]
-    local box, n, result = boxOf(state, letter.member.slot), letter.n, nil
-    if not letter.event then
-      result = redis.pcall('DEL', box)
-    else
+  for i = 1, #mail, 3 do
+    local member, event, result = mail[i], mail[i + 2], nil
+    local box = member.box
+    if not box then
+      box = boxOf(state, member.slot)
+      member.box = box
+    end
+    if event then
       -- The number after the last one is cheaper than one that is spelled out.
-      result = redis.pcall('XADD', box, n == 1 and state.epoch .. '-1' or state.nextId, 'e', letter.event)
+      result = redis.pcall('XADD', box, mail[i + 1] == 1 and state.epoch .. '-1' or state.nextId, 'e', event)
+    else
+      result = redis.pcall('DEL', box)
     end
     if not isDone(result) then return false end
   end
@@ -81,46 +88,56 @@ end
 
 -- Tells those that listen what is in their mailboxes now. A hint: nobody may listen, and it may be forbidden.
 local function ring(state)
-  for i = 1, #state.mail do
-    local letter = state.mail[i]
-    local member = letter.member
-    if letter.event and member.slot ~= state.own then
-      local incarnation = member.incarnation
-      local message = struct.pack('<dBc0c0', state.epoch, #incarnation, incarnation, letter.event)
-      redis.pcall('PUBLISH', boxOf(state, member.slot), message)
+  local mail = state.mail
+  for i = 1, #mail, 3 do
+    local member, event = mail[i], mail[i + 2]
+    if event and member.slot ~= state.own then
+      if not member.address then
+        member.address = struct.pack('<dBc0', state.epoch, #member.incarnation, member.incarnation)
+      end
+      redis.pcall('PUBLISH', member.box, member.address .. event)
     end
   end
 end
 
 local function writeAll(state, meta, res)
   if (state.reset or state.left or state.dropped or state.deleted) and not remove(state) then return false end
-  if #res > 0 and not runAll('HSET', state.keys[2], res) then return false end
-  return deliver(state) and runAll('HSET', state.keys[1], meta)
+  return runAll('HSET', state.keys[2], res) and deliver(state) and runAll('HSET', state.keys[1], meta)
 end
 
 -- Writes everything at once. False: the lockspace was taken away.
 function commit(state)
-  local meta, res, members, resources = {}, {}, state.changedMembers, state.changedResources
+  local members, resources = state.changedMembers, state.changedResources
   if not state.changed and #members == 0 then return true end
+  local meta, res = {}, {}
   if state.aboutChanged or state.departedChanged then addAbout(state, meta) end
+  local n = #meta
   for i = 1, #members do
     local member = members[i]
     if state.members[member.slot] == member then
-      set(meta, memberField(member.slot), packMember(member))
-      if member.aboutChanged then set(meta, 'n:' .. member.slot, cjson.encode(aboutMember(state, member))) end
-      if member.report then set(meta, 'p:' .. member.slot, member.report) end
+      meta[n + 1], meta[n + 2] = memberField(member.slot), packMember(member)
+      n = n + 2
+      if member.aboutChanged then
+        meta[n + 1], meta[n + 2] = 'n:' .. member.slot, cjson.encode(aboutMember(state, member))
+        n = n + 2
+      end
+      if member.report then
+        meta[n + 1], meta[n + 2] = 'p:' .. member.slot, member.report
+        n = n + 2
+      end
     end
     member.changed = false
   end
-  if state.place then set(meta, state.place, state.answer) end
   for i = 1, #resources do
     local r = resources[i]
-    if state.resources[r.name] == r then set(res, r.name, packResource(r)) end
+    if state.resources[r.name] == r then res[#res + 1], res[#res + 2] = r.name, packResource(r) end
     r.changed = false
   end
   state.writes = state.writes + 1
-  state.at = struct.pack('<dddddc0', state.generation, state.seq, state.lkid, state.count, state.writes, state.tag)
-  set(meta, 'at', state.at)
+  local at = struct.pack('<dddddc0', state.generation, state.seq, state.lkid, state.count, state.writes, state.tag)
+  state.at = at
+  meta[n + 1], meta[n + 2] = 'at', at
+  if state.place then meta[n + 3], meta[n + 4] = state.place, state.answer end
   if not writeAll(state, meta, res) then
     takeAway(state)
     return false

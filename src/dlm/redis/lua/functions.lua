@@ -96,7 +96,7 @@ end
 -- Old entries are trimmed when the acknowledgement passes a multiple of 64.
 local function trim(state, member, ack)
   if ack <= member.acked then return end
-  if math.floor(ack / 64) > math.floor(member.acked / 64) then state.trim = member end
+  if ack - ack % 64 > member.acked then state.trim = member end
   member.acked = ack
   changed(state, member)
 end

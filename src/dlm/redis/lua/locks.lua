@@ -9,37 +9,36 @@ do
 
 local function badBuffer(flags, lvb, lvbSize)
   if lvb == nil then return has(flags, VALBLK) end
-  return #lvb > 4 * math.ceil(lvbSize / 3)
+  return #lvb > 0 and #lvb > 4 * math.ceil(lvbSize / 3)
 end
 
-local function isMode(mode) return mode >= 0 and mode <= 5 and mode == math.floor(mode) end
+local function isMode(mode) return mode >= 0 and mode <= 5 and mode % 1 == 0 end
 
 local function isName(name) return #name >= 1 and #name <= 64 and not string.find(name, '[^ -~]') end
 
 local BATCH_LIMIT = 32
 
--- Flags that each call may carry, as lock-validation.ts has them.
+-- Flags that each call may carry, as lock-validation.ts has them; and all others.
+local ALL = 0xFFFFFFFF
 local ON_ALL = NOQUEUE + VALBLK + NOQUEUEBAST + HEADQUE + NOORDER + ALTPR + ALTCW
-local ON_REQUEST = ON_ALL + EXPEDITE + NODLCKWT
-local ON_CONVERT = ON_ALL + CONVERT + QUECVT + IVVALBLK + CONVDEADLK + NODLCKWT
-local ON_UNLOCK = CANCEL + VALBLK + IVVALBLK + FORCEUNLOCK
-
-local function only(flags, allowed) return bit.band(flags, bit.bnot(allowed)) == 0 end
+local NOT_ON_REQUEST = ALL - (ON_ALL + EXPEDITE + NODLCKWT)
+local NOT_ON_CONVERT = ALL - (ON_ALL + CONVERT + QUECVT + IVVALBLK + CONVDEADLK + NODLCKWT)
+local NOT_ON_UNLOCK = ALL - (CANCEL + VALBLK + IVVALBLK + FORCEUNLOCK)
 
 local function checkRequest(name, mode, flags, lvb, lvbSize)
-  if not isName(name) or not isMode(mode) or not only(flags, ON_REQUEST) then return EINVAL end
+  if not isName(name) or not isMode(mode) or bit.band(flags, NOT_ON_REQUEST) ~= 0 then return EINVAL end
   if has(flags, EXPEDITE) and (mode ~= NL or has(flags, NOQUEUE)) then return EINVAL end
   return badBuffer(flags, lvb, lvbSize) and EINVAL or OK
 end
 
 local function checkConvert(mode, flags, lvb, lvbSize)
-  if not isMode(mode) or not only(flags, ON_CONVERT) then return EINVAL end
-  if has(flags, CONVDEADLK) and has(flags, NOQUEUE) then return EINVAL end
+  if not isMode(mode) or bit.band(flags, NOT_ON_CONVERT) ~= 0 then return EINVAL end
+  if flags >= CONVDEADLK and has(flags, CONVDEADLK) and has(flags, NOQUEUE) then return EINVAL end
   return badBuffer(flags, lvb, lvbSize) and EINVAL or OK
 end
 
 local function checkUnlock(flags, lvb, lvbSize)
-  if not only(flags, ON_UNLOCK) then return EINVAL end
+  if bit.band(flags, NOT_ON_UNLOCK) ~= 0 then return EINVAL end
   if has(flags, CANCEL) and has(flags, FORCEUNLOCK) then return EINVAL end
   return badBuffer(flags, lvb, lvbSize) and EINVAL or OK
 end
@@ -97,10 +96,12 @@ local function convertOne(state, member, text, at)
   local rc = checkConvert(mode, flags, lvb, state.lvbSize)
   if rc ~= OK then return rc, false end
   local r = resourceAt(state, name)
-  local l = r and lockOn(r, member.slot, lkid)
+  if not r then return ENOENT, false end
+  local held = findIn(r.granted, member.slot, lkid)
+  local l = held or lockOn(r, member.slot, lkid)
   if not l then return ENOENT, false end
-  if has(flags, QUECVT) and not quecvtAllowed(l.gr, mode) then return EINVAL, false end
-  if not indexOf(r.granted, l) then return EBUSY, false end
+  if flags >= QUECVT and has(flags, QUECVT) and not quecvtAllowed(l.gr, mode) then return EINVAL, false end
+  if not held then return EBUSY, false end
   touch(state)
   local asOf = state.seq
   local granted = convertLock(r, l, mode, flags, lvb, state)

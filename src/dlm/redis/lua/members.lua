@@ -1,7 +1,7 @@
 -- Who is a member: what table-members.ts does. Each call gets its arguments as those of locks.lua do; `json` are those that
 -- few calls have. Each returns rc, value.
 
-local function isUnchanged(state, sighting)
+local function isUnrestate(state, sighting)
   local member = memberOf(state, sighting)
   return member and member.counter == sighting.counter
 end
@@ -35,11 +35,11 @@ function memberCalls.renew(state, member, text, at)
   state.isLost = isIncomplete(state)
   if counter > member.counter then
     member.counter = counter
-    changed(state, member)
+    restate(state, member)
   end
   if knows > member.knows then
     member.knows = knows
-    changed(state, member)
+    restate(state, member)
   end
   state.known = known
   return OK, 0
@@ -79,7 +79,7 @@ function memberCalls.fence_begin(state, owner, _, _, json)
     if call.takesOver ~= victim.token and isActive(state, victim.owner) then return EBUSY, victim.token end
     touch(state)
     victim.token, victim.owner = state.seq, owner.incarnation
-    changed(state, victim)
+    restate(state, victim)
     return OK, state.seq
   end
   if victim.counter ~= call.victim.counter then return EALIVE, 0 end
@@ -87,7 +87,7 @@ function memberCalls.fence_begin(state, owner, _, _, json)
   local token = state.seq
   victim.token, victim.owner, victim.tries = token, owner.incarnation, 0
   victim.state = 'fencing'
-  changed(state, victim)
+  restate(state, victim)
   if state.phase == 'run' then
     -- Members that know of this generation know who is being fenced.
     state.generation, state.changed = state.generation + 1, true
@@ -106,7 +106,7 @@ function memberCalls.fence_result(state, _, _, _, json)
     removeMember(state, victim, true)
   else
     victim.tries = victim.tries + 1
-    changed(state, victim)
+    restate(state, victim)
   end
   return OK, 0
 end
@@ -122,7 +122,7 @@ local function addMember(state, call)
     end
   end
   for _, sighting in ipairs(call.gone) do
-    if isUnchanged(state, sighting) then removeMember(state, memberAt(state, sighting.slot), true) end
+    if isUnrestate(state, sighting) then removeMember(state, memberAt(state, sighting.slot), true) end
   end
   if state.phase == 'recover' then return ERECOVER, 0 end
   local members = allMembers(state)

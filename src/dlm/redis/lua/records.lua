@@ -30,16 +30,25 @@ local function unpackResource(name, raw)
   return r
 end
 
+-- `packed`: what it was when it was packed last; nil where it has changed since.
 local function packLock(l)
-  return struct.pack(LOCK, l.lkid, l.slot, l.gr, l.rq, l.ex, l.sb, l.hi, l.bast and 1 or 0, l.lvbSeq, l.order)
+  local packed = l.packed
+  if not packed then
+    packed = struct.pack(LOCK, l.lkid, l.slot, l.gr, l.rq, l.ex, l.sb, l.hi, l.bast and 1 or 0, l.lvbSeq, l.order)
+    l.packed = packed
+  end
+  return packed
 end
 
 local function packResource(r)
   local granted, convert, wait, value = r.granted, r.convert, r.wait, r.lvb or ''
-  local parts = { struct.pack(HEAD, r.lvbSeq, r.lvbInvalid and 1 or 0, r.lvb and 1 or 0, #value, #granted, #convert), value }
-  for i = 1, #granted do parts[#parts + 1] = packLock(granted[i]) end
-  for i = 1, #convert do parts[#parts + 1] = packLock(convert[i]) end
-  for i = 1, #wait do parts[#parts + 1] = packLock(wait[i]) end
+  local grants, converts, waits = #granted, #convert, #wait
+  local head = struct.pack(HEAD, r.lvbSeq, r.lvbInvalid and 1 or 0, r.lvb and 1 or 0, #value, grants, converts)
+  if grants == 1 and converts + waits == 0 then return head .. value .. packLock(granted[1]) end
+  local parts = { head, value }
+  for i = 1, grants do parts[2 + i] = packLock(granted[i]) end
+  for i = 1, converts do parts[2 + grants + i] = packLock(convert[i]) end
+  for i = 1, waits do parts[2 + grants + converts + i] = packLock(wait[i]) end
   return table.concat(parts)
 end
 

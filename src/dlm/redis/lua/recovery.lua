@@ -14,9 +14,10 @@ local function forget(state, member)
   state.members[member.slot] = false
   state.changed = true
   note(state, 'left', member.slot)
-  local mail = {}
-  for _, letter in ipairs(state.mail) do
-    if letter.member ~= member then table.insert(mail, letter) end
+  local mail, old = {}, state.mail
+  for i = 1, #old, 3 do
+    local at = #mail
+    if old[i] ~= member then mail[at + 1], mail[at + 2], mail[at + 3] = old[i], old[i + 1], old[i + 2] end
   end
   state.mail = mail
   if state.trim == member then state.trim = nil end
@@ -29,7 +30,7 @@ local function addNewMember(state, slot, about, standing, counter, knows)
     about = { node = about.node, process = about.process },
   }
   state.members[slot] = member
-  changed(state, member)
+  restate(state, member)
 end
 
 -- Everybody on the list has reported.
@@ -194,7 +195,7 @@ local function stayFenced(state, record, reporter)
   local fence = record.fence or { owner = reporter, tries = 0 }
   state.seq = state.seq + 1
   member.state = 'fencing'
-  changed(state, member)
+  restate(state, member)
   member.token, member.owner, member.tries = state.seq, fence.owner, fence.tries
 end
 
@@ -218,7 +219,7 @@ local function checkIn(state, call, raw)
   state.lkid = math.max(state.lkid, call.lkid)
   member.counter = call.counter
   member.state, member.lastRid, member.knows = 'active', call.lastRid, call.generation
-  changed(state, member)
+  restate(state, member)
   member.report, member.parsed = raw, call
   for _, record in ipairs(call.members) do
     if record.state == 'fencing' then stayFenced(state, record, call.incarnation) end

@@ -1,6 +1,6 @@
 -- One resource: the algorithm of lock-resource.ts, line by line. The order of every step defines the order of events.
 -- A resource is { name, granted, convert, wait, lvb, lvbSeq, lvbInvalid, recovering }, a lock
--- { lkid, slot, gr, rq, ex, sb, hi, bast, lvbSeq, order }. `emit` has the methods cast(lock, status, lvb) and bast(lock, mode).
+-- { lkid, slot, gr, rq, ex, sb, hi, bast, lvbSeq, order, packed }: whoever changes one takes `packed` away (cast and bast do). `emit` has the methods cast(lock, status, lvb) and bast(lock, mode).
 -- Nothing here touches Redis.
 
 local NOQUEUE, CANCEL, CONVERT, VALBLK, QUECVT, IVVALBLK = 0x1, 0x2, 0x4, 0x8, 0x10, 0x20
@@ -60,14 +60,15 @@ end
 
 local function grantable0(r, l, now, recover)
   local conv = l.gr ~= NONE
-  if has(l.ex, EXPEDITE) then return true end
+  local special = l.ex >= QUECVT -- one of the flags that are asked for below, perhaps
+  if special and has(l.ex, EXPEDITE) then return true end
   if conflict(r.granted, l) or conflict(r.convert, l) then return false end
   if conv and recover then return true end
   if now and conv then
-    if has(l.ex, QUECVT) then return #r.convert == 0 end
+    if special and has(l.ex, QUECVT) then return #r.convert == 0 end
     return true
   end
-  if has(l.ex, NOORDER) then return true end
+  if special and has(l.ex, NOORDER) then return true end
   if not now and conv then return r.convert[1] == l end
   if now and not conv then return #r.convert == 0 and #r.wait == 0 end
   return #r.convert == 0 and r.wait[1] == l
@@ -91,6 +92,7 @@ local function grantable(r, l, now, recover)
   if l.gr ~= NONE and not has(l.ex, NOQUEUE) and deadlock(r, l) then
     if not has(l.ex, CONVDEADLK) then return 'dead' end
     l.gr = NL
+    l.packed = nil
     l.sb = bit.bor(l.sb, DEMOTED)
     return 'no'
   end
@@ -256,10 +258,12 @@ local function requestLock(r, l, emit)
 end
 
 local function convertLock(r, l, mode, flags, input, emit)
-  l.ex = bit.bor(flags, CONVERT)
+  l.ex = has(flags, CONVERT) and flags or flags + CONVERT
   l.sb = 0
   l.rq = mode
-  local verdict = grantable(r, l, true, false)
+  l.packed = nil
+  -- Alone it may have what it asks for.
+  local verdict = #r.granted == 1 and #r.convert == 0 and 'ok' or grantable(r, l, true, false)
   if has(l.sb, DEMOTED) then grantConvert(r, emit) end
   if verdict == 'ok' or (has(l.sb, DEMOTED) and grantable0(r, l, true, false)) then
     grant(r, l, input, emit)
@@ -284,6 +288,7 @@ end
 local function cancelLock(r, l, emit)
   if indexOf(r.granted, l) then return end
   l.sb = 0
+  l.packed = nil
   local converting = indexOf(r.convert, l)
   detach(r, l)
   l.rq = NONE

@@ -7,7 +7,7 @@
 --
 -- meta  about   schema|lsid|replid|epoch|phase|slots|leaseMs|lvbSize|code|fencing: changes with members and recoveries
 --       at      generation, seq, lkid, number of resources, number of writes; then lsid, replid: changes with every write
---       s:SLOT  counter, sent, acked, rid, token, tries, knows; then STANDING INCARNATION|OWNER: a member; token, owner and
+--       s:SLOT  sent, acked, rid, counter, token, tries, knows; then STANDING INCARNATION|OWNER: a member; token, owner and
 --               tries: who fences it; knows: the generation of the list of members that it has
 --       n:SLOT  JSON {node, process}
 --       r:SLOT:(rid mod 64)  rid, rc, value: the reply ring
@@ -87,42 +87,25 @@ local ABOUT = '^(%d+)|([^|]*)|(%x*)|(%d+)|(%a+)|(%d+)|(%d+)|(%d+)|([^|]*)|(.*)$'
 local memberFrom, packMember
 do
 
--- What follows the numbers of a member, parsed; by its text, which hardly changes.
-local standings, standingsKept = {}, 0
 local STANDING = { a = 'active', f = 'fencing', b = 'absent' }
 local LETTER = { active = 'a', fencing = 'f', absent = 'b' }
 
-local function standingOf(text)
-  local found = standings[text]
-  if not found then
-    local letter, incarnation, owner = string.match(text, '^(.)([^|]*)|(.*)$')
-    found = { STANDING[letter], incarnation, owner }
-    standingsKept = standingsKept + 1
-    if standingsKept > 1000 then standings, standingsKept = {}, 1 end
-    standings[text] = found
-  end
-  return found
-end
-
 function memberFrom(slot, raw)
   if not raw then return false end
-  local counter, sent, acked, rid, token, tries, knows, at = struct.unpack('<ddddddd', raw)
-  local text = string.sub(raw, at)
-  local standing = standingOf(text)
+  local sent, acked, rid, counter, token, tries, knows, at = struct.unpack('<ddddddd', raw)
+  local letter, incarnation, owner = string.match(raw, '^(.)([^|]*)|(.*)$', at)
   return {
-    slot = slot, incarnation = standing[2], state = standing[1], counter = counter, sent = sent, acked = acked, lastRid = rid,
-    token = token, owner = standing[3], tries = tries, knows = knows, text = text, changed = false,
+    slot = slot, incarnation = incarnation, state = STANDING[letter], counter = counter, sent = sent, acked = acked,
+    lastRid = rid, token = token, owner = owner, tries = tries, knows = knows, rest = string.sub(raw, 25), changed = false,
   }
 end
 
+-- `rest`: what hardly changes; nil where it has (restate).
 function packMember(m)
-  local text = m.text
-  local standing = text and standings[text]
-  -- What stands in the text may have changed.
-  if not standing or standing[1] ~= m.state or standing[3] ~= m.owner then
-    text = LETTER[m.state] .. m.incarnation .. '|' .. m.owner
+  if not m.rest then
+    m.rest = struct.pack('<ddddc0', m.counter, m.token, m.tries, m.knows, LETTER[m.state] .. m.incarnation .. '|' .. m.owner)
   end
-  return struct.pack('<dddddddc0', m.counter, m.sent, m.acked, m.lastRid, m.token, m.tries, m.knows, text)
+  return struct.pack('<dddc0', m.sent, m.acked, m.lastRid, m.rest)
 end
 
 end
@@ -145,6 +128,12 @@ local function changed(state, member)
   list[#list + 1] = member
 end
 
+-- More of it has changed than sent, acked and lastRid.
+local function restate(state, member)
+  member.rest = nil
+  changed(state, member)
+end
+
 -- The mailbox of a slot.
 local function boxOf(state, slot)
   if slot == state.own then return state.keys[3] end
@@ -162,15 +151,16 @@ local function numbered(state, slot)
   return member, sent, seq
 end
 
--- Into its mailbox.
+-- Into its mailbox: to state.mail the member, the number and the event, or false for the end of a mailbox that nobody reads.
 local function put(state, member, event)
   local unread = member.sent - member.acked
   local mail = state.mail
+  local at = #mail
   if unread <= MAILBOX_LIMIT then
-    mail[#mail + 1] = { member = member, n = member.sent, event = event }
+    mail[at + 1], mail[at + 2], mail[at + 3] = member, member.sent, event
     if member.slot == state.caller then state.fresh[#state.fresh + 1] = event end
   elseif unread == MAILBOX_LIMIT + 1 then
-    mail[#mail + 1] = { member = member }
+    mail[at + 1], mail[at + 2], mail[at + 3] = member, member.sent, false
   end
 end
 
@@ -183,6 +173,7 @@ end
 -- What resource.lua calls emit:cast and emit:bast; the state of the call is what it emits to.
 local function tellCast(state, l, status, lvb)
   local member, n, seq = numbered(state, l.slot)
+  l.packed = nil
   if member and lvb then
     put(state, member, struct.pack('<IBdddddddc0', 61 + #lvb, 118, n, seq, l.lkid, status, l.gr, l.sb, l.lvbSeq, lvb))
   elseif member then
@@ -193,6 +184,7 @@ end
 
 local function tellBast(state, l, mode)
   local member, n, seq = numbered(state, l.slot)
+  l.packed = nil
   if member then put(state, member, struct.pack('<IBdddd', 37, 98, n, seq, l.lkid, mode)) end
 end
 
