@@ -145,6 +145,19 @@ export interface MessagesData {
   readonly failed: Readonly<Record<string, number>>;
   readonly lastRefusal: string | null;
   readonly lastRoundTripMillis: number | null;
+  /** What this node said last, the newest last. */
+  readonly last: readonly MessageInfo[];
+}
+
+export interface MessageInfo {
+  readonly message: string;
+  readonly time: string;
+  /** The wait for the token, for the lock `message`, and for all acknowledgements; null: there was none. */
+  readonly tokenMillis: number | null;
+  readonly messageMillis: number | null;
+  readonly ackMillis: number;
+  /** Nodes that had not acknowledged when that took long, and for how long at least. */
+  readonly slow: readonly { readonly node: string; readonly millis: number }[];
 }
 
 export interface PingData {

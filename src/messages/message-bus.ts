@@ -8,6 +8,7 @@ import { ChannelLocks } from "./channel-locks.ts";
 import { type ChannelEffect, type ChannelEvent, type ChannelState, newChannel } from "./channel-state.ts";
 import { type ClusterMessage, mayBeRefused } from "./message.ts";
 import { MessageCounters, type MessageStatistics } from "./message-statistics.ts";
+import { MessageTimes } from "./message-times.ts";
 import { type MessageId, ResultBoard } from "./result-board.ts";
 import { TokenSection } from "./token-section.ts";
 
@@ -43,6 +44,7 @@ export class MessageBus {
   readonly #locks: ChannelLocks;
   readonly #results: ResultBoard;
   readonly #counters = new MessageCounters();
+  readonly #times: MessageTimes;
   readonly #trace: StepTrace<ChannelState, ChannelEvent, ChannelEffect>;
   readonly #sections: TokenSection[] = [];
   #state: ChannelState;
@@ -72,6 +74,7 @@ export class MessageBus {
     this.#slot = lockspace.slot;
     this.#locks = locks;
     this.#results = new ResultBoard(lockspace);
+    this.#times = new MessageTimes(env, lockspace);
     this.#state = newChannel(lockspace.slot);
     this.#trace = new StepTrace(env, "channel");
     this.traceState();
@@ -108,7 +111,7 @@ export class MessageBus {
   }
 
   get statistics(): MessageStatistics {
-    return this.#counters.read();
+    return { ...this.#counters.read(), last: this.#times.last };
   }
 
   /** For people: what the two halves of the channel are doing. */
@@ -125,6 +128,7 @@ export class MessageBus {
   break(error: MdError): void {
     if (this.#broken !== null) return;
     this.#broken = error;
+    this.#times.stop();
     this.#publishing?.reject(error);
     this.#publishing = null;
     for (const section of this.#sections.splice(0)) section.refuse(error);
@@ -166,6 +170,7 @@ export class MessageBus {
     }
     section.begin();
     this.#current = section;
+    this.#times.tokenAsked();
     this.#dispatch({ type: "acquire" });
   }
 
@@ -187,6 +192,7 @@ export class MessageBus {
       assert(this.#publishing === null, "a section says one message at a time");
       this.#publishing = { message, since: this.#env.clock.now(), resolve, reject };
       this.#releasing = last;
+      this.#times.beginning(this.#state.armed);
       this.#dispatch({ type: "publish", message, last });
     });
   }
@@ -215,6 +221,7 @@ export class MessageBus {
         this.#counters.countSkipped(effect.reason);
         break;
       case "token_held":
+        this.#times.tokenHeld();
         void this.#runSection();
         break;
       case "token_refused":
@@ -235,6 +242,7 @@ export class MessageBus {
     // Only the wait for the token can be given up.
     const waits = half === "sending" && steps[0]?.lock === "token" && steps[0].mode === "EX";
     const signal = waits ? this.#current?.waitSignal : undefined;
+    if (steps[0]?.mode === "CW") this.#times.published();
     try {
       this.#dispatch({ type: "converted", half, results: await this.#locks.convert(steps, signal) });
     } catch (error) {
@@ -294,6 +302,7 @@ export class MessageBus {
     assert(done !== null, "a message was acknowledged that nobody sent");
     this.#publishing = null;
     this.#counters.countSent(done.message.type, this.#env.clock.now() - done.since);
+    this.#times.acknowledged(done.message.type);
     done.resolve();
   }
 

@@ -1,5 +1,6 @@
 import type { SkipReason } from "./channel-state.ts";
 import type { ClusterMessageType } from "./message.ts";
+import type { MessageTiming } from "./message-times.ts";
 
 /** Counts for `mdctl messages`. A value taken from the live counters: it does not change later. */
 export interface MessageStatistics {
@@ -15,6 +16,8 @@ export interface MessageStatistics {
   readonly lastRefusal: string | null;
   /** Milliseconds from having the token until all have acknowledged, of the message sent last. */
   readonly lastRoundTripMs: number | null;
+  /** Of our last messages, the newest last. */
+  readonly last: readonly MessageTiming[];
 }
 
 export class MessageCounters {
@@ -48,7 +51,7 @@ export class MessageCounters {
     this.#failed[type] = (this.#failed[type] ?? 0) + 1;
   }
 
-  read(): MessageStatistics {
+  read(): Omit<MessageStatistics, "last"> {
     return {
       sent: { ...this.#sent },
       received: { ...this.#received },

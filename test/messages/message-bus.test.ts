@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { MdError } from "../../src/base/md-error.ts";
 import { LVB_SIZE } from "../../src/dlm/lockspace.ts";
 import { MemoryLockMaster } from "../../src/dlm/memory-lock-master.ts";
+import { sleep } from "../../src/env/clock.ts";
 import type { ClusterMessage } from "../../src/messages/message.ts";
 import { type AfterAll, MessageBus } from "../../src/messages/message-bus.ts";
 import { decodeRefusal } from "../../src/messages/refusal-codec.ts";
@@ -266,5 +267,52 @@ describe("message bus", () => {
     await refused;
     await talk.wait(sending);
     await expect(b.bus.send(() => remove(b, 3))).rejects.toMatchObject({ code: "E_NOT_JOINED" });
+  });
+});
+
+describe("the times of a message", () => {
+  it("say how long the token and the acknowledgements took, and who kept the others waiting", async () => {
+    const talk = new Talk();
+    const [a, b, c] = [await talk.add("a"), await talk.add("b"), await talk.add("c")];
+    await talk.wait(a.bus.send(() => remove(a, 1)));
+    expect(a.bus.statistics.last).toMatchObject([{ type: "remove", tokenMs: 0, messageMs: null, ackMs: 0, slow: [] }]);
+    b.handle = () => sleep(talk.clock, 350).then(() => null);
+    const slow = a.bus.withToken(async (send) => {
+      await send(remove(a, 2));
+      b.handle = async () => null;
+      await send(remove(a, 3));
+    });
+    const behind = c.bus.send(() => remove(c, 4));
+    await talk.wait(Promise.all([slow, behind]));
+    const [, second, third] = a.bus.statistics.last;
+    expect(second).toMatchObject({ ackMs: 350, slow: [{ slot: b.lockspace.slot, ms: 300 }] });
+    // Under the same token: nothing was waited for but the acknowledgements.
+    expect(third).toMatchObject({ tokenMs: null, messageMs: 0, ackMs: 0, slow: [] });
+    expect(c.bus.statistics.last).toMatchObject([{ tokenMs: 350, ackMs: 0, slow: [] }]);
+  });
+
+  it("are kept of the last sixteen", async () => {
+    const talk = new Talk();
+    const a = await talk.add("a");
+    for (let n = 0; n < 20; n++) await talk.wait(a.bus.send(() => remove(a, n)));
+    expect(a.bus.statistics.last).toHaveLength(16);
+  });
+
+  it("are no reason to ask a lock server any more once the bus is broken", async () => {
+    const talk = new Talk();
+    const [a, b] = [await talk.add("a"), await talk.add("b")];
+    b.handle = () => new Promise(() => {});
+    const sending = a.bus.send(() => remove(a, 1)).catch((error: MdError) => error.code);
+    await talk.clock.advance(250);
+    let asked = 0;
+    const call = talk.master.call.bind(talk.master);
+    talk.master.call = (lockspace, what) => {
+      if (what.op === "dump") asked++;
+      return call(lockspace, what);
+    };
+    a.bus.break(new MdError("E_NOT_JOINED", "gone"));
+    expect(await sending).toBe("E_NOT_JOINED");
+    await talk.clock.advance(400);
+    expect(asked).toBe(0);
   });
 });

@@ -6,6 +6,7 @@ import { describeClusterStatus } from "../describe-cluster.ts";
 import { describeNodes } from "../describe-nodes.ts";
 import { findArray } from "../find-array.ts";
 import { locksData } from "../locks-data.ts";
+import { messagesData } from "../messages-data.ts";
 import { nodeMetrics } from "../node-metrics.ts";
 import { programVersion } from "../version.ts";
 import { type Method, noParams } from "./method.ts";
@@ -79,8 +80,8 @@ export const messages: Method<"messages"> = {
   read: (reader) => ({ array: reader.textOrNull("array") }),
   run: async ({ array }, { daemon, warn }) => {
     const session = findArray(daemon, array, warn);
-    const { lastRoundTripMs: lastRoundTripMillis, ...counts } = session.status().messages;
-    return { array: session.name, ...counts, lastRoundTripMillis };
+    const { messages: statistics, slots } = session.status();
+    return messagesData(session.name, statistics, slots);
   },
 };
 
