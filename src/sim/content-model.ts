@@ -16,6 +16,8 @@ class Possible {
   /** When it was acknowledged, or its fate sealed; infinite in flight. */
   until: number;
   acknowledged: boolean;
+  /** When it was so first: what a power cut has not changed. */
+  ended: number;
   /** What a sector may hold that can hold nothing else. */
   readonly alone: Choices = [this];
 
@@ -25,6 +27,7 @@ class Possible {
     this.since = since;
     this.until = until;
     this.acknowledged = acknowledged;
+    this.ended = until;
   }
 }
 
@@ -141,7 +144,11 @@ export class ContentModel {
     const at = ++this.#step;
     for (const [sector, entries] of this.#afterPowerCut.entries()) {
       // What is left is on the platters: a later power cut cannot bring anything else back.
-      const left = entries.map((one) => new Possible(one.value, one.life, one.since, at, one.acknowledged));
+      const left = entries.map((one) => {
+        const kept = new Possible(one.value, one.life, one.since, at, one.acknowledged);
+        kept.ended = one.ended;
+        return kept;
+      });
       this.#afterPowerCut[sector] = left;
       this.#now[sector] = left;
     }
@@ -193,6 +200,13 @@ export class ContentModel {
     return (this.#now[sector] ?? []).every(({ until }) => until !== Number.POSITIVE_INFINITY);
   }
 
+  /** May it hold either of two writes that two nodes had under way at once? Then its copies may differ (decision 23). */
+  isContested(sector: number): boolean {
+    const entries = this.#now[sector] ?? [];
+    if (entries.length < 2) return false;
+    return entries.some((one) => entries.some((other) => one.life !== other.life && overlap(one, other)));
+  }
+
   /** Lives whose unacknowledged writes the sector may or may not hold. */
   doubtfulLives(sector: number): readonly string[] {
     const entries = this.#now[sector] ?? [];
@@ -213,11 +227,14 @@ export class ContentModel {
     if (flight === undefined) return null;
     this.#inFlight.delete(id);
     flight.entry.until = ++this.#step;
+    flight.entry.ended = flight.entry.until;
     return flight;
   }
 }
 
 const nobody: readonly string[] = [];
+
+const overlap = (one: Possible, other: Possible): boolean => one.ended >= other.since && other.ended >= one.since;
 
 /** Without what was over before `by` began. */
 function prune(entries: Choices, by: Possible): Choices {

@@ -123,8 +123,7 @@ export class DlmNode implements FragileNode {
     };
     const sink = (writeUntil: number): void => {
       process.leaseDeadline = writeUntil;
-      const until = writeUntil === 0 ? 0 : process.clock.trueTime(writeUntil);
-      this.#world.tell({ type: "lease", life, until });
+      process.tellLease();
     };
     const joined = await joinLockspace({
       master: wrappers.link?.(process.link) ?? process.link,

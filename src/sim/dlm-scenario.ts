@@ -1,6 +1,12 @@
 import { badLink, fastLink, type LinkTiming } from "./lock-link.ts";
-import { lockFaultKinds, type NodeFaultKind, nodeFaultKinds } from "./node-faults.ts";
+import type { NodeFaultKind } from "./node-faults.ts";
 import type { World } from "./world.ts";
+
+/** What seeds draw from that are not told otherwise. */
+const usualKinds: readonly NodeFaultKind[] = [
+  ...["crash", "pauseShort", "pauseLong", "stallControl", "cutShort", "cutLong", "stop", "jumpWall"],
+  ...["cutRequests", "cutReplies", "restartLockServer", "rollBackLockServer", "splitLockServer"],
+] as NodeFaultKind[];
 
 /** What a simulation of lock managers alone is made of, besides its seed. */
 export interface DlmScenario {
@@ -24,7 +30,7 @@ export interface DlmScenario {
 export function drawDlmScenario(world: World, fixed: Partial<DlmScenario> = {}): DlmScenario {
   const { random } = world;
   const leaseMs = fixed.leaseMs ?? 1000;
-  const faults = [...nodeFaultKinds, ...lockFaultKinds].filter(() => random.chance(0.3));
+  const faults = usualKinds.filter(() => random.chance(0.3));
   return {
     nodes: random.integer(2, 5),
     resources: random.integer(1, 4),

@@ -8,12 +8,21 @@ import type { SimLockServer } from "./sim-lock-server.ts";
 import type { SimNode } from "./sim-node.ts";
 import type { World } from "./world.ts";
 
-const diskFaultKinds = ["writeErrors", "readErrors", "deadDisk", "slowDisk", "repairDisk"] as const;
+const diskFaultKinds = [
+  ...(["writeErrors", "readErrors", "deadDisk", "slowDisk", "repairDisk"] as const),
+  /** It does what it is told, and says so late, perhaps when others have taken over from who asked. */
+  "lateDisk",
+] as const;
 
-/** By an operator: a member is failed and wanted back, or replaced; disks become spares; spares are taken out. */
-const operatorKinds = ["moveMember", "replaceMember", "addDisk", "removeSpare"] as const;
+/** By an operator: a member is failed and wanted back, or replaced; spares come and go; a node leaves for long. */
+const operatorKinds = ["moveMember", "replaceMember", "addDisk", "removeSpare", "drain"] as const;
 
-export type FaultKind = NodeFaultKind | (typeof diskFaultKinds)[number] | "powerCut" | (typeof operatorKinds)[number];
+export type FaultKind =
+  | NodeFaultKind
+  | (typeof diskFaultKinds)[number]
+  /** What was not flushed is lost, what was under way is torn. */
+  | "powerCut"
+  | (typeof operatorKinds)[number];
 
 /** Everything that can break. */
 export const faultKinds: readonly FaultKind[] = [
@@ -93,7 +102,9 @@ export class Faults {
       disk.slowness = 1;
       disk.bad = [];
       disk.dead = false;
+      disk.answersBy = 0;
     }
+    for (const node of this.#targets.nodes) node.comeBack();
     this.#hurt.clear();
     this.#say("everything is mended");
   }
@@ -134,6 +145,12 @@ export class Faults {
       case "removeSpare":
         this.#operator.removeSpare();
         break;
+      case "drain":
+        this.#drain();
+        break;
+      case "lateDisk":
+        this.#late(this.#targets.world.random.pick(this.#targets.array.disks));
+        break;
       case "slowDisk":
         this.#slow(this.#targets.world.random.pick(this.#targets.array.disks));
         break;
@@ -173,6 +190,24 @@ export class Faults {
     disk.bad = [];
     this.#say(`${disk.path} works again and is added`);
     this.#operator.bringBack(disk.path);
+  }
+
+  #late(disk: SimDisk): void {
+    const { world } = this.#targets;
+    const ms = world.random.between(10, this.#plan.leaseMs * 2.5);
+    disk.answersBy = world.now + ms;
+    this.#say(`${disk.path} answers up to ${ms.toFixed(0)} ms late`);
+  }
+
+  #drain(): void {
+    const { world, nodes } = this.#targets;
+    const up = nodes.filter(({ node }) => node !== null);
+    // Somebody has to stay.
+    if (up.length < 2) return;
+    const node = world.random.pick(up);
+    const ms = world.random.between(this.#plan.leaseMs, this.#plan.leaseMs * 5);
+    this.#say(`${node.name} is drained, and back in ${ms.toFixed(0)} ms at the earliest`);
+    node.drain(ms);
   }
 
   #move(): void {

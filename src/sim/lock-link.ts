@@ -9,6 +9,8 @@ export interface LinkTiming {
   /** A wake-up is lost, or comes twice. */
   readonly lostWakes: number;
   readonly doubleWakes: number;
+  /** A wake-up comes up to `lateBy` milliseconds late, behind later ones. */
+  readonly lateWakes: number;
   /** A call is never executed; is executed, and its answer lost. */
   readonly lostRequests: number;
   readonly lostReplies: number;
@@ -23,6 +25,7 @@ export const fastLink: LinkTiming = {
   patience: 150,
   lostWakes: 0.05,
   doubleWakes: 0.05,
+  lateWakes: 0,
   lostRequests: 0,
   lostReplies: 0,
   doubledCalls: 0,
@@ -41,6 +44,22 @@ export const badLink = (leaseMs: number): LinkTiming => ({
   doubledCalls: 0.02,
   lateCalls: 0.01,
   lateBy: 3 * leaseMs,
+});
+
+/** What a bad spell adds to a link that has no such faults otherwise: to what the server sends, and to calls. */
+export const badNotices = (leaseMs: number): Partial<LinkTiming> => ({
+  lostWakes: 0.4,
+  doubleWakes: 0.3,
+  lateWakes: 0.3,
+  lateBy: leaseMs,
+});
+
+export const badCalls = (leaseMs: number): Partial<LinkTiming> => ({
+  lostRequests: 0.05,
+  lostReplies: 0.05,
+  doubledCalls: 0.1,
+  lateCalls: 0.02,
+  lateBy: 2 * leaseMs,
 });
 
 /** Without a draw where nothing can happen: a seed goes on as before when a fault is added that it does not use. */

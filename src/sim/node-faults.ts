@@ -1,4 +1,4 @@
-import type { Direction } from "./lock-link.ts";
+import { badCalls, badNotices, type Direction, type LinkTiming } from "./lock-link.ts";
 import type { SimLockServer } from "./sim-lock-server.ts";
 import type { SimProcess } from "./sim-process.ts";
 import type { World } from "./world.ts";
@@ -11,6 +11,8 @@ export interface FragileNode {
   kill(why: string): void;
   /** A clean stop. */
   stop(): void;
+  /** No effect while it is up. */
+  start(): void;
   cutLink(direction?: Direction): void;
   healLink(): void;
 }
@@ -24,6 +26,10 @@ export const nodeFaultKinds = [
   "cutLong",
   "stop",
   "jumpWall",
+  /** All it does takes long; its clock runs too fast or too slow; it ends, in whatever way, and is started at once. */
+  "slowNode",
+  "skewClock",
+  "restart",
 ] as const;
 
 /** What happens to the lock server, and to the ways to it. */
@@ -36,6 +42,9 @@ export const lockFaultKinds = [
   "rollBackLockServer",
   /** A replica takes over while one node still speaks with the former primary. */
   "splitLockServer",
+  /** Of one node, for a while: what the server tells comes late, twice or never; calls do. */
+  "badNotices",
+  "badCalls",
 ] as const;
 
 export type NodeFaultKind = (typeof nodeFaultKinds)[number] | (typeof lockFaultKinds)[number];
@@ -48,9 +57,13 @@ export interface NodeFaultTargets {
   readonly say: (what: string) => void;
 }
 
+/** How wrong a clock may run: what the times of a lease allow for. */
+const MOST_SKEW = 0.1;
+
 /** Breaks processes, links and the lock server; each of them mends by itself after a while. */
 export class NodeFaults {
   readonly #targets: NodeFaultTargets;
+  #isHealed = false;
 
   constructor(targets: NodeFaultTargets) {
     this.#targets = targets;
@@ -59,9 +72,11 @@ export class NodeFaults {
   /** Everything goes on, and all links are whole. */
   heal(): void {
     const { nodes, server } = this.#targets;
+    this.#isHealed = true;
     server.unite();
     for (const node of nodes) {
       node.process?.resume();
+      node.process?.link.trouble(null);
       node.healLink();
     }
   }
@@ -105,6 +120,21 @@ export class NodeFaults {
         say(`${target?.name ?? "nobody"}'s calendar jumps`);
         target?.process?.clock.jumpWall(random.between(-3_600_000, 3_600_000));
         break;
+      case "slowNode":
+        if (target !== null) this.#slow(target, random.between(leaseMs * 0.2, leaseMs * 2));
+        break;
+      case "skewClock":
+        if (target !== null) this.#skew(target, 1 + random.between(-MOST_SKEW, MOST_SKEW));
+        break;
+      case "restart":
+        if (target !== null) this.#restart(target, random.chance(0.5));
+        break;
+      case "badNotices":
+        if (target !== null) this.#trouble(target, "notices", badNotices(leaseMs));
+        break;
+      case "badCalls":
+        if (target !== null) this.#trouble(target, "calls", badCalls(leaseMs));
+        break;
       case "restartLockServer":
         server.restart();
         break;
@@ -129,6 +159,48 @@ export class NodeFaults {
     this.#targets.say(`${node.name} is paused (${what}) for ${ms.toFixed(0)} ms`);
     process?.pause(what);
     this.#targets.world.schedule(ms, null, () => process?.resume());
+  }
+
+  /** It runs for a moment, and stands still for a longer one, again and again. */
+  #slow(node: FragileNode, ms: number): void {
+    const { world, say } = this.#targets;
+    const { process } = node;
+    const until = world.now + ms;
+    say(`${node.name} is slow for ${ms.toFixed(0)} ms`);
+    const stutter = (): void => {
+      process?.pause();
+      world.schedule(world.random.between(1, 15), null, () => {
+        process?.resume();
+        if (world.now < until && !this.#isHealed) world.schedule(world.random.between(0.5, 3), null, stutter);
+      });
+    };
+    stutter();
+  }
+
+  #skew(node: FragileNode, rate: number): void {
+    this.#targets.say(`${node.name}'s clock runs ${rate.toFixed(3)} times as fast`);
+    node.process?.skew(rate);
+  }
+
+  #restart(node: FragileNode, clean: boolean): void {
+    const { world, say } = this.#targets;
+    say(`${node.name} is ${clean ? "stopped" : "killed"} and started again at once`);
+    if (clean) node.stop();
+    else node.kill("killed");
+    const again = (): void => {
+      if (node.process === null) node.start();
+      else if (clean && !this.#isHealed) world.schedule(world.random.between(1, 10), null, again);
+    };
+    world.schedule(world.random.between(0, 5), null, again);
+  }
+
+  #trouble(node: FragileNode, what: string, timing: Partial<LinkTiming>): void {
+    const { world, leaseMs, say } = this.#targets;
+    const ms = world.random.between(leaseMs * 0.2, leaseMs * 3);
+    say(`${node.name}'s ${what} are lost, doubled or late for ${ms.toFixed(0)} ms`);
+    const { process } = node;
+    process?.link.trouble(timing);
+    world.schedule(ms, null, () => process?.link.trouble(null));
   }
 
   #cut(node: FragileNode, ms: number, direction: Direction): void {

@@ -1,7 +1,11 @@
+import { BITMAP_PAGE_BYTES, BITMAP_SUPER_BYTES } from "../bitmap/bitmap-layout.ts";
 import { drawFaultKinds, type FaultKind, usualFaultKinds } from "./faults.ts";
 import { fastLink, type LinkTiming } from "./lock-link.ts";
 import type { SeededRandom } from "./random.ts";
 import type { World } from "./world.ts";
+
+/** Of the first page of a slot's bitmap. */
+const BITS_IN_PAGE = (BITMAP_PAGE_BYTES - BITMAP_SUPER_BYTES) * 8;
 
 /** What a simulation is made of, besides its seed. */
 export interface Scenario {
@@ -41,6 +45,8 @@ export interface Scenario {
   readonly flushes: number;
   readonly zeroes: number;
   readonly fua: number;
+  /** How often a node writes to blocks that another one writes to at that moment. */
+  readonly contention: number;
   /** Sectors. */
   readonly longest: number;
   /** How often the ring cuts a transfer short. */
@@ -95,8 +101,18 @@ export function drawScenario(world: World, fixed: Partial<Scenario> = {}): Scena
     zeroing: random.chance(0.5),
     drift: random.chance(0.3) ? 0.1 : 0,
     link: fastLink,
+    contention: random.chance(0.1) ? 0.5 : 0,
+    ...drawLarge(random, fixed),
     ...fixed,
   };
+}
+
+/** A few seeds have a bitmap of two pages: those take long. */
+function drawLarge(random: SeededRandom, { level, members, size, chunkSectors }: Partial<Scenario>): Partial<Scenario> {
+  const isLarge = random.chance(1 / 250);
+  const sectors = BITS_IN_PAGE + random.integer(1, 500);
+  if (!isLarge || [level, members, size, chunkSectors].some((one) => one !== undefined)) return {};
+  return { level: 1, members: 2, size: sectors, chunkSectors: 1, longest: 64 };
 }
 
 /** A caller who says how many members there are has a mirror, unless he says otherwise. */

@@ -2,6 +2,7 @@ import { withShape } from "../array/array-shape.ts";
 import { type CreateRequest, createArray, planCreate } from "../array/create-array.ts";
 import type { MdArray } from "../array/md-array.ts";
 import { SECTOR_SIZE, sector } from "../base/units.ts";
+import { bitmapLayout } from "../bitmap/bitmap-layout.ts";
 import { ArrayGeometry } from "./array-geometry.ts";
 import { SimBlockDevice } from "./sim-block-device.ts";
 import { type DiskTiming, SimDisk } from "./sim-disk.ts";
@@ -37,6 +38,8 @@ export interface SimArray {
 }
 
 export const SIM_CLUSTER = "sim";
+/** That `create` makes. */
+const LEAST_CHUNK_BYTES = 4096;
 /** The smallest there is: requests touch many. */
 const STRIPE_BYTES = 4096;
 
@@ -56,8 +59,10 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
     assumeClean = true,
     arrayName = "sim:md0",
   } = options;
-  // Bitmaps, and as much again and more for the takeover records.
-  const dataOffset = 32 + slots * 8 + (2 * slots + 1) * 8;
+  // Bitmaps, and room for the takeover records.
+  const chunkBytes = chunkSectors * SECTOR_SIZE;
+  const layout = bitmapLayout(level === 10 ? Math.floor((size * members) / near) : size, chunkBytes);
+  const dataOffset = 32 + slots * layout.slotSectors + (2 * slots + 1) * 8;
   const sectors = dataOffset + size + 160;
   let geometry: ArrayGeometry | null = null;
   const disks = Array.from(
@@ -75,7 +80,7 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
     size: sector(disk.sectors),
     deviceUuid: world.random.bytes(16),
   });
-  const array = planCreate({
+  const planned = planCreate({
     name: arrayName,
     uuid: world.random.bytes(16),
     level,
@@ -89,9 +94,12 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
     assumeClean,
     memberSize: sector(used),
     dataOffset: sector(dataOffset),
-    chunkBytes: chunkSectors * 512,
+    chunkBytes: Math.max(chunkBytes, LEAST_CHUNK_BYTES),
     daemonSleep: 1,
   });
+  // Of less only others' arrays are. A few MiB have a bitmap of several pages so.
+  const isSmall = chunkBytes < LEAST_CHUNK_BYTES;
+  const array = isSmall ? { ...planned, bitmap: { ...planned.bitmap, layout } } : planned;
   geometry = new ArrayGeometry(used === size ? array : atMost(array));
   const thread = new SimThread(world, "create");
   const user = { life: "create", thread, leaseHolds: () => true };

@@ -13,8 +13,8 @@ export interface ClockFaults {
 export class SimClock implements Clock {
   readonly #world: World;
   readonly #thread: SimThread;
-  readonly #rate: number;
-  readonly #offset: number;
+  #rate: number;
+  #offset: number;
   #wallJump = 0;
 
   constructor(world: World, thread: SimThread, { rate = 1, offset = 0 }: ClockFaults = {}) {
@@ -44,6 +44,14 @@ export class SimClock implements Clock {
 
   jumpWall(ms: number): void {
     this.#wallJump += ms;
+  }
+
+  /** It runs so fast from now on; what it shows does not jump. Timers that run keep their time. */
+  skew(rate: number): void {
+    const turn = this.#world.now * (this.#rate - rate);
+    this.#offset += turn;
+    this.#wallJump += turn;
+    this.#rate = rate;
   }
 
   after(ms: number, action: () => void): Timer {

@@ -71,6 +71,8 @@ export class SimDisk {
   /** Everything fails. */
   dead = false;
   bad: readonly BadRange[] = [];
+  /** What it is given before then is done in time, but it may say so as late as that. */
+  answersBy = 0;
   readonly #world: World;
   readonly #timing: DiskTiming;
   readonly #flights = new Set<Flight>();
@@ -92,7 +94,9 @@ export class SimDisk {
     const latency = this.#world.random.between(...this.#timing[op.type]) * this.slowness;
     if (op.type === "write") this.#plan(flight, op, latency);
     const watermark = this.#completions;
-    this.#world.schedule(latency, null, () => {
+    const late = this.answersBy - this.#world.now;
+    const answered = late > latency ? this.#world.random.between(latency, late) : latency;
+    this.#world.schedule(answered, null, () => {
       this.#flights.delete(flight);
       const result = this.#complete(flight, watermark);
       if (!user.thread.ended) done(result);

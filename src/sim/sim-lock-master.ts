@@ -17,7 +17,8 @@ export class SimLockMaster implements LockMaster {
   readonly #server: SimLockServer;
   readonly #life: string;
   readonly #thread: SimThread;
-  readonly #timing: LinkTiming;
+  readonly #usual: LinkTiming;
+  #timing: LinkTiming;
   readonly #listeners = new Set<(reachable: boolean) => void>();
   #carriesRequests = true;
   #carriesReplies = true;
@@ -30,6 +31,7 @@ export class SimLockMaster implements LockMaster {
     this.#server = server;
     this.#life = life;
     this.#thread = thread;
+    this.#usual = timing;
     this.#timing = timing;
   }
 
@@ -94,7 +96,9 @@ export class SimLockMaster implements LockMaster {
       for (let copy = random.chance(this.#timing.doubleWakes) ? 2 : 1; copy > 0; copy--) {
         // A wake-up may carry the events or only say that there are some.
         const carried = random.chance(0.3) ? [] : events;
-        this.#world.schedule(random.between(...this.#timing.delay), this.#thread, () => {
+        const { delay, lateWakes, lateBy } = this.#timing;
+        const late = happens(this.#world, lateWakes) ? random.between(0, lateBy) : 0;
+        this.#world.schedule(random.between(...delay) + late, this.#thread, () => {
           if (stopped || !this.#carriesReplies) return;
           this.#world.tell({ type: "lock_events", life: this.#life, epoch: member.epoch, events: carried });
           deliver(carried);
@@ -122,6 +126,11 @@ export class SimLockMaster implements LockMaster {
 
   get up(): boolean {
     return this.#carriesRequests && this.#carriesReplies;
+  }
+
+  /** A bad spell begins, or is over (null). */
+  trouble(timing: Partial<LinkTiming> | null): void {
+    this.#timing = { ...this.#usual, ...timing };
   }
 
   /** The link breaks: nothing arrives any more, in one direction or both. */

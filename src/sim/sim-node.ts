@@ -49,6 +49,8 @@ export class SimNode {
   #frontEnd: SimFrontEnd | null = null;
   /** Commands that its data plane has not answered. */
   #unanswered: () => number = () => 0;
+  /** It was drained: nobody starts it before this time. */
+  #awayUntil = 0;
   /** Its link is cut: the next life finds it so. */
   #linkDown: Direction | null = null;
 
@@ -99,6 +101,21 @@ export class SimNode {
     const { process, node } = this;
     if (process === null || node === null) return;
     this.#world.schedule(0, process.control, () => void node.stop());
+  }
+
+  /** A clean stop; the host is wanted for something else for a while. */
+  drain(ms: number): void {
+    this.#awayUntil = this.#world.now + ms;
+    this.stop();
+  }
+
+  /** It was drained, and is not wanted back yet. */
+  get isAway(): boolean {
+    return this.#world.now < this.#awayUntil;
+  }
+
+  comeBack(): void {
+    this.#awayUntil = 0;
   }
 
   cutLink(direction: Direction = "both"): void {
@@ -166,7 +183,7 @@ export class SimNode {
           listener: observeListener(listener, world, life),
           leaseSink: (deadline, readUntil) => {
             process.leaseDeadline = deadline;
-            world.tell({ type: "lease", life, until: deadline === 0 ? 0 : process.clock.trueTime(deadline) });
+            process.tellLease();
             sink(deadline, readUntil);
           },
         });

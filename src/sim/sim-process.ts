@@ -70,6 +70,18 @@ export class SimProcess {
     this.#world.emit({ type: "life_ended", life: this.life, why });
   }
 
+  /** Its host's clock runs so fast from now on. */
+  skew(rate: number): void {
+    for (const clock of [this.clock, this.dataClock]) clock.skew(rate);
+    this.tellLease();
+  }
+
+  /** The checkers learn until when it may act, in true time. */
+  tellLease(): void {
+    const until = this.leaseDeadline === 0 ? 0 : this.clock.trueTime(this.leaseDeadline);
+    this.#world.tell({ type: "lease", life: this.life, until });
+  }
+
   /** As SIGSTOP, or only the control plane's thread, as by a long computation. */
   pause(what: "process" | "control" = "process"): void {
     this.control.pause();

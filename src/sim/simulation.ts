@@ -109,7 +109,7 @@ export class Simulation {
     const report = (text: string): void => world.violation(text);
     const now = (): number => world.now;
     return [
-      new WriteIntentChecker(geometry, disks, report),
+      new WriteIntentChecker(geometry, disks, content, report),
       new ForeignWindowChecker(geometry, report),
       new LeaseChecker(report),
       new TokenChecker(report),
@@ -311,7 +311,7 @@ export class Simulation {
   #lookAfter(node: SimNode): void {
     const { random } = this.world;
     this.world.schedule(random.between(50, random.chance(0.3) ? 3000 : 300), null, () => {
-      if (this.#keepingUp && node.isDown) node.start();
+      if (this.#keepingUp && node.isDown && !node.isAway) node.start();
       this.#lookAfter(node);
     });
   }

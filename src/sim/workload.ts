@@ -1,5 +1,7 @@
 import { SECTOR_SIZE } from "../base/units.ts";
+import { BITMAP_PAGE_BYTES, BITMAP_SUPER_BYTES, pageOfBit } from "../bitmap/bitmap-layout.ts";
 import type { ContentModel } from "./content-model.ts";
+import { happens } from "./lock-link.ts";
 import type { PortRequest, RequestPort } from "./request-port.ts";
 import { SettledLives } from "./settled-lives.ts";
 import type { SimEvent } from "./sim-event.ts";
@@ -18,9 +20,11 @@ export interface WorkloadOptions {
   readonly zeroes: number;
   /** Share of the writes. */
   readonly fua: number;
+  /** How often a node does not care that another one writes to the same blocks; 0: as a cluster filesystem. */
+  readonly contention: number;
 }
 
-/** A range that one node writes: no other node may until it is done, or surely dead. */
+/** A range that one node writes: no other node should until it is done, or surely dead. */
 interface Reservation {
   readonly life: string;
   readonly lo: number;
@@ -29,9 +33,18 @@ interface Reservation {
 
 const ESHUTDOWN = 108;
 
+/** Chunks whose bits are the last of a page of the bitmap. */
+function pageBorders(chunks: number): readonly number[] {
+  const borders: number[] = [];
+  for (let page = 1; page <= pageOfBit(chunks - 1); page++) {
+    borders.push((page * BITMAP_PAGE_BYTES - BITMAP_SUPER_BYTES) * 8 - 1);
+  }
+  return borders;
+}
+
 /**
  * A file system on several nodes, as far as a disk can tell: writes of any size at any sector, several at a time and
- * overlapping on one node, but never to one block from two nodes at once. Everything asked and answered goes to the
+ * overlapping on one node, but, unless it is told otherwise, never to one block from two nodes at once. Everything asked and answered goes to the
  * content model; what contradicts it is a violation.
  */
 export class Workload {
@@ -57,7 +70,8 @@ export class Workload {
     this.#model = model;
     this.#options = options;
     const chunks = Math.ceil(options.size / options.chunkSectors);
-    this.#hotChunks = Array.from({ length: 3 }, () => world.random.integer(0, chunks));
+    const hot = Array.from({ length: 3 }, () => world.random.integer(0, chunks));
+    this.#hotChunks = [...hot, ...pageBorders(chunks)];
     this.#scratch = new Uint8Array(options.size * SECTOR_SIZE);
     world.observe((event) => this.#observe(event));
   }
@@ -84,7 +98,7 @@ export class Workload {
     { fua, zero = false }: { readonly fua: boolean; readonly zero?: boolean },
     done: (errno: number) => void = () => {},
   ): boolean {
-    if (this.#isReserved(port.life, lo, hi)) return false;
+    if (this.#isReserved(port.life, lo, hi) && !happens(this.#world, this.#options.contention)) return false;
     const id = this.#next++;
     const data = zero ? null : this.#scratch.subarray(0, (hi - lo) * SECTOR_SIZE);
     if (data !== null) stampSectors(data, id, lo);
@@ -118,7 +132,9 @@ export class Workload {
       if (errno !== 0 || data === null) this.#model.dropRead(id);
       else {
         const isDecided = (sector: number): boolean =>
-          this.#model.isQuiet(sector) && this.#model.doubtfulLives(sector).every((life) => decided.has(life));
+          this.#model.isQuiet(sector) &&
+          !this.#model.isContested(sector) &&
+          this.#model.doubtfulLives(sector).every((life) => decided.has(life));
         const wrong = this.#model.endRead(id, data, isDecided);
         if (wrong !== null) this.#world.violation(`${port.life} read [${lo}, ${hi}): ${wrong}`);
       }

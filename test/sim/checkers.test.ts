@@ -74,11 +74,12 @@ describe("the write-intent checker", () => {
   async function watch() {
     const parts = await makeArray();
     const reports: string[] = [];
-    const checker = new WriteIntentChecker(parts.geometry, parts.disks, (text) => reports.push(text));
+    const content = new ContentModel(parts.geometry.size);
+    const checker = new WriteIntentChecker(parts.geometry, parts.disks, content, (text) => reports.push(text));
     parts.world.observe((event) => checker.observe(event));
     const writeData = (disk: SimDisk, sector: number, value: number): Promise<void> =>
       parts.put(disk, parts.geometry.dataAt + sector, parts.sectorOf(value, sector));
-    return { ...parts, reports, writeData };
+    return { ...parts, content, reports, writeData };
   }
 
   it("is content with a bit that is durable before the data", async () => {
@@ -94,6 +95,20 @@ describe("the write-intent checker", () => {
     const { writeData, first, reports } = await watch();
     await writeData(first, 20, 5);
     expect(reports[0]).toMatch(/sector 20 may differ/);
+  });
+
+  it("lets copies differ of what two nodes wrote at once, when both are safe", async () => {
+    for (const durable of [true, false]) {
+      const { geometry, content, first, second, put, sectorOf, mark, reports } = await watch();
+      content.beginWrite(5, "n1.1", 20, 21, 5);
+      content.beginWrite(6, "n2.1", 20, 21, 6);
+      await mark(2, 1, true);
+      await put(first, geometry.dataAt + 20, sectorOf(5, 20));
+      await put(second, geometry.dataAt + 20, sectorOf(6, 20), durable);
+      await mark(2, 1, false);
+      // A power cut may still leave one of them with something else.
+      expect(reports).toHaveLength(durable ? 0 : 1);
+    }
   });
 
   it("bites when the bit was written but is not durable", async () => {

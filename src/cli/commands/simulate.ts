@@ -3,7 +3,7 @@ import { MdError } from "../../base/md-error.ts";
 import { type DlmVerdict, runDlmSimulation } from "../../sim/dlm-simulation.ts";
 import { type FaultKind, faultKinds } from "../../sim/faults.ts";
 import { lockFaultKinds, type NodeFaultKind, nodeFaultKinds } from "../../sim/node-faults.ts";
-import { DEFAULT_STEPS, runSimulation } from "../../sim/run-simulation.ts";
+import { DEFAULT_STEPS, runSimulation, type SimulationOptions } from "../../sim/run-simulation.ts";
 import { type Shrunk, shrink } from "../../sim/shrink.ts";
 import type { Verdict } from "../../sim/simulation.ts";
 import { transcriptOf } from "../../sim/transcript.ts";
@@ -26,7 +26,12 @@ interface Wanted {
   /** "all", null: each seed draws its own, of all kinds there are or of the usual ones. */
   readonly faults: readonly FaultKind[] | "all" | null;
   readonly without: readonly number[];
+  /** Nodes write to the same blocks at once. */
+  readonly contention: boolean;
 }
+
+/** How often a node does not care that another one writes to the same blocks, where it need not. */
+const CONTENTION = 0.8;
 
 /** `mdctl simulate`: whole clusters in one thread, from a seed. Exit 1 if a promise was broken; the seed repeats it. */
 export const simulate: Command = async (invocation, context) => {
@@ -49,6 +54,7 @@ function readWanted(invocation: Invocation): Wanted {
     lines: numberOf(invocation, "trace", 0, 1e6) ?? TRACE_LINES,
     dlm,
     faults: faultsOf(invocation, dlm ? [...nodeFaultKinds, ...lockFaultKinds] : faultKinds),
+    contention: invocation.has("contention"),
     without: (invocation.value("without") ?? "").split(",").filter(Boolean).map(Number),
   };
 }
@@ -71,21 +77,26 @@ async function runHere(wanted: Wanted, context: CommandContext): Promise<Command
   };
 }
 
-function runOne({ dlm, nodes, steps, faults, without }: Wanted, seed: number): Promise<Verdict | DlmVerdict> {
+function runOne(
+  { dlm, nodes, steps, faults, without, contention }: Wanted,
+  seed: number,
+): Promise<Verdict | DlmVerdict> {
   const size = { seed, ...(nodes === null ? {} : { nodes }), ...(steps === null ? {} : { steps }) };
   const own = faults === null ? {} : faults === "all" ? { drawnFrom: faultKinds } : { faults };
-  if (!dlm) return runSimulation({ ...size, scenario: { without, ...own } });
+  if (!dlm)
+    return runSimulation({ ...size, scenario: { without, ...own, ...(contention ? { contention: CONTENTION } : {}) } });
   const scenario = faults === null || faults === "all" ? {} : { faults: faults.filter(isNodeFault) };
   return runDlmSimulation({ ...size, scenario });
 }
 
 async function runMany(wanted: Wanted, workers: number, context: CommandContext): Promise<CommandResult> {
-  const { first, seeds, nodes, steps, faults, dlm, lines } = wanted;
+  const { first, seeds, nodes, steps, faults, dlm, lines, contention } = wanted;
   const words = [
     ...(nodes === null ? [] : [`--nodes=${nodes}`]),
     ...(steps === null ? [] : [`--steps=${steps}`]),
     ...(faults === null ? [] : [`--faults=${faults === "all" ? faults : faults.join()}`]),
     ...(dlm ? ["--dlm"] : []),
+    ...(contention ? ["--contention"] : []),
     `--trace=${lines}`,
   ];
   const range = { first, count: seeds };
@@ -110,7 +121,7 @@ const workOf = (verdict: Verdict | DlmVerdict): string =>
 async function tell(
   context: CommandContext,
   verdict: Verdict | DlmVerdict,
-  { lines, steps: given }: Wanted,
+  { lines, steps: given, contention }: Wanted,
 ): Promise<void> {
   const { seed, scenario, steps, virtualMs, hash, faults, ok } = verdict;
   const seconds = (virtualMs / 1000).toFixed(1);
@@ -126,11 +137,14 @@ async function tell(
     context.print(`again: mdctl simulate --dlm --seed=${seed} --nodes=${scenario.nodes}\n`);
     return;
   }
-  const { shrunk, verdict: small, runs } = await shrink(verdict, given ?? DEFAULT_STEPS, SHRINK_RUNS);
+  const own = contention ? { contention: CONTENTION } : {};
+  const run = ({ scenario: shrunk, ...options }: SimulationOptions): Promise<Verdict> =>
+    runSimulation({ ...options, scenario: { ...shrunk, ...own } });
+  const { shrunk, verdict: small, runs } = await shrink(verdict, given ?? DEFAULT_STEPS, SHRINK_RUNS, run);
   context.print(`shrunk by ${runs} runs from ${verdict.steps} events to ${small.steps}:\n\n`);
   const what = `seed ${seed}, ${shrunk.nodes} nodes: ${small.violations[0] ?? ""}`;
   context.print(transcriptOf(what, small.events(lines)));
-  context.print(`\nagain: mdctl simulate ${wordsOf(seed, shrunk)}\n`);
+  context.print(`\nagain: mdctl simulate ${wordsOf(seed, shrunk)}${contention ? " --contention" : ""}\n`);
 }
 
 function wordsOf(seed: number, { steps, nodes, faults, without }: Shrunk): string {

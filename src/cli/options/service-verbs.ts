@@ -1,4 +1,5 @@
 import { daemonOptions } from "../../daemon/daemon-options.ts";
+import { faultHelp } from "./fault-kinds.ts";
 import type { VerbSpec } from "./option-spec.ts";
 
 export const serviceVerbs: readonly VerbSpec[] = [
@@ -155,7 +156,8 @@ export const serviceVerbs: readonly VerbSpec[] = [
       { name: "workers", value: "N", help: "processes that run them (one a core)" },
       { name: "nodes", value: "N", help: "1 to 8" },
       { name: "steps", value: "N", help: "events while things break" },
-      { name: "faults", value: "LIST", help: "what breaks: all (each seed draws some), or kinds by name" },
+      { name: "faults", value: "LIST", help: faultHelp() },
+      { name: "contention", help: "nodes write to the same blocks at once, as no cluster filesystem does" },
       { name: "without", value: "LIST", help: "numbers of faults that do not happen, as a shrunk failure says" },
       { name: "trace", value: "LINES", help: "of the transcript to show after a failure" },
       { name: "dlm", help: "lock managers alone, without an array" },

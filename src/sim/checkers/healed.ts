@@ -14,14 +14,22 @@ export function judgeHealed(
   if (legs.length === 0) return ["no member is in sync"];
   for (let sector = 0; sector < geometry.size; sector++) {
     let first: { readonly disk: SimDisk; readonly at: number } | null = null;
+    const isContested = content.isContested(sector);
     for (const { disk, raidDisk } of legs) {
       const at = geometry.sectorOn(raidDisk, sector);
       if (at === -1) continue;
       first ??= { disk, at };
+      if (isContested) {
+        // Written by two nodes at once: each copy has one of the writes, perhaps not the same.
+        const lost = content.judge(sector, disk.versions.words, at);
+        if (lost !== null) wrong.push(`${disk.path}: ${lost}`);
+        continue;
+      }
       if (!first.disk.versions.equals(disk.versions, first.at, at)) {
         wrong.push(`sector ${sector} differs between ${first.disk.path} and ${disk.path}`);
       }
     }
+    if (isContested && first !== null) continue;
     const lost = first === null ? "it has no copy" : content.judge(sector, first.disk.versions.words, first.at);
     if (lost !== null) wrong.push(`${first?.disk.path ?? `sector ${sector}`}: ${lost}`);
   }

@@ -1,5 +1,6 @@
 import { Feature, hasFeature } from "../../superblock/superblock.ts";
 import type { ArrayGeometry } from "../array-geometry.ts";
+import type { ContentModel } from "../content-model.ts";
 import { inSyncLegs, type Leg, newestSuperblock } from "../disk-superblocks.ts";
 import type { SimDisk } from "../sim-disk.ts";
 import type { SimEvent } from "../sim-event.ts";
@@ -8,12 +9,14 @@ import { SureBits } from "./sure-bits.ts";
 
 /**
  * The write-intent rule, at every instant (F25, F26): a sector that differs between mirrors, or that a power cut could
- * make differ, lies in a chunk whose bit is set in some slot's bitmap, and would be after a power cut.
+ * make differ, lies in a chunk whose bit is set in some slot's bitmap, and would be after a power cut. Copies of what two
+ * nodes wrote at once may differ without a bit, but not by chance: what each of them holds is safe (decision 23).
  */
 export class WriteIntentChecker implements Checker {
   readonly name = "bit durable before data";
   readonly #geometry: ArrayGeometry;
   readonly #disks: readonly SimDisk[];
+  readonly #content: ContentModel;
   readonly #report: Report;
   readonly #bits: ReadonlyMap<SimDisk, SureBits>;
   #legs: readonly Leg[] = [];
@@ -25,9 +28,10 @@ export class WriteIntentChecker implements Checker {
   /** The superblocks call for a resync of everything, after whatever crash. */
   #allMarked = false;
 
-  constructor(geometry: ArrayGeometry, disks: readonly SimDisk[], report: Report) {
+  constructor(geometry: ArrayGeometry, disks: readonly SimDisk[], content: ContentModel, report: Report) {
     this.#geometry = geometry;
     this.#disks = disks;
+    this.#content = content;
     this.#report = report;
     this.#uneven = new Uint8Array(geometry.size);
     this.#unevenIn = new Uint32Array(geometry.chunks);
@@ -96,7 +100,7 @@ export class WriteIntentChecker implements Checker {
       const chunk = Math.floor(at / chunkSectors);
       const end = Math.min(hi, (chunk + 1) * chunkSectors);
       let first: number | null = null;
-      for (; at < end; at++) if (this.#judge(at, chunk)) first ??= at;
+      for (; at < end; at++) if (this.#judge(at, chunk) && !this.#isExcused(at)) first ??= at;
       if (first === null || this.#isMarked(chunk)) continue;
       this.#report(`sector ${first} may differ between mirrors, chunk ${chunk} has no bit`);
     }
@@ -112,9 +116,22 @@ export class WriteIntentChecker implements Checker {
   /** A chunk that leans on a bitmap must have a bit still. */
   #lostBit(chunk: number, at: number): void {
     if (this.#unevenIn[chunk] === 0 || this.#isMarked(chunk)) return;
-    const sector = this.#uneven.indexOf(1, chunk * this.#geometry.chunkSectors);
+    const { chunkSectors } = this.#geometry;
+    let sector = this.#uneven.indexOf(1, chunk * chunkSectors);
+    while (sector !== -1 && sector < (chunk + 1) * chunkSectors && this.#isExcused(sector)) {
+      sector = this.#uneven.indexOf(1, sector + 1);
+    }
+    if (sector === -1 || sector >= (chunk + 1) * chunkSectors) return;
     const slot = Math.floor((at - this.#geometry.bitmapsAt) / this.#geometry.slotSectors);
     this.#report(`chunk ${chunk} lost its last bit (slot ${slot}) while sector ${sector} may differ between mirrors`);
+  }
+
+  #isExcused(sector: number): boolean {
+    if (!this.#content.isContested(sector)) return false;
+    return this.#legs.every(({ disk, raidDisk }) => {
+      const at = this.#geometry.sectorOn(raidDisk, sector);
+      return at === -1 || disk.versions.isSafe(at);
+    });
   }
 
   #mayDiffer(sector: number): boolean {
