@@ -47,7 +47,9 @@ export async function examine(device: BlockDevice): Promise<Examination> {
   }
   try {
     const bitmap = await examineBitmap(device, superblock);
-    return { ...common, bitmap, bitmapError: null, clean: inSync || bitmap.unionDirty === 0 };
+    // One that is older than its array was not kept by whoever wrote last.
+    const isOld = !hasFeature(superblock, Feature.clustered) && bitmap.super.events < superblock.events;
+    return { ...common, bitmap, bitmapError: null, clean: inSync || (!isOld && bitmap.unionDirty === 0) };
   } catch (error) {
     if (!(error instanceof MdError)) throw error;
     return { ...common, bitmap: null, bitmapError: error, clean: null };

@@ -1,9 +1,11 @@
 import { describe, expect, it } from "vitest";
+import { assembleArray } from "../../src/array/assemble-array.ts";
 import type { BitmapWish } from "../../src/array/bitmap-kind.ts";
 import { type Examination, examine } from "../../src/array/examine.ts";
 import type { BitmapKind } from "../../src/array/md-array.ts";
 import { bytesOf, sector } from "../../src/base/units.ts";
 import type { EngineCommand } from "../../src/engine/engine-protocol.ts";
+import { readTakeover } from "../../src/fencing/takeover-store.ts";
 import { IN_SYNC, ROLE_FAULTY } from "../../src/superblock/superblock.ts";
 import { ClusterWorld, LEASE_MS, type TestNode } from "./cluster-world.ts";
 
@@ -238,15 +240,39 @@ describe.each<BitmapKind>(["none", "internal"])("an array with bitmap %s", (bitm
   });
 });
 
+it("who takes an array over that was used alone leaves word for its former node, whatever slot that had", async () => {
+  const { world, nodes } = await cluster(["x", "a"]);
+  const [x, a] = nodes as [TestNode, TestNode];
+  await world.wait(x.node.stop());
+  await world.idle(a);
+  await world.wait(a.node.switchBitmap(toKind("none")));
+  expect(a.node.slot).toBe(1);
+  world.kill(a);
+  for (const path of world.members) world.disks.heal(path, "a");
+  // It proves its own former life gone as it joins: nobody is there who would hear of a death.
+  const b = await world.start("a");
+  expect(b.node.slot).toBe(0);
+  const opened = world.members.map((path) => world.disks.open(path, "observer"));
+  const { array, devices } = await assembleArray(opened);
+  const { members } = await readTakeover(array, devices);
+  for (const { pills, nodes: records } of members) {
+    expect(pills[1]).toMatchObject({ type: "record", record: { node: "a", by: "a" } });
+    expect(records[0]).toMatchObject({ type: "record", record: { node: "a", state: "joined" } });
+  }
+});
+
 it("an internal bitmap that is older than its array counts for nothing", async () => {
   const { world, nodes } = await cluster(["a"], { bitmap: "internal" });
   const [a] = nodes as [TestNode];
-  await world.wait(a.node.stop());
+  world.kill(a);
+  await world.clock.advance(3 * LEASE_MS);
   world.disks.poke("/dev/d1", world.dataOffset + 1500, 0x99, 1);
   for (const path of world.members) {
     const bytes = world.disks.bytes(path);
     new DataView(bytes.buffer, bytes.byteOffset).setBigUint64(bytesOf(sector(16)) + 24, 1n, true);
   }
+  const found = (await onDisk(world)).map(({ bitmap, clean }) => [bitmap?.super.events, bitmap?.unionDirty, clean]);
+  expect(found).toEqual(world.members.map(() => [1, 0, false]));
   const b = await world.start("b");
   await world.idle(b);
   expectEqualMirrors(world);
