@@ -106,6 +106,15 @@ describe("Redis as lock server", () => {
     expect((await a.call({ op: "leave" })).rc).toBe(0);
   });
 
+  it("leaves what functions of schema 3 unpack before they look at the schema, and refuse", async () => {
+    const server = await start();
+    await BareMember.join(await connect(server.url), lockspace, "a");
+    const script =
+      "local n = {cmsgpack.unpack(redis.call('HGET', KEYS[1], 'now'))} return {#n, type(n[1]), type(n[4])}";
+    const key = `mdlm:{${lockspace.cluster}/${lockspace.name}}:meta`;
+    expect(await server.command("eval", script, "1", key)).toBe("4\nnumber\nnumber");
+  });
+
   it("is not the same server any more after a restart, though its data is there", async () => {
     const server = await start("--appendonly", "yes", "--appendfsync", "always");
     const master = await connect(server.url);
