@@ -116,7 +116,7 @@ async function writeAndBegin(context: NodeContext, transition: Transition): Prom
 /** Members that cannot be written are failed on the way. E_IO when that would be the last copy. */
 async function write(context: NodeContext, transition: Transition): Promise<Transition> {
   let next: Transition = transition;
-  /** The number last used is on no member but some of those that speak first, and not all of these took it. */
+  /** The number last used is not on all members that should have it, nor were the last ones asked to take it. */
   let isHalfUsed = false;
   /** It was used once more, so two things may be said under it: one number later nobody believes the first. */
   let isUsedTwice = false;
@@ -132,17 +132,17 @@ async function write(context: NodeContext, transition: Transition): Promise<Tran
       next = { ...next, array };
       context.usedEvents = array.events;
       await context.engine.send({ type: "setEvents", events: array.events });
-      const first = mustSpeakFirst(context, array);
-      failures = await writeSuperblocks(array, context.devices, first);
-      if (failures.length > 0) {
-        // With a new number the others, which do not have this one, would be skipped just so. They get it now.
-        isHalfUsed = true;
+      const { whole, filling, others } = inOrder(context, array);
+      for (const members of [whole, filling]) {
+        if (failures.length === 0) failures = await writeSuperblocks(array, context.devices, members);
+      }
+      isHalfUsed = failures.length > 0;
+      if (isHalfUsed) {
+        // With a new number those that do not have this one would be skipped just so. They get it now.
         isUsedTwice = true;
       } else {
-        const others = writableMembers(array).filter(({ number }) => !first.some((one) => one.number === number));
         failures = await writeSuperblocks(array, context.devices, others);
         if (failures.length === 0 && !isUsedTwice) return next;
-        isHalfUsed = false;
         isUsedTwice = false;
       }
     }
@@ -156,14 +156,16 @@ async function write(context: NodeContext, transition: Transition): Promise<Tran
 }
 
 /**
- * A member that is being filled says so itself before the others call it active: after a crash in between, stock md would
- * go by the others' table and take it for a full copy. One that is whole and has replaced another says that before the
- * others call the other one faulty: else there might be no full copy.
+ * Who is written when. One that is whole and has replaced another says that before anybody calls the other one faulty: else
+ * there might be no full copy. One that is being filled says so itself before the others call it active: after a crash in
+ * between, stock md would go by the others' table and take it for a full copy.
  */
-function mustSpeakFirst(context: NodeContext, array: MdArray): readonly Member[] {
-  return writableMembers(array).filter(
-    ({ number, state }) => state === "rebuilding" || memberByNumber(context.array, number)?.isReplacement === true,
-  );
+function inOrder(context: NodeContext, array: MdArray): Record<"whole" | "filling" | "others", readonly Member[]> {
+  const members = writableMembers(array);
+  const filling = members.filter(({ state }) => state === "rebuilding");
+  const replaced = (number: number): boolean => memberByNumber(context.array, number)?.isReplacement === true;
+  const whole = members.filter((member) => !filling.includes(member) && replaced(member.number));
+  return { whole, filling, others: members.filter((one) => !filling.includes(one) && !whole.includes(one)) };
 }
 
 function failOrThrow(context: NodeContext, before: Transition, number: number, cause: MdError): Transition {

@@ -24,11 +24,16 @@ export async function checkpointRecovery(
 /** All of it was copied while the member took every write: it is a full copy. One that failed meanwhile is not. */
 export async function finishRecovery(context: NodeContext, targets: readonly FillTarget[]): Promise<void> {
   if (!(await makeDurable(context, targets))) return;
-  await updateMetadata(context, (array) =>
-    all(array, targets, (each, target) =>
-      isFilling(context, each, target) ? memberRebuilt(each, target.number) : unchanged(each),
-    ),
-  );
+  const replacing = targets.filter(({ number }) => memberByNumber(context.array, number)?.isReplacement === true);
+  const plain = targets.filter((target) => !replacing.includes(target));
+  // Each replacement by itself: of two, either would be the first to say that the other one's old member is gone.
+  for (const together of [plain, ...replacing.map((target) => [target])]) {
+    await updateMetadata(context, (array) =>
+      all(array, together, (each, target) =>
+        isFilling(context, each, target) ? memberRebuilt(each, target.number) : unchanged(each),
+      ),
+    );
+  }
 }
 
 /**
