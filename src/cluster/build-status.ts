@@ -128,8 +128,9 @@ function syncOf(context: NodeContext, runner: ResyncRunner): SyncStatus | null {
     if (pending === "resync") return { ...none, action: pending, phase: "delayed", slot, window };
     return { ...none, action, phase: "remote", slot, window };
   }
-  if (pending !== null) return { ...none, action: pending, phase: "pending", slot: null, window: null };
-  return null;
+  // Between two steps (looking for work, waiting for the lock, making a plan) what is to be filled is still to be filled.
+  const next = pending ?? (action === "recover" && !runner.isIdle ? action : null);
+  return next === null ? null : { ...none, action: next, phase: "pending", slot: null, window: null };
 }
 
 /** Of an array that one node uses alone, that one. */

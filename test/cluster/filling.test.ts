@@ -100,3 +100,35 @@ describe("a survivor that cannot read any member", () => {
     expect(c.node.status().readBalance).toBe("balanced");
   });
 });
+
+describe("the status", () => {
+  it("says from the end of add to the end of the recovery that something is to be filled, on every node", async () => {
+    const { world, a, b } = await twoNodes();
+    await world.wait(a.node.failMember(1));
+    await world.wait(a.node.removeMember(1));
+    world.disks.add("/dev/new", 8192);
+    const silent: string[] = [];
+    let looks = 0;
+    let added = false;
+    const look = (): void => {
+      for (const { name, node } of [a, b]) {
+        const { members, sync } = node.status();
+        if (!added || !members.some(({ state }) => state === "rebuilding")) continue;
+        looks++;
+        if (sync?.action !== "recover") silent.push(name);
+      }
+    };
+    for (const { engine } of [a, b]) {
+      engine.onCommand = look;
+      engine.onCopy = async () => look();
+    }
+    world.disks.onWrite = look;
+    void a.node.addMember("/dev/new").then(() => {
+      added = true;
+      look();
+    });
+    await world.until(() => a.node.status().health === "UU" && b.node.status().health === "UU");
+    expect(looks).toBeGreaterThan(4);
+    expect(silent).toEqual([]);
+  });
+});
