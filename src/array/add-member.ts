@@ -23,7 +23,7 @@ export function planMember(array: MdArray, device: BlockDevice, deviceUuid: Uint
     });
   }
   let number = array.raidDisks;
-  while (memberByNumber(array, number) !== null) number++;
+  while (memberByNumber(array, number) !== null || array.faultyElsewhere.includes(number)) number++;
   if (number >= MAX_DEVICES) throw new MdError("E_VALUE", `"${array.name}" has no device number left`);
   return {
     number,

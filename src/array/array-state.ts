@@ -13,7 +13,7 @@ import {
   replacementAt,
 } from "./md-array.ts";
 import type { Member } from "./member.ts";
-import { memberOf } from "./superblock-of.ts";
+import { faultyNumbers, memberOf } from "./superblock-of.ts";
 
 /** What a transition did; in the order in which the data plane must learn of it. */
 export type ArrayChange =
@@ -99,8 +99,9 @@ export function addSpare(array: MdArray, spare: Member): Transition {
   }
   const member: Member = { ...spare, ...noPlace, state: "spare" };
   const maxDev = Math.max(array.maxDev, spare.number + 1);
+  const faultyElsewhere = array.faultyElsewhere.filter((number) => number !== spare.number);
   return {
-    array: { ...replaceMember(array, member), maxDev },
+    array: { ...replaceMember(array, member), maxDev, faultyElsewhere },
     changes: [{ type: "added", number: spare.number }],
   };
 }
@@ -221,9 +222,13 @@ export function applyPeerUpdate(
     changes.push(change);
     next = applyChange(next, member, change);
   }
+  const faultyElsewhere = faultyNumbers(announced).filter((number) => memberByNumber(next, number) === null);
   // A replacement is whole before the one that it replaces is gone: at no time is there no copy to read.
   const rebuilt = changes.filter(({ type }) => type === "rebuilt");
-  return { array: next, changes: [...rebuilt, ...changes.filter(({ type }) => type !== "rebuilt")] };
+  return {
+    array: { ...next, faultyElsewhere },
+    changes: [...rebuilt, ...changes.filter(({ type }) => type !== "rebuilt")],
+  };
 }
 
 /** What became of one member, by the table of roles and its own superblock. */

@@ -12,7 +12,7 @@ import { CopyGroups } from "./copy-groups.ts";
 import { BITMAP_OFFSET } from "./create-array.ts";
 import { type ArrayBitmap, inSyncDisks, type MdArray } from "./md-array.ts";
 import type { Member } from "./member.ts";
-import { memberOf } from "./superblock-of.ts";
+import { faultyNumbers, memberOf } from "./superblock-of.ts";
 import { readSuperblock } from "./superblock-store.ts";
 import type { MemberDevices } from "./write-members.ts";
 
@@ -112,6 +112,7 @@ async function describe(choice: Choice<Opened>, members: readonly Member[]): Pro
     bitmap: await describeBitmap(choice, size),
     maxDev: superblock.devRoles.length,
     members: [...members].sort((a, b) => a.number - b.number),
+    faultyElsewhere: faultyNumbers(superblock),
   };
 }
 

@@ -121,6 +121,7 @@ export function planCreate(request: CreateRequest): MdArray {
     events: 1,
     resyncOffset: request.assumeClean ? IN_SYNC : 0n,
     bitmap: planBitmap(request, size, memberSize, dataOffset),
+    faultyElsewhere: [],
     maxDev: rolesFor(request.members.length + request.spares.length),
     members,
   };

@@ -41,6 +41,8 @@ export interface MdArray extends ArrayShape {
   readonly maxDev: number;
   /** Ascending by `number`. */
   readonly members: readonly Member[];
+  /** Numbers of faulty devices that other nodes have bound and we do not: who assembles does not take them. */
+  readonly faultyElsewhere: readonly number[];
 }
 
 export const memberByNumber = (array: MdArray, number: number): Member | null =>

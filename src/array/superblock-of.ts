@@ -53,8 +53,13 @@ const bitmapFeatures: Readonly<Record<BitmapKind, number>> = {
   clustered: Feature.bitmapOffset | Feature.clustered,
 };
 
+/** The numbers that its table calls faulty. */
+export const faultyNumbers = ({ devRoles }: Superblock): readonly number[] =>
+  devRoles.flatMap((role, number) => (role === ROLE_FAULTY ? [number] : []));
+
 function rolesOf(array: MdArray): readonly number[] {
   const roles = new Array<number>(array.maxDev).fill(ROLE_SPARE);
+  for (const number of array.faultyElsewhere) roles[number] = ROLE_FAULTY;
   for (const member of array.members) {
     roles[member.number] = member.state === "faulty" ? ROLE_FAULTY : (member.raidDisk ?? ROLE_SPARE);
   }

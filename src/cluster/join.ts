@@ -186,7 +186,8 @@ async function readMembers(
       why: "other nodes use them: what this node wrote would miss them",
     });
   }
-  const { array } = assembly;
+  // With nobody else here nobody has a faulty member bound.
+  const array = alone ? { ...assembly.array, faultyElsewhere: [] } : assembly.array;
   if (lockspace.slot >= nodeLimit(array)) {
     // It had more when we asked for a slot.
     throw new MdError("E_NODES_FULL", `all ${nodeLimit(array)} slots of "${array.name}" are in use`);

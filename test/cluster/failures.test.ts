@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { readSuperblock } from "../../src/array/superblock-store.ts";
 import { CHUNK_SECTORS, ClusterWorld, type TestNode } from "./cluster-world.ts";
 
 async function threeNodes(change: Parameters<typeof ClusterWorld.create>[0] = {}) {
@@ -134,5 +135,50 @@ describe("members that fail", () => {
     expect(await world.wait(adding ?? Promise.resolve())).toMatchObject({ raidDisk: null, as: "spare" });
     await world.until(() => healthOf(a, b)[0] === "UU" && healthOf(a, b).length === 1);
     expect(world.copies(place(7), ["/dev/d0", "/dev/new"])).toEqual([7, 7]);
+  });
+});
+
+describe("a faulty member", () => {
+  const rolesOn = async (world: ClusterWorld): Promise<readonly number[]> =>
+    (await readSuperblock(world.disks.open("/dev/d0", "test"))).devRoles.slice(0, 4);
+  const listOf = ({ node }: TestNode): string[] =>
+    node.status().members.flatMap(({ number, state }) => (number < 0 ? [] : [`${number} ${state}`]));
+
+  it("stays one for who has it bound when another node joins, which does not; its number is not given away", async () => {
+    const world = await ClusterWorld.create({ spares: 1 });
+    const a = await world.start("a");
+    await world.idle(a);
+    for (const number of [2, 1]) await world.wait(a.node.failMember(number));
+    const b = await world.start("b");
+    await world.idle(a, b);
+    expect(listOf(a)).toEqual(["0 in_sync", "1 faulty", "2 faulty"]);
+    expect(listOf(b)).toEqual(["0 in_sync"]);
+    expect(await rolesOn(world)).toEqual([0, 0xfffe, 0xfffe, 0xffff]);
+    world.disks.add("/dev/new", 8192);
+    expect(await world.wait(b.node.addMember("/dev/new"))).toMatchObject({ number: 3 });
+    await world.idle(a, b);
+    expect(listOf(a)).toEqual(["0 in_sync", "1 faulty", "2 faulty", "3 in_sync"]);
+    for (const number of [1, 2]) await world.wait(a.node.removeMember(number));
+    expect(listOf(a)).toEqual(["0 in_sync", "3 in_sync"]);
+    expect(await rolesOn(world)).toEqual([0, 0xffff, 0xffff, 1]);
+    // Now it is free for everybody.
+    world.disks.add("/dev/more", 8192);
+    expect(await world.wait(b.node.addMember("/dev/more"))).toMatchObject({ number: 2 });
+  });
+
+  it("that only another node has bound comes back by whoever is asked, and is gone when all have stopped", async () => {
+    const world = await ClusterWorld.create();
+    const a = await world.start("a");
+    await world.idle(a);
+    await world.wait(a.node.failMember(1));
+    const b = await world.start("b");
+    await world.wait(b.engine.write(place(5), 1, 0x5b));
+    expect(await world.wait(b.node.addMember("/dev/d1", "re-add"))).toMatchObject({ number: 1, raidDisk: 1 });
+    await world.until(() => healthOf(a, b).join() === "UU");
+    expect(world.copies(place(5))).toEqual([0x5b, 0x5b]);
+    await world.wait(a.node.failMember(1));
+    for (const { node } of [b, a]) await world.wait(node.stop());
+    await world.start("c");
+    expect((await rolesOn(world)).slice(0, 3)).toEqual([0, 0xffff, 0xffff]);
   });
 });
