@@ -14,8 +14,8 @@ const diskFaultKinds = [
   "lateDisk",
 ] as const;
 
-/** By an operator: a member is failed and wanted back, or replaced; spares come and go; a node leaves for long. */
-const operatorKinds = ["moveMember", "replaceMember", "addDisk", "removeSpare", "drain"] as const;
+/** By an operator: a member is failed and wanted back, or replaced; spares come and go; it grows; a node leaves for long. */
+const operatorKinds = ["moveMember", "replaceMember", "addDisk", "removeSpare", "growSize", "drain"] as const;
 
 export type FaultKind =
   | NodeFaultKind
@@ -144,6 +144,9 @@ export class Faults {
         break;
       case "removeSpare":
         this.#operator.removeSpare();
+        break;
+      case "growSize":
+        this.#operator.growSize();
         break;
       case "drain":
         this.#drain();

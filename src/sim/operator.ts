@@ -1,3 +1,4 @@
+import { sector } from "../base/units.ts";
 import type { ClusterNode } from "../cluster/cluster-node.ts";
 import type { SimProcess } from "./sim-process.ts";
 import type { World } from "./world.ts";
@@ -94,6 +95,17 @@ export class Operator {
     });
   }
 
+  /** The array grows on its members, by some sectors or as far as there is room. */
+  growSize(): void {
+    const { world, say } = this.#targets;
+    const by = world.random.chance(0.3) ? null : world.random.integer(8, 100);
+    say(`the array is to grow ${by === null ? "as far as it can" : `by ${by} sectors of each member`}`);
+    this.#command(0, "the array", async (node) => {
+      const size = by === null ? "max" : sector(evenBelow(node.status().memberSize + by));
+      await node.grow({ size, raidDisks: null, chunkBytes: null, stripeSectors: null, assumeClean: false });
+    });
+  }
+
   /** A disk that was out for a fault is a member again. */
   bringBack(path: string): void {
     this.#command(0, path, (node) => bringBack(node, path));
@@ -121,6 +133,9 @@ export class Operator {
     });
   }
 }
+
+/** Sizes are whole KiB. */
+const evenBelow = (sectors: number): number => sectors - (sectors % 2);
 
 /** Takes a faulty member out and adds it again; one that has its place already is left alone. */
 export async function bringBack(node: ClusterNode, path: string): Promise<void> {

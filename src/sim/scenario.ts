@@ -7,6 +7,9 @@ import type { World } from "./world.ts";
 /** Of the first page of a slot's bitmap. */
 const BITS_IN_PAGE = (BITMAP_PAGE_BYTES - BITMAP_SUPER_BYTES) * 8;
 
+/** Sectors that a member has at least. */
+const LEAST_SIZE = 128;
+
 /** What a simulation is made of, besides its seed. */
 export interface Scenario {
   readonly level: 1 | 10;
@@ -66,6 +69,15 @@ export interface Scenario {
 export function drawScenario(world: World, fixed: Partial<Scenario> = {}): Scenario {
   // Of its own: what is drawn here must not change what happens in a scenario that is fixed.
   const random = world.random.fork();
+  const scenario = drawFrom(random, fixed);
+  // Else there is no room to grow into.
+  const grows = scenario.faults.includes("growSize") && scenario.used === undefined;
+  if (!grows) return scenario;
+  const size = Math.max(scenario.size, LEAST_SIZE + 64);
+  return { ...scenario, size, used: Math.max(LEAST_SIZE, Math.floor(size * 0.6)) };
+}
+
+function drawFrom(random: SeededRandom, fixed: Partial<Scenario>): Scenario {
   return {
     ...drawShape(random, fixed),
     // Two or three most of the time: each further node costs time and seldom adds a kind of event.
@@ -121,7 +133,7 @@ function drawShape(
   fixed: Partial<Scenario>,
 ): Pick<Scenario, "level" | "near" | "members" | "size"> {
   // Seldom a multiple of anything.
-  const size = random.integer(128, 480);
+  const size = random.integer(LEAST_SIZE, 480);
   const isMirror = random.chance(0.75);
   const members = random.chance(0.7) ? 2 : 3;
   const near = random.pick([2, 2, 2, 3]);
@@ -129,5 +141,5 @@ function drawShape(
   const { level = fixed.members === undefined && !isMirror ? 10 : 1 } = fixed;
   if (level === 1) return { level, near: 2, members, size };
   // About as much data as a mirror of that size, and no less than a member must have.
-  return { level, near, members: wide, size: Math.max(128, Math.ceil((size * near) / wide)) };
+  return { level, near, members: wide, size: Math.max(LEAST_SIZE, Math.ceil((size * near) / wide)) };
 }

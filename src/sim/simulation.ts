@@ -122,6 +122,13 @@ export class Simulation {
     ];
   }
 
+  /** Sectors that the array has on all nodes that serve it. */
+  get size(): number {
+    const { size } = this.array.geometry;
+    if (this.scenario.used === undefined) return size;
+    return this.nodes.reduce((least, { node }) => Math.min(least, node?.status().size ?? least), size);
+  }
+
   get failed(): boolean {
     return this.world.violations.length > 0;
   }
@@ -268,7 +275,7 @@ export class Simulation {
   }
 
   async #readEverything(): Promise<void> {
-    const { size } = this.array.geometry;
+    const { size } = this;
     for (const { port } of this.nodes) {
       for (let lo = 0; port !== null && lo < size && !this.failed; lo += this.scenario.longest) {
         let answered = false;
@@ -322,7 +329,7 @@ export class Simulation {
       const { port, process } = node;
       if (this.#asking && port !== null && process !== null && !process.data.paused) {
         this.world.schedule(0, process.data, () => {
-          for (let i = random.integer(1, this.scenario.burst + 1); i > 0; i--) this.workload.ask(port);
+          for (let i = random.integer(1, this.scenario.burst + 1); i > 0; i--) this.workload.ask(port, this.size);
         });
       }
       this.#askSoon(node);

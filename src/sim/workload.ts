@@ -76,8 +76,8 @@ export class Workload {
     world.observe((event) => this.#observe(event));
   }
 
-  /** Asks for something, by chance. */
-  ask(port: RequestPort): void {
+  /** Asks for something, by chance. `size`: sectors that the array has now. */
+  ask(port: RequestPort, size = this.#options.size): void {
     const { random } = this.#world;
     const { reads, flushes, zeroes, fua } = this.#options;
     const kind = random.next();
@@ -85,7 +85,7 @@ export class Workload {
       this.flush(port);
       return;
     }
-    const { lo, hi } = this.#chooseRange();
+    const { lo, hi } = this.#chooseRange(size);
     if (kind < flushes + reads) this.read(port, lo, hi);
     else this.write(port, lo, hi, { fua: random.chance(fua), zero: kind < flushes + reads + zeroes });
   }
@@ -226,9 +226,9 @@ export class Workload {
   }
 
   /** Half of all requests crowd into a few chunks; most do not care for chunk borders. */
-  #chooseRange(): { readonly lo: number; readonly hi: number } {
+  #chooseRange(size: number): { readonly lo: number; readonly hi: number } {
     const { random } = this.#world;
-    const { size, chunkSectors, longest } = this.#options;
+    const { chunkSectors, longest } = this.#options;
     const sectors = random.chance(0.3) ? 8 : random.integer(1, longest + 1);
     const start = random.chance(0.5)
       ? random.pick(this.#hotChunks) * chunkSectors + random.integer(0, chunkSectors)

@@ -3,6 +3,7 @@ import { faultTexts } from "../../src/cli/options/fault-kinds.ts";
 import { runDlmSimulation } from "../../src/sim/dlm-simulation.ts";
 import { type FaultKind, faultKinds } from "../../src/sim/faults.ts";
 import { runSimulation } from "../../src/sim/run-simulation.ts";
+import type { SimEvent } from "../../src/sim/sim-event.ts";
 import { expectOk } from "./expect-ok.ts";
 
 /** By kind: what is said when it happens. */
@@ -13,6 +14,7 @@ const kinds: readonly (readonly [FaultKind, RegExp])[] = [
   ["badNotices", /notices are lost, doubled or late/],
   ["badCalls", /calls are lost, doubled or late/],
   ["drain", /is drained/],
+  ["growSize", /is to grow/],
   ["lateDisk", /answers up to/],
 ];
 
@@ -41,6 +43,21 @@ it("lock managers live with clocks that change their rate, restarts, and bad spe
   }
   expect(conversions).toBeGreaterThan(100);
 });
+
+it("an array that is to grow while nodes die does so, on all of them", async () => {
+  let grown = 0;
+  for (const seed of [305, 309, 313]) {
+    const scenario = { ...calm, pace: [100, 800], faults: ["growSize", "growSize", "crash"] } as const;
+    const verdict = await runSimulation({ seed, scenario });
+    expectOk(verdict);
+    const told = verdict.events(500).map(({ event }) => event);
+    grown += told.filter((event) => typeof event === "object" && isCapacity(event)).length;
+  }
+  expect(grown).toBeGreaterThan(0);
+});
+
+const isCapacity = (event: SimEvent): boolean =>
+  event.type === "message_begun" && event.message.type === "change_capacity";
 
 it("the help of simulate names every kind", () => {
   expect(Object.keys(faultTexts).sort()).toEqual([...faultKinds].sort());

@@ -29,6 +29,7 @@ export const faultTexts: Readonly<Record<string, string>> = {
   replaceMember: "a member is replaced by a spare",
   addDisk: "a disk is added",
   removeSpare: "a spare is removed",
+  growSize: "the array grows",
   powerCut: "everything loses power: what is not flushed is lost, what is under way is torn",
 };
 
