@@ -1,7 +1,10 @@
+import { setTimeout as pause } from "node:timers/promises";
 import type { NbdClient } from "../../src/blockdev/nbd/nbd-client.ts";
 
 const BLOCK_BYTES = 4096;
 const DEPTH = 4;
+/** Between two writes of one request in flight: pauses are looked for, not throughput. */
+const PACE_MS = 2;
 
 /** Writes all over a region, a few requests at a time, and remembers when each was acknowledged. */
 export class SurvivorLoad {
@@ -30,12 +33,12 @@ export class SurvivorLoad {
 
   /** Milliseconds of the longest time without an acknowledgement that began or ended in [from, to]. */
   longestPause(from: number, to: number): number {
-    const times = this.#acknowledged;
-    const pauses = times.flatMap((at, i) => {
-      const next = times[i + 1];
-      return next === undefined || next < from || at > to ? [] : [next - at];
-    });
-    return Math.max(0, ...pauses);
+    let [longest, before] = [0, Number.POSITIVE_INFINITY];
+    for (const at of this.#acknowledged) {
+      if (at >= from && before <= to) longest = Math.max(longest, at - before);
+      before = at;
+    }
+    return longest;
   }
 
   async stop(): Promise<void> {
@@ -48,6 +51,7 @@ export class SurvivorLoad {
     const block = Buffer.alloc(BLOCK_BYTES, 0x5b);
     while (!this.#stopped) {
       const at = from + Math.floor((Math.random() * (to - from)) / BLOCK_BYTES) * BLOCK_BYTES;
+      await pause(PACE_MS);
       await this.#client.write(at, block);
       this.#acknowledged.push(performance.now());
       if (this.#waiting !== null && this.#acknowledged.length >= this.#waiting.count) this.#waiting.reached();
