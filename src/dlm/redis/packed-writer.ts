@@ -23,14 +23,18 @@ export class PackedWriter {
 
   /** Of at most 255 bytes, with its length in one byte before it. */
   shortText(value: string): this {
-    return this.byte(Buffer.byteLength(value)).#write(value);
+    const at = this.#at;
+    const length = this.#writeBehind(1, value);
+    this.#bytes[at] = length;
+    return this;
   }
 
   /** With its length in four bytes before it. */
   text(value: string): this {
-    this.#reserve(4);
-    this.#at = this.#bytes.writeUInt32LE(Buffer.byteLength(value), this.#at);
-    return this.#write(value);
+    const at = this.#at;
+    const length = this.#writeBehind(4, value);
+    this.#bytes.writeUInt32LE(length, at);
+    return this;
   }
 
   /** What was packed since `begin`. It stands there until the next `begin`. */
@@ -38,10 +42,12 @@ export class PackedWriter {
     return this.#bytes.subarray(0, this.#at);
   }
 
-  #write(value: string): this {
-    this.#reserve(3 * value.length);
-    this.#at += this.#bytes.write(value, this.#at, "utf8");
-    return this;
+  /** Leaves `room` bytes for the length of the text, which it returns. */
+  #writeBehind(room: number, value: string): number {
+    this.#reserve(room + 3 * value.length);
+    const length = this.#bytes.write(value, this.#at + room, "utf8");
+    this.#at += room + length;
+    return length;
   }
 
   #reserve(bytes: number): void {
