@@ -6,6 +6,7 @@ const files = [
   "globals.lua",
   "resource.lua",
   "state.lua",
+  "lookups.lua",
   "records.lua",
   "commit.lua",
   "locks.lua",
