@@ -33,7 +33,7 @@ describe("a broken promise is noticed", () => {
 
   it("when reads go on for ever without a lease", async () => {
     const lease: Wrappers["lease"] = (sink) => (writeUntil) => sink(writeUntil, Number.POSITIVE_INFINITY);
-    const found = await foundIn({ nodes: 2 }, { lease }, async (simulation) => {
+    const found = await foundIn({ nodes: 2, size: 256 }, { lease }, async (simulation) => {
       simulation.begin();
       simulation.stopAsking();
       await simulation.untilAllServe();
