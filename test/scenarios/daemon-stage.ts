@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { NbdClient } from "../../src/blockdev/nbd/nbd-client.ts";
 import { BLOCK_BYTES } from "../../src/cli/demo/pattern.ts";
@@ -24,6 +24,8 @@ const NODES: readonly NodeName[] = ["n1", "n2", "n3"];
 const DISK_BYTES = 5 * MIB - 37 * 512;
 const CREATE = ["--file-members", "--bitmap-chunk=64K", "--delay=1", "--no-map", "--run"];
 const MOMENT_MS = 20;
+/** Of real disks, where a copy is to be watched: it must last longer than a busy machine takes to look. */
+export const WATCHED_KIB = 200;
 const MOST_BYTES = 256 * 1024;
 /** Of a node under load: its first block, and how many. Behind what scenarios write themselves. */
 const LOAD_BLOCKS = 128;
@@ -96,7 +98,8 @@ class DaemonStage implements Stage {
     }
     if (command.verb === "stop") await this.#hangUp(node);
     if (command.verb === "create") this.#array = command.name ?? "md0";
-    const words = wordsOf(command, (disk) => this.#host.path(this.#fileOf(disk)), this.#array);
+    const watched = command.verb === "limit" && command.kib !== null ? { ...command, kib: WATCHED_KIB } : command;
+    const words = wordsOf(watched, (disk) => this.#host.path(this.#fileOf(disk)), this.#array);
     const more = command.verb === "create" ? CREATE : command.verb === "assemble" ? ["--no-map"] : [];
     const { ok, exitCode, error } = await this.#host.json(node, ...words, ...more);
     if (ok !== (exitCode === 0)) throw new Error(`${words.join(" ")}: ok is ${ok}, the exit status ${exitCode}`);
@@ -203,6 +206,8 @@ class DaemonStage implements Stage {
       await this.#hangUp(node);
       if (this.#running.has(node)) await this.#host.json(node, "stop", "--scan");
     }
+    // A node that is asked for a device looks at all files here, and has 5 s for it.
+    for (const disk of DISKS) rmSync(this.#host.path(this.#fileOf(disk)));
   }
 
   #fileOf(disk: DiskName): string {

@@ -1,10 +1,9 @@
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { Host } from "../support/daemons.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
-import { Fleet } from "./daemon-stage.ts";
+import { Fleet, WATCHED_KIB } from "./daemon-stage.ts";
 import { playPart } from "./play.ts";
 import { scenarios } from "./rows/all.ts";
-import { SLOW_KIB } from "./stage.ts";
 
 let redis: RedisServer;
 let host: Host;
@@ -13,7 +12,7 @@ let fleet: Fleet;
 beforeAll(async () => {
   redis = await startRedis();
   // Long enough that no lease lapses by itself on a busy machine: that is no part of any scenario.
-  host = new Host({ lockServer: redis.url, lease: "4s", daemonOptions: [`--sync-speed-max=${SLOW_KIB}`] });
+  host = new Host({ lockServer: redis.url, lease: "4s", daemonOptions: [`--sync-speed-max=${WATCHED_KIB}`] });
   fleet = new Fleet(host);
 });
 
