@@ -1,0 +1,3 @@
+import { testShare } from "./seed-range.ts";
+
+testShare(3);
