@@ -9,7 +9,7 @@ interface Commanded {
   readonly process: SimProcess | null;
 }
 
-export interface OperatorTargets {
+interface OperatorTargets {
   readonly world: World;
   readonly nodes: readonly Commanded[];
   readonly leaseMs: number;
