@@ -27,8 +27,8 @@ const MOMENT_MS = 20;
 /** Of real disks, where a copy is to be watched: it must last longer than a busy machine takes to look. */
 export const WATCHED_KIB = 200;
 const MOST_BYTES = 256 * 1024;
-/** Of a node under load: its first block, and how many. Behind what scenarios write themselves. */
-const LOAD_BLOCKS = 128;
+/** Of nodes under load: how many blocks each has, and where the first node's begin. Behind what scenarios write themselves. */
+const LOAD_BLOCKS = 64;
 const LOAD_FIRST = 400;
 const DEPTH = 4;
 
@@ -43,7 +43,8 @@ interface LogLine {
 interface Load {
   readonly writer: VerifyingWriter;
   readonly stop: AbortController;
-  readonly running: Promise<unknown>;
+  /** With why it broke. */
+  readonly running: Promise<Error | null>;
   readonly client: NbdClient;
 }
 
@@ -154,8 +155,8 @@ class DaemonStage implements Stage {
 
   async load(nodes: readonly NodeName[], on: boolean): Promise<void> {
     for (const node of nodes) {
-      if (on) await this.#begin(node);
-      else await this.#end(node);
+      const broken = on ? await this.#begin(node) : await this.#end(node);
+      if (broken !== null) throw new Error(`the load on ${node}: ${broken.message}`);
     }
   }
 
@@ -207,7 +208,7 @@ class DaemonStage implements Stage {
       if (this.#running.has(node)) await this.#host.json(node, "stop", "--scan");
     }
     // A node that is asked for a device looks at all files here, and has 5 s for it.
-    for (const disk of DISKS) rmSync(this.#host.path(this.#fileOf(disk)));
+    for (const disk of DISKS) rmSync(this.#host.path(this.#fileOf(disk)), { force: true });
   }
 
   #fileOf(disk: DiskName): string {
@@ -223,7 +224,7 @@ class DaemonStage implements Stage {
     return client;
   }
 
-  async #begin(node: NodeName): Promise<void> {
+  async #begin(node: NodeName): Promise<Error | null> {
     const { mapping } = await this.#host.data<{ mapping: Mapping }>(node, "map", this.#array);
     const client = await NbdClient.connect(mapping.uri);
     const firstBlock = LOAD_FIRST + NODES.indexOf(node) * LOAD_BLOCKS;
@@ -232,15 +233,17 @@ class DaemonStage implements Stage {
     const running = writer.run(client, DEPTH, stop.signal);
     this.#writers.push(writer);
     this.#loads.set(node, { writer, stop, running, client });
-    await writer.acknowledged(50);
+    return Promise.race([running, writer.acknowledged(50).then(() => null)]);
   }
 
-  async #end(node: NodeName): Promise<void> {
+  /** Null also for a node that has none, or none any more. */
+  async #end(node: NodeName): Promise<Error | null> {
     const load = this.#loads.get(node);
     this.#loads.delete(node);
     load?.stop.abort();
-    await load?.running;
+    const broken = await load?.running;
     await load?.client.close();
+    return broken ?? null;
   }
 
   async #hangUp(node: NodeName): Promise<void> {

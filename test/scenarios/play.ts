@@ -2,12 +2,16 @@ import { expect } from "vitest";
 import type { Stage } from "./stage.ts";
 import type { Part, Scenario } from "./steps.ts";
 
-/** Plays one part to its end and closes the stage. Returns its transcript. Rejects with the step that went wrong. */
-export async function playPart({ title, steps, provoked }: Part, stage: Stage): Promise<string> {
+/**
+ * Plays one part to its end and closes the stage. Returns its transcript. Rejects with the step that went wrong. No step is
+ * begun after `signal`.
+ */
+export async function playPart({ title, steps, provoked }: Part, stage: Stage, signal?: AbortSignal): Promise<string> {
   const lines: string[] = [`## ${title}`];
   try {
     for (const [at, step] of steps.entries()) {
       const told: string[] = [];
+      signal?.throwIfAborted();
       try {
         await step.run(stage, (line) => told.push(line));
       } catch (error) {

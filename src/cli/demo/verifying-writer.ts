@@ -60,13 +60,19 @@ export class VerifyingWriter {
     }
   }
 
-  /** Writes with `depth` requests in flight until `signal` aborts or the connection breaks; never rejects for that. */
-  async run(store: BlockStore, depth: number, signal: AbortSignal): Promise<void> {
-    await Promise.all(Array.from({ length: depth }, () => this.#writeUntil(store, signal)));
+  /**
+   * Writes with `depth` requests in flight until `signal` aborts or one of them fails. Never rejects for that: resolves,
+   * when all have ended, with why the first failed, null if none did.
+   */
+  async run(store: BlockStore, depth: number, signal: AbortSignal): Promise<Error | null> {
+    const broken = new AbortController();
+    const ends = AbortSignal.any([signal, broken.signal]);
+    await Promise.all(Array.from({ length: depth }, () => this.#writeUntil(store, ends, broken)));
+    return broken.signal.aborted ? (broken.signal.reason as Error) : null;
   }
 
-  async #writeUntil(store: BlockStore, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+  async #writeUntil(store: BlockStore, ends: AbortSignal, broken: AbortController): Promise<void> {
+    while (!ends.aborted) {
       const block = this.#idleBlock();
       const seed = ++this.#seed;
       const history = this.#history.get(block) ?? { acknowledged: null, unanswered: [] };
@@ -75,8 +81,9 @@ export class VerifyingWriter {
       this.#busy.add(block);
       try {
         await store.write(block * BLOCK_BYTES, patternOf(block, seed));
-      } catch {
+      } catch (error) {
         // Sent and not answered: it may or may not be there, and the connection is of no more use.
+        broken.abort(error);
         return;
       } finally {
         this.#busy.delete(block);
