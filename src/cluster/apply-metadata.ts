@@ -26,14 +26,15 @@ export async function applyMetadata(
   );
   if (isToBeFilled) context.adderFirst.expect(from);
   await follow(context, found, from);
-  return () => {
+  return async () => {
     // If the sender died instead, some node may have missed the message: whoever takes over announces it once more.
-    const died = context.node.recovering.some((target) => target.slot === from && target.why === "died");
-    if (died) return;
-    context.members.settle(context.array).catch((error: unknown) => {
+    if (context.node.recovering.some((target) => target.slot === from && target.why === "died")) return;
+    try {
+      await context.members.settle(context.array);
+    } catch (error) {
       // The data plane is gone, and with it everything that it could do to the member.
       if (!(error instanceof MdError)) throw error;
-    });
+    }
   };
 }
 

@@ -77,7 +77,10 @@ export async function announce(context: NodeContext, send: Send): Promise<void> 
   const { array, lockspace, members } = context;
   const [source] = inSyncMembers(array);
   if (source === undefined) throw new MdError("E_IO", `"${array.name}" has no in-sync member left`);
-  await send({ type: "metadata_updated", from: lockspace.slot, number: source.number });
+  const message = { type: "metadata_updated", from: lockspace.slot, number: source.number } as const;
+  // Whoever is told that a member has failed may count on it that no node writes to it any more.
+  if (members.hasUnsettled) await send(message, "settled");
+  else await send(message);
   await members.settle(context.array);
 }
 

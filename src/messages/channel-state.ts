@@ -32,19 +32,28 @@ export interface ChannelValue {
   readonly frame: MessageFrame | null;
 }
 
+interface Outgoing {
+  readonly message: ClusterMessage;
+  readonly last: boolean;
+  readonly settled: boolean;
+}
+
 export type ChannelEvent =
   /** Wants the token. One at a time: only while `sending` is idle. */
   | { readonly type: "acquire" }
   /**
    * Wants this said: only between `token_held` and `release`. `last`: nothing else will be done under the token, it is
-   * given back with the end of the message; no `release` follows.
+   * given back with the end of the message; no `release` follows. `settled`: it counts as published when what follows
+   * from everybody's acknowledgement has happened everywhere too.
    */
-  | { readonly type: "publish"; readonly message: ClusterMessage; readonly last: boolean }
+  | ({ readonly type: "publish" } & Outgoing)
   | { readonly type: "release" }
   /** The node can process messages from now on. */
   | { readonly type: "listen" }
   /** The handler of the delivered message is done: it may be acknowledged. */
   | { readonly type: "processed" }
+  /** What was to be done when all have acknowledged is done. */
+  | { readonly type: "settled" }
   | { readonly type: "bast"; readonly lock: ChannelLock; readonly wanted: LockMode }
   /** Results of the steps in their order. One that was not granted is the last. */
   | { readonly type: "converted"; readonly half: ChannelHalf; readonly results: readonly StepResult[] };
@@ -55,8 +64,8 @@ export type ChannelEffect =
   /** Each step begins when the one before was granted. */
   | { readonly type: "convert"; readonly half: ChannelHalf; readonly steps: readonly ConvertStep[] }
   | { readonly type: "deliver"; readonly message: ClusterMessage }
-  /** The sender has all acknowledgements of the message delivered last, or died. */
-  | { readonly type: "settled" }
+  /** The sender has all acknowledgements of the message delivered last, or died. Answered by `settled`. */
+  | { readonly type: "settle" }
   /** Read, not delivered, acknowledged all the same: the sender must not hang. */
   | { readonly type: "skip"; readonly reason: SkipReason }
   | { readonly type: "token_held" }
@@ -79,6 +88,8 @@ export type SendPhase =
   | "awaiting_message"
   | "awaiting_acks"
   | "closing"
+  /** Wants `message` again, which the last receiver lets go of when it has settled. */
+  | "awaiting_settled"
   | "releasing";
 
 /** deaf: holds `ack`, so senders wait for us, but cannot process yet. */
@@ -89,6 +100,7 @@ type ReceivePhase =
   | "reading"
   | "processing"
   | "acknowledging"
+  | "settling"
   | "rearming"
   | "closing";
 
@@ -100,7 +112,7 @@ export interface ChannelState {
   readonly asked: boolean;
   /** We hold `message` in EX: what to say can be said at once. */
   readonly armed: boolean;
-  readonly outgoing: { readonly message: ClusterMessage; readonly last: boolean } | null;
+  readonly outgoing: Outgoing | null;
   /** The frame seen or said last. */
   readonly last: { readonly from: SlotNumber; readonly sequence: number } | null;
   /** The highest sequence number that we know of. */

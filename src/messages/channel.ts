@@ -23,8 +23,9 @@ type Results = readonly StepResult[];
  *
  *     sender      [token EX, message EX]   [message CW (publishes), ack EX (waits for all)]   [ack CR, message NL, token NL]
  *     receivers   bast(EX) on ack: [message CR (reads)], process, [ack NL, message PR (waits until the sender is done)],
- *                 [ack CR], [message NL]
+ *                 what follows from everybody's acknowledgement, [ack CR], [message NL]
  *
+ * A sender who wants to know that this has happened too asks for `message` once more, in EX, before it goes on.
  * Why these calls and no fewer: docs/decisions/0013-message-batches.md.
  *
  * Pure: every `convert` effect is answered by one `converted` event of the same half, and neither half has two under
@@ -40,7 +41,8 @@ export function stepChannel(state: ChannelState, event: ChannelEvent): ChannelSt
     case "publish":
       assert(state.sending === "held", "a message is sent without the token");
       assert(state.receiving !== "joining" && state.receiving !== "deaf", "a node that does not listen must not speak");
-      return publish({ ...state, outgoing: { message: event.message, last: event.last } });
+      assert(!(event.last && event.settled), "the token does not go back before a message is settled");
+      return publish({ ...state, outgoing: { message: event.message, last: event.last, settled: event.settled } });
     case "release":
       assert(state.sending === "held", "the token is given back in the middle of a message");
       return release(state);
@@ -50,6 +52,9 @@ export function stepChannel(state: ChannelState, event: ChannelEvent): ChannelSt
     case "processed":
       assert(state.receiving === "processing", "a message was processed that was never delivered");
       return acknowledge(state);
+    case "settled":
+      assert(state.receiving === "settling", "a message was settled that not everybody has acknowledged");
+      return [{ ...state, receiving: "rearming" }, [receive(ACK_CR)]];
     case "bast":
       return onBast(state, event.lock, event.wanted);
     case "converted":
@@ -168,7 +173,10 @@ function onSent(state: ChannelState, results: Results): ChannelStep {
     case "closing":
       assert(reached.mode === "NL", "`message` was not given back");
       if (state.outgoing?.last === true) return released(state);
+      if (state.outgoing?.settled === true) return [{ ...state, sending: "awaiting_settled" }, send(MESSAGE_EX)];
       return [{ ...state, sending: "held", outgoing: null }, [{ type: "published" }]];
+    case "awaiting_settled":
+      return [{ ...arm(state, reached), sending: "held", outgoing: null }, [{ type: "published" }]];
     case "releasing":
       assert(reached.mode === "NL", "the token was not given back");
       return released(state);
@@ -193,7 +201,7 @@ function onReceived(state: ChannelState, results: Results): ChannelStep {
     case "acknowledging":
       assert(results.length === 2, "`ack` was not given back");
       // A refusal (a conversion deadlock with the next sender) says as well as a grant that this sender is done.
-      return [{ ...state, receiving: "rearming" }, [{ type: "settled" }, receive(ACK_CR)]];
+      return [{ ...state, receiving: "settling" }, [{ type: "settle" }]];
     case "rearming":
       assert(reached.mode === "CR", "`ack` was refused");
       return [{ ...state, receiving: "closing" }, [receive(MESSAGE_NL)]];

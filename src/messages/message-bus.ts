@@ -12,8 +12,11 @@ import { MessageTimes } from "./message-times.ts";
 import { type MessageId, ResultBoard } from "./result-board.ts";
 import { TokenSection } from "./token-section.ts";
 
-/** What is left to do once *all* nodes have processed a message (or its sender died). Must not wait for anything. */
-export type AfterAll = () => void;
+/**
+ * What is left to do once *all* nodes have processed a message (or its sender died). Nobody says anything before it has
+ * happened: it must not wait for other nodes, and never rejects.
+ */
+export type AfterAll = () => Promise<void>;
 
 /**
  * Carries a message out on this node. The sender waits for it on every node: it must not wait for the token. An MdError
@@ -24,9 +27,10 @@ export type MessageHandler = (message: ClusterMessage) => Promise<AfterAll | nul
 
 /**
  * Says `message` to all other nodes; resolves when each of them has processed it, rejects with the first refusal when all
- * have answered and somebody did not carry it out. Valid inside its section only.
+ * have answered and somebody did not carry it out. `settled`: resolves only when what follows from that (`AfterAll`) has
+ * happened on each of them too, one round trip later. Valid inside its section only.
  */
-export type Send = (message: ClusterMessage) => Promise<void>;
+export type Send = (message: ClusterMessage, settled?: "settled") => Promise<void>;
 
 interface Waiter {
   readonly resolve: () => void;
@@ -99,14 +103,17 @@ export class MessageBus {
    * when `signal` ends the wait, with E_LOCK_SERVICE_LOST or the like when the bus is broken.
    */
   withToken<T>(section: (send: Send) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    return this.#enqueue(() => section((message) => this.#say(message, false)), signal);
+    return this.#enqueue(
+      () => section((message, settled) => this.#say(message, { settled: settled !== undefined })),
+      signal,
+    );
   }
 
   /** Says what `build` returns once the token is held; null: it is not worth saying any more. Rejects as `Send` does. */
   send(build: () => ClusterMessage | null, signal?: AbortSignal): Promise<void> {
     return this.#enqueue(async () => {
       const message = build();
-      if (message !== null) await this.#say(message, true);
+      if (message !== null) await this.#say(message, { last: true });
     }, signal);
   }
 
@@ -175,9 +182,9 @@ export class MessageBus {
   }
 
   /** `last`: nothing else is done under the token. Then it goes back with the message, unless answers are to be read. */
-  async #say(message: ClusterMessage, last: boolean): Promise<void> {
+  async #say(message: ClusterMessage, { last = false, settled = false }): Promise<void> {
     const asks = mayBeRefused(message);
-    await this.#publish(message, last && !asks);
+    await this.#publish(message, last && !asks, settled);
     if (!asks) return;
     const refused = await this.#results.refusalOf(this.#idOfLast(this.#slot), message.type.toUpperCase());
     if (refused === null) return;
@@ -186,14 +193,14 @@ export class MessageBus {
   }
 
   /** `last`: the token is given back with the end of the message. */
-  #publish(message: ClusterMessage, last: boolean): Promise<void> {
+  #publish(message: ClusterMessage, last: boolean, settled: boolean): Promise<void> {
     if (this.#broken !== null) return Promise.reject(this.#broken);
     return new Promise((resolve, reject) => {
       assert(this.#publishing === null, "a section says one message at a time");
       this.#publishing = { message, since: this.#env.clock.now(), resolve, reject };
       this.#releasing = last;
       this.#times.beginning(this.#state.armed);
-      this.#dispatch({ type: "publish", message, last });
+      this.#dispatch({ type: "publish", message, last, settled });
     });
   }
 
@@ -213,9 +220,8 @@ export class MessageBus {
       case "deliver":
         void this.#deliver(effect.message);
         break;
-      case "settled":
-        this.#afterAll?.();
-        this.#afterAll = null;
+      case "settle":
+        void this.#settle();
         break;
       case "skip":
         this.#counters.countSkipped(effect.reason);
@@ -261,6 +267,13 @@ export class MessageBus {
       if (this.#broken === null) await this.#refuse(message, reason);
     }
     this.#dispatch({ type: "processed" });
+  }
+
+  async #settle(): Promise<void> {
+    const afterAll = this.#afterAll;
+    this.#afterAll = null;
+    if (afterAll !== null) await afterAll();
+    this.#dispatch({ type: "settled" });
   }
 
   async #refuse(message: ClusterMessage, error: MdError): Promise<void> {

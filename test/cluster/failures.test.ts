@@ -50,6 +50,20 @@ describe("members that fail", () => {
     expect(Buffer.compare(world.disks.bytes("/dev/d1"), before)).toBe(0);
   });
 
+  it("are left out by every data plane at the moment in which the command, or the write that failed, is answered", async () => {
+    const { world, a, b, c } = await threeNodes({ mirrors: 3 });
+    for (const { engine } of [b, c]) {
+      engine.delay = (command) => {
+        if (command.type !== "setMember" || command.member.state !== "faulty") return null;
+        return new Promise((resolve) => world.clock.after(50, resolve));
+      };
+    }
+    const states = (member: number) => () => [b, c].map(({ engine }) => engine.stateOf(member));
+    expect(await world.wait(a.node.failMember(1).then(states(1)))).toEqual(["faulty", "faulty"]);
+    world.disks.failWrites("/dev/d2", "a");
+    expect(await world.wait(a.engine.write(place(0), 1, 7).then(states(2)))).toEqual(["faulty", "faulty"]);
+  });
+
   it("while another node joins: it knows before the write is acknowledged (27.24)", async () => {
     const world = await ClusterWorld.create();
     const a = await world.start("a");

@@ -48,6 +48,8 @@ interface Node {
   readonly converting: Map<ChannelHalf, Conversion>;
   death: Death | null;
   handling: boolean;
+  /** What it says is to be settled everywhere. */
+  awaitsSettled: boolean;
 }
 
 /** Channels over one lock server. Every hop takes a random time, every link keeps its order, nodes may die at any step. */
@@ -80,6 +82,7 @@ export class ChannelWorld {
       converting: new Map(),
       death: null,
       handling: false,
+      awaitsSettled: false,
     };
     this.nodes.push(node);
     this.delivered.push([]);
@@ -186,8 +189,11 @@ export class ChannelWorld {
       case "deliver":
         this.#handle(node, effect.message);
         break;
-      case "settled":
-        this.settled[node.slot] = (this.settled[node.slot] ?? 0) + 1;
+      case "settle":
+        this.#later(app, () => {
+          if (node.alive) this.settled[node.slot] = (this.settled[node.slot] ?? 0) + 1;
+          this.#dispatch(node, { type: "settled" });
+        });
         break;
       case "skip":
         break;
@@ -198,6 +204,7 @@ export class ChannelWorld {
       case "published": {
         const message = node.section?.shift();
         if (message === undefined) throw new Error("published what nobody said");
+        if (node.awaitsSettled) this.#checkSettled(node);
         this.published.push(message);
         if (node.state.outgoing?.last !== true) this.#later(app, () => this.#continueSection(node));
         break;
@@ -230,7 +237,10 @@ export class ChannelWorld {
     const message = node.section?.[0];
     // Some sections know that nothing follows their last message, others find out.
     const last = node.section?.length === 1 && message !== undefined && this.random.below(2) === 0;
-    this.#dispatch(node, message === undefined ? { type: "release" } : { type: "publish", message, last });
+    // And some want to know that it is settled everywhere.
+    const settled = !last && this.random.below(2) === 0;
+    node.awaitsSettled = settled;
+    this.#dispatch(node, message === undefined ? { type: "release" } : { type: "publish", message, last, settled });
   }
 
   #convert(node: Node, { half, steps }: ChannelEffect & { readonly type: "convert" }): void {
@@ -315,6 +325,14 @@ export class ChannelWorld {
     }
     node.converting.delete(half);
     this.#dispatch(node, { type: "converted", half, results });
+  }
+
+  #checkSettled(sender: Node): void {
+    const unsettled = ["processing", "acknowledging", "settling"];
+    for (const { slot, alive, state } of this.nodes) {
+      if (slot === sender.slot || !alive || !unsettled.includes(state.receiving)) continue;
+      throw new Error(`said to be settled while slot ${slot} is ${state.receiving}`);
+    }
   }
 
   #checkOneTokenHolder(): void {

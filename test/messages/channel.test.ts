@@ -179,7 +179,9 @@ describe("one step of the channel", () => {
     half: "receiving",
     results: [{ mode: "CR", value: { valid, frame: { message, sequence } } }],
   });
-  const publish = (last: boolean): ChannelEvent => ({ type: "publish", message: remark(1, 5), last });
+  const publish = (last: boolean, settled = false): ChannelEvent => {
+    return { type: "publish", message: remark(1, 5), last, settled };
+  };
 
   it("takes ack under the token and only then counts as joined", () => {
     const [, effects] = stepChannel(newChannel(own), { type: "acquire" });
@@ -234,6 +236,15 @@ describe("one step of the channel", () => {
     ]);
   });
 
+  it("asks for `message` again where it is to be settled everywhere, and then has it for what it says next", () => {
+    const held = feed(listening, { type: "acquire" }, sent("EX", "EX"));
+    const [asking, effects] = stepChannel(feed(held, publish(false, true), sent("CW", "EX")), sent("CR", "NL"));
+    expect(effects).toEqual([converts("sending", { lock: "message", mode: "EX" })]);
+    const [settled, published] = stepChannel(asking, sent("EX"));
+    expect(published).toEqual([{ type: "published" }]);
+    expect(settled).toMatchObject({ sending: "held", armed: true, outgoing: null });
+  });
+
   it("remembers a bast that comes before it can process", () => {
     const deaf = feed(joined, { type: "release" }, sent("NL"), bast("EX"));
     expect(deaf).toMatchObject({ receiving: "deaf", asked: true });
@@ -256,8 +267,10 @@ describe("one step of the channel", () => {
 
   it("takes `ack` again before it lets go of `message`, in calls of their own (M03)", () => {
     const processing = feed(listening, bast("EX"), read(remark(0, 3), 9));
-    const [rearming, effects] = stepChannel(feed(processing, { type: "processed" }), received("NL", "PR"));
-    expect(effects).toEqual([{ type: "settled" }, converts("receiving", { lock: "ack", mode: "CR" })]);
+    const [settling, effects] = stepChannel(feed(processing, { type: "processed" }), received("NL", "PR"));
+    expect(effects).toEqual([{ type: "settle" }]);
+    const [rearming, then] = stepChannel(settling, { type: "settled" });
+    expect(then).toEqual([converts("receiving", { lock: "ack", mode: "CR" })]);
     const [closing, more] = stepChannel(rearming, received("CR"));
     expect(more).toEqual([converts("receiving", { lock: "message", mode: "NL" })]);
     expect(stepChannel(closing, received("NL"))[0]).toMatchObject({ receiving: "listening" });
@@ -265,17 +278,24 @@ describe("one step of the channel", () => {
 
   it("takes a conversion deadlock on `message` as the end of the sender", () => {
     const processed = feed(listening, bast("EX"), read(remark(0, 3), 9), { type: "processed" });
-    expect(stepChannel(processed, received("NL", "CR"))[1]).toContainEqual({ type: "settled" });
+    expect(stepChannel(processed, received("NL", "CR"))[1]).toContainEqual({ type: "settle" });
   });
 
   it("does not deliver the same sequence number of the same sender twice", () => {
     const once = feed(listening, bast("EX"), read(remark(0, 3), 9), { type: "processed" }, received("NL", "PR"));
-    const again = feed(once, received("CR"), received("NL"), bast("EX"));
+    const again = feed(once, { type: "settled" }, received("CR"), received("NL"), bast("EX"));
     expect(stepChannel(again, read(remark(0, 3), 9))[1]).toContainEqual({ type: "skip", reason: "repeated" });
     expect(stepChannel(again, read(remark(2, 3), 9))[1]).toContainEqual({ type: "deliver", message: remark(2, 3) });
     expect(stepChannel(again, read(remark(0, 3), 10))[1]).toContainEqual({ type: "deliver", message: remark(0, 3) });
     // Also when it meant to speak in between, and had nothing to say.
-    const silent = feed(again, read(remark(0, 3), 9), received("NL", "PR"), received("CR"), received("NL"));
+    const silent = feed(
+      again,
+      read(remark(0, 3), 9),
+      received("NL", "PR"),
+      { type: "settled" },
+      received("CR"),
+      received("NL"),
+    );
     const asked = feed(
       silent,
       { type: "acquire" },
@@ -312,7 +332,7 @@ describe("one step of the channel", () => {
     const [held, effects] = stepChannel(waiting, sent("EX"));
     expect(held.sending).toBe("awaiting_quiet");
     expect(effects).toEqual([]);
-    const quiet = feed(held, { type: "processed" }, received("NL", "PR"), received("CR"));
+    const quiet = feed(held, { type: "processed" }, received("NL", "PR"), { type: "settled" }, received("CR"));
     expect(stepChannel(quiet, received("NL"))[1]).toEqual([{ type: "token_held" }]);
   });
 });

@@ -63,7 +63,7 @@ class Talk {
       MessageBus.open(node.lockspace, env, async (message) => {
         const { number } = message as ClusterMessage & { readonly number: number };
         heard.push(number);
-        return () => {
+        return async () => {
           const others = this.talkers.filter(({ lockspace }) => lockspace.slot !== message.from);
           this.settled.push({ number, heard: others.filter((other) => other.heard.includes(number)).length });
         };
@@ -97,19 +97,23 @@ const remark = ({ lockspace }: Talker, number: number): ClusterMessage => ({
 const moments = Array.from({ length: 12 }, (_, calls) => [false, true].map((executed) => ({ calls, executed }))).flat();
 
 describe.each([
-  ["a message", false],
-  ["a message of a section that goes on", true],
-])("a lock server that forgets everything in the middle of %s", (_, section) => {
+  ["a message", null],
+  ["a message of a section that goes on", "processed"],
+  ["a message that is to be settled everywhere", "settled"],
+] as const)("a lock server that forgets everything in the middle of %s", (_, section) => {
   it.each(moments)(
     "at call $calls (executed: $executed): all hear it once, and nothing is settled early",
     async (loss) => {
       const talk = new Talk();
       const [a, b, c] = [await talk.add("a"), await talk.add("b"), await talk.add("c")];
       talk.loss = { ...loss };
+      const until = section === "settled" ? section : undefined;
       const sent = section
         ? a.bus.withToken(async (send) => {
-            await send(remark(a, 1));
-            await send(remark(a, 2));
+            await send(remark(a, 1), until);
+            if (until) expect(talk.settled.filter(({ number }) => number === 1)).toHaveLength(2);
+            await send(remark(a, 2), until);
+            if (until) expect(talk.settled.filter(({ number }) => number === 2)).toHaveLength(2);
           })
         : a.bus.send(() => remark(a, 1)).then(() => a.bus.send(() => remark(a, 2)));
       const answer = b.bus.send(() => remark(b, 3));

@@ -95,7 +95,9 @@ describe("message bus", () => {
     const order: string[] = [];
     b.handle = async () => {
       order.push("b processed");
-      return () => order.push("b after all");
+      return async () => {
+        order.push("b after all");
+      };
     };
     let release: () => void = () => {};
     c.handle = () =>

@@ -53,6 +53,8 @@ export class FakeEngine implements Engine {
   onCopy: (range: SectorRange) => Promise<void> = async () => {};
   /** Called before each command: what it throws is the answer. */
   onCommand: (command: EngineCommand) => void = () => {};
+  /** What each command waits for first. */
+  delay: (command: EngineCommand) => Promise<void> | null = () => null;
   readonly #host: string;
   readonly #disks: SharedDisks;
   #config: EngineConfig;
@@ -96,7 +98,8 @@ export class FakeEngine implements Engine {
 
   send<C extends EngineCommand>(command: C): Promise<AnswerOf<C["type"]>> {
     this.log.push(command);
-    const answer = this.#queue.then(() => {
+    const begun = this.#queue.then(() => this.delay(command));
+    const answer = begun.then(() => {
       if (this.stopped) throw new MdError("E_DAEMON", "the data plane has stopped");
       this.onCommand(command);
       return this.#carryOut(command);
