@@ -46,11 +46,13 @@ export class Guard {
     const { leaseMs, watchdog, usesPill } = options;
     const watchdogMs = watchdog?.timeoutMs ?? null;
     this.#options = options;
-    this.#everyMs = Math.min(leaseMs / 10, (watchdogMs ?? Number.POSITIVE_INFINITY) / 10);
+    const stillMs = Math.max(2 * leaseMs, LEAST_STILL_MS);
+    // Often enough for what it has to notice, and no oftener: each look wakes two threads.
+    this.#everyMs = Math.min(stillMs, watchdogMs ?? stillMs) / 10;
     this.#worker = startWorker({
       beats: this.#beats.buffer as SharedArrayBuffer,
       everyMs: this.#everyMs,
-      limits: { stillMs: Math.max(2 * leaseMs, LEAST_STILL_MS), watchdogMs, usesPill },
+      limits: { stillMs, watchdogMs, usesPill },
       watchdog,
     });
     this.#worker.on("message", (reply: GuardReply) => {

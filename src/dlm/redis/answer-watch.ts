@@ -2,7 +2,7 @@ import type { Clock, Timer } from "../../env/clock.ts";
 
 /**
  * Notices when the oldest question has waited too long for its answer. Answers come in the order of the questions; one timer
- * watches over all of them, and is not touched by each.
+ * watches over all of them. While nothing is asked there is none: an idle node is not woken for it.
  */
 export class AnswerWatch {
   readonly #clock: Clock;
@@ -25,6 +25,9 @@ export class AnswerWatch {
 
   answered(): void {
     this.#asked.shift();
+    if (this.#asked.length > 0) return;
+    this.#timer?.cancel();
+    this.#timer = null;
   }
 
   stop(): void {
