@@ -79,7 +79,7 @@ describe("settings", () => {
       cluster: "mdctl",
       lockServer: { type: "socket", path: "/run/x/lockd.sock" },
       stateDir: "/run/x/n1",
-      lease: { leaseMs: 10_000, pingMs: 1000 },
+      lease: { leaseMs: 10_000, pingMs: 800 },
       fileMembers: false,
       ring: "auto",
     });

@@ -39,10 +39,14 @@ const file = (): string => host.memberFile(`${++files}.img`, MEMBER_BYTES);
 const arrayOn = (node: string): Promise<ArrayInfo> =>
   host.data<{ array: ArrayInfo }>(node, "detail", "md0").then(({ array }) => array);
 
-/** What a node says of the members, without what is its own view (errors, who sees them). */
+/**
+ * What a node says of the members, without what is its own view: errors, who sees them, and faulty ones that it has bound
+ * still (as in md, whoever came after the failure never had them).
+ */
 const membersOn = async (node: string): Promise<readonly unknown[]> => {
   const { members, events, health } = await arrayOn(node);
-  const told = members.map(({ number, slot, role, path }) => ({ number, slot, role, path }));
+  const bound = members.filter(({ role }) => role !== "faulty");
+  const told = bound.map(({ number, slot, role, path }) => ({ number, slot, role, path }));
   return [...told.sort((a, b) => a.number - b.number), { events, health }];
 };
 
