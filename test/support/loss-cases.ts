@@ -10,6 +10,8 @@ export const LEASE_MS = Number(process.env["MDCTL_LEASE_MS"] ?? 2000);
 /** How long something stands still that is to stand still for longer than a lease: `MDCTL_STALL_MS=30000` for real. */
 export const STALL_MS = Number(process.env["MDCTL_STALL_MS"] ?? 1.5 * LEASE_MS);
 export const NODES = ["n1", "n2"];
+/** Each judges the daemons' whole lives: in a world that is used for longer, that takes longer than what happens in it. */
+const CASES_PER_WORLD = 12;
 
 /** `MDCTL_LOSS_LOGS=DIR`: where the daemons' logs of a case that failed go; they are gone with its world otherwise. */
 function keepLogs(name: string, cluster: MirrorCluster): void {
@@ -44,6 +46,7 @@ interface LossCase<W> {
  */
 export function lossCases<W extends LossWorld>(start: () => Promise<W>): LossCase<W> {
   let shared: W | null = null;
+  let cases = 0;
   afterAll(() => shared?.close());
   const declare = (name: string, fault: (world: W) => Promise<unknown>, deaths: boolean): void => {
     it(name, { repeats: TIMES - 1, timeout: 60_000 + 3 * STALL_MS }, async () => {
@@ -62,7 +65,9 @@ export function lossCases<W extends LossWorld>(start: () => Promise<W>): LossCas
         await world.close();
         throw error;
       }
-      shared = world;
+      cases += 1;
+      if (cases % CASES_PER_WORLD === 0) await world.close();
+      else shared = world;
     });
   };
   const losing = (name: string, fault: (world: W) => Promise<unknown>): void => declare(name, fault, false);
