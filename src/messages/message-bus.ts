@@ -320,13 +320,10 @@ export class MessageBus {
   }
 
   #fail(error: unknown): void {
-    // A contradiction ends the process; only what a lock server can do to us is survived.
-    if (error instanceof AssertionError) throw error;
-    this.break(
-      error instanceof MdError
-        ? error
-        : new MdError("E_INTERNAL", "the message channel failed", { why: String(error), cause: error }),
-    );
+    // Only what a lock server can do to us is survived. After anything else the process ends: a channel that is merely
+    // broken would keep the locks that it holds, the token among them, from all others.
+    if (!(error instanceof MdError)) throw error;
+    this.break(error);
   }
 }
 

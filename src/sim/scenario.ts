@@ -60,6 +60,8 @@ export interface Scenario {
   readonly link: LinkTiming;
   /** Clocks run this much too fast or too slow, at most (0.1: ten per cent). */
   readonly drift: number;
+  /** Lines of the run's story that are kept, the last ones; default: {@link TRACE_KEPT}. */
+  readonly traceLines?: number;
 }
 
 /**

@@ -99,7 +99,9 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
   });
   // Of less only others' arrays are. A few MiB have a bitmap of several pages so.
   const isSmall = chunkBytes < LEAST_CHUNK_BYTES;
-  const array = isSmall ? { ...planned, bitmap: { ...planned.bitmap, layout } } : planned;
+  const array = isSmall
+    ? { ...planned, bitmap: { ...planned.bitmap, layout: bitmapLayout(used, chunkBytes) } }
+    : planned;
   geometry = new ArrayGeometry(used === size ? array : atMost(array));
   const thread = new SimThread(world, "create");
   const user = { life: "create", thread, leaseHolds: () => true };

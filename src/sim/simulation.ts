@@ -68,7 +68,7 @@ export class Simulation {
   #keepingUp = false;
 
   static async create(seed: number, fixed: Partial<Scenario> = {}, wrappers: Wrappers = {}): Promise<Simulation> {
-    const world = new World(seed);
+    const world = new World(seed, fixed.traceLines);
     const scenario = drawScenario(world, fixed);
     const array = await createSimArray(world, { ...scenario, slots: Math.max(4, scenario.nodes) });
     return new Simulation(world, scenario, array, wrappers);

@@ -23,7 +23,7 @@ interface Happening extends Scheduled {
  */
 export class World {
   readonly random: SeededRandom;
-  readonly trace = new Trace();
+  readonly trace: Trace;
   #now = 0;
   #order = 0;
   #steps = 0;
@@ -33,7 +33,8 @@ export class World {
   /** Broken invariants, in the order found. */
   readonly violations: string[] = [];
 
-  constructor(seed: number) {
+  constructor(seed: number, traceLines?: number) {
+    this.trace = new Trace(traceLines);
     this.random = new SeededRandom(seed);
   }
 

@@ -144,10 +144,7 @@ function checkHistory(candidate: Candidate, freshest: Candidate, all: readonly C
     );
   };
   if (behind === 0) {
-    const numbers = Math.max(mine.devRoles.length, theirs.devRoles.length);
-    const sameRoles = Array.from({ length: numbers }, (_, number) => roleOf(mine, number) === roleOf(theirs, number));
-    const same = !sameRoles.includes(false) && mine.raidDisks === theirs.raidDisks && mine.size === theirs.size;
-    if (!same) conflict(`both have event count ${mine.events}, but their tables of roles differ`);
+    if (!sameUpdate(mine, theirs)) conflict(`both have event count ${mine.events}, but their tables of roles differ`);
     return;
   }
   if (!isContinuedBy(mine, theirs, all) && !force) {
@@ -160,8 +157,16 @@ function checkHistory(candidate: Candidate, freshest: Candidate, all: readonly C
  * member goes on without it, so the table of one that went on alone knows nobody of the other history.
  */
 function isContinuedBy(older: Superblock, newer: Superblock, all: readonly Candidate[]): boolean {
-  if (knows(older, newer)) return true;
+  if (sameUpdate(older, newer) || knows(older, newer)) return true;
   return all.some(({ superblock }) => knows(older, superblock) && isContinuedBy(superblock, newer, all));
+}
+
+/** Were both written by one update? */
+function sameUpdate(one: Superblock, other: Superblock): boolean {
+  const numbers = Math.max(one.devRoles.length, other.devRoles.length);
+  const differs = Array.from({ length: numbers }, (_, number) => roleOf(one, number) !== roleOf(other, number));
+  const sameShape = one.raidDisks === other.raidDisks && one.size === other.size;
+  return one.events === other.events && sameShape && !differs.includes(true);
 }
 
 /** `newer` was written later, and by somebody who had `older` with it, or went on after the two were together. */

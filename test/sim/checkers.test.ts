@@ -171,6 +171,12 @@ describe("the foreign window checker", () => {
     ).toEqual([]);
   });
 
+  it("takes no window from who was evicted before it began to copy", async () => {
+    const { judged, dataAt } = await make(1, 0);
+    const evicted: SimEvent = { type: "evicted", life: "n1.1" };
+    expect(judged(evicted, copying, landed("n2.1", dataAt + 70, dataAt + 80))).toEqual([]);
+  });
+
   it("bites on a write of another node that is issued or lands inside", async () => {
     const { judged, dataAt } = await make(1, 0);
     expect(judged(copying, write("n2.1", dataAt + 127, dataAt + 129))).toHaveLength(1);

@@ -173,6 +173,16 @@ describe("two histories (F14)", () => {
     );
   });
 
+  it("are not seen where one that the older knows was written with the newest, in one update", () => {
+    // The first was removed, the third failed, the first came back: only the second knew all the time.
+    const back = [member(0, 7, [0, 1, F], rebuilding), member(1, 7, [0, 1, F])];
+    expect(pick([...back, member(2, 5, [S, 1, 2])])).toEqual({
+      used: { "/dev/a": "rebuilding 0", "/dev/b": "in_sync 1" },
+      refused: { "/dev/c": "it has failed" },
+      missing: [],
+    });
+  });
+
   it("are not seen in a member that an activation has just not reached", () => {
     expect(pick([member(0, 7, [0, F]), member(1, 8, [0, 1], rebuilding)]).used).toEqual({
       "/dev/a": "in_sync 0",

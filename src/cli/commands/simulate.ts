@@ -6,6 +6,7 @@ import { lockFaultKinds, type NodeFaultKind, nodeFaultKinds } from "../../sim/no
 import { DEFAULT_STEPS, runSimulation, type SimulationOptions } from "../../sim/run-simulation.ts";
 import { type Shrunk, shrink } from "../../sim/shrink.ts";
 import type { Verdict } from "../../sim/simulation.ts";
+import { TRACE_KEPT } from "../../sim/trace.ts";
 import { transcriptOf } from "../../sim/transcript.ts";
 import type { Command, CommandContext, CommandResult } from "../command.ts";
 import type { Invocation } from "../invocation.ts";
@@ -78,13 +79,13 @@ async function runHere(wanted: Wanted, context: CommandContext): Promise<Command
 }
 
 function runOne(
-  { dlm, nodes, steps, faults, without, contention }: Wanted,
+  { dlm, nodes, steps, faults, without, contention, lines }: Wanted,
   seed: number,
 ): Promise<Verdict | DlmVerdict> {
   const size = { seed, ...(nodes === null ? {} : { nodes }), ...(steps === null ? {} : { steps }) };
   const own = faults === null ? {} : faults === "all" ? { drawnFrom: faultKinds } : { faults };
-  if (!dlm)
-    return runSimulation({ ...size, scenario: { without, ...own, ...(contention ? { contention: CONTENTION } : {}) } });
+  const told = { traceLines: Math.max(lines, TRACE_KEPT), ...(contention ? { contention: CONTENTION } : {}) };
+  if (!dlm) return runSimulation({ ...size, scenario: { without, ...own, ...told } });
   const scenario = faults === null || faults === "all" ? {} : { faults: faults.filter(isNodeFault) };
   return runDlmSimulation({ ...size, scenario });
 }
@@ -137,7 +138,7 @@ async function tell(
     context.print(`again: mdctl simulate --dlm --seed=${seed} --nodes=${scenario.nodes}\n`);
     return;
   }
-  const own = contention ? { contention: CONTENTION } : {};
+  const own = { traceLines: Math.max(lines, TRACE_KEPT), ...(contention ? { contention: CONTENTION } : {}) };
   const run = ({ scenario: shrunk, ...options }: SimulationOptions): Promise<Verdict> =>
     runSimulation({ ...options, scenario: { ...shrunk, ...own } });
   const { shrunk, verdict: small, runs } = await shrink(verdict, given ?? DEFAULT_STEPS, SHRINK_RUNS, run);

@@ -9,6 +9,8 @@ export class ForeignWindowChecker implements Checker {
   readonly #geometry: ArrayGeometry;
   readonly #report: Report;
   readonly #windows = new Map<string, SectorRange>();
+  /** Whose windows are others' now. One that was paused may not know it yet, and believe that it begins to copy. */
+  readonly #evicted = new Set<string>();
   /** By life and disk: its raid_disk. */
   readonly #places = new Map<string, Map<string, number>>();
 
@@ -20,16 +22,17 @@ export class ForeignWindowChecker implements Checker {
   observe(event: SimEvent): void {
     switch (event.type) {
       case "copying":
-        this.#windows.set(event.life, event.range);
+        if (!this.#evicted.has(event.life)) this.#windows.set(event.life, event.range);
         break;
       case "member_view":
         if (event.disk !== null) this.#placesOf(event.life).set(event.disk, event.raidDisk);
         break;
       case "life_ended":
+      case "copied":
         this.#windows.delete(event.life);
         break;
-      case "copied":
       case "evicted":
+        this.#evicted.add(event.life);
         this.#windows.delete(event.life);
         break;
       case "power_cut":
