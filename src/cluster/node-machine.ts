@@ -165,7 +165,8 @@ const stillLeaving = (state: NodeState, slot: SlotNumber, node: string): boolean
 function onRecovered(state: NodeState, slot: SlotNumber): NodeStep {
   const effects: NodeEffect[] = [];
   let next: NodeState = { ...state, recovering: state.recovering.filter((target) => target.slot !== slot) };
-  if (next.windows.has(slot)) {
+  // Else it has its next owner, and the window is that one's.
+  if (isRecovering(state, slot) && next.windows.has(slot)) {
     next = withoutWindow(next, slot);
     effects.push({ type: "resume", slot });
   }

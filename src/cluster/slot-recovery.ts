@@ -22,7 +22,7 @@ export async function recoverSlot(context: NodeContext, { slot, node, why }: Rec
     const text = dirty === 0 ? "nothing left to take over" : `${dirty} chunks are ours to resync`;
     context.history.add("info", "TAKEOVER", `slot ${slot} of ${node} (${why}): ${text}`, { slot, node, dirty });
   }
-  context.remoteSyncs.delete(slot);
+  if (isOpen(context, slot)) context.remoteSyncs.delete(slot);
   context.dispatch({ type: "recovered", slot });
   context.lookForWork();
   // What the dead node wrote last may not have been announced to all.
@@ -49,7 +49,10 @@ async function takeSlotOver(context: NodeContext, slot: SlotNumber): Promise<num
       await context.slotLocks.release(slot);
     }
     await sleep(context.env.clock, RETRY_MS);
-    const isOpen = context.node.recovering.some((target) => target.slot === slot);
-    if (!isOpen || context.node.phase !== "active") return null;
+    if (!isOpen(context, slot) || context.node.phase !== "active") return null;
   }
 }
+
+/** Until it has its next owner. */
+const isOpen = ({ node }: NodeContext, slot: SlotNumber): boolean =>
+  node.recovering.some((target) => target.slot === slot);

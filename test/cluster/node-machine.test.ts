@@ -67,6 +67,19 @@ describe("what a node knows of the others", () => {
     expect(run(died.state, { type: "recovered", slot: s1 }).effects).toContainEqual({ type: "resume", slot: s1 });
   });
 
+  it("leaves the window of the slot's next owner alone when a late takeover ends", () => {
+    const late = run(
+      calm(a, b),
+      { type: "died", member: b },
+      { type: "done", members: [a] },
+      { type: "done", members: [a, b] },
+      { type: "window", slot: s1, range: window },
+      { type: "recovered", slot: s1 },
+    );
+    expect(late.state.windows.get(s1)).toEqual(window);
+    expect(late.effects).not.toContainEqual({ type: "resume", slot: s1 });
+  });
+
   it("27.4: leaves another node's window alone when a slot is recovered", () => {
     const state = run(
       calm(a, b, c),
