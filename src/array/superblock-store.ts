@@ -54,11 +54,18 @@ export async function writeSuperblocks(
   members: readonly Member[] = writableMembers(array),
 ): Promise<readonly MemberFailure[]> {
   const lossy = await flushMembers(members, devices);
-  if (lossy.length > 0) return lossy;
-  return writeMembers(members, devices, (member) => [
+  return lossy.length > 0 ? lossy : putSuperblocks(array, devices, members);
+}
+
+/** The same for members that were flushed: with some of them written it may fail at others. */
+export const putSuperblocks = (
+  array: MdArray,
+  devices: MemberDevices,
+  members: readonly Member[],
+): Promise<readonly MemberFailure[]> =>
+  writeMembers(members, devices, (member) => [
     { at: member.superOffset, bytes: encodeSuperblock(superblockOf(array, member)) },
   ]);
-}
 
 /** Where metadata 0.90 has its superblock: 64 KiB aligned, at least 64 KiB before the end. It has the same magic. */
 const oldSuperblockSector = (deviceSize: number): number => Math.floor(deviceSize / 128) * 128 - 128;

@@ -6,10 +6,9 @@ import {
   withoutReplacement,
 } from "../array/array-state.ts";
 import { inSyncMembers, type MdArray, memberByNumber, writableMembers } from "../array/md-array.ts";
-import type { Member } from "../array/member.ts";
 import { nextUpdate } from "../array/superblock-of.ts";
-import { writeSuperblocks } from "../array/superblock-store.ts";
-import { flushMembers } from "../array/write-members.ts";
+import { putSuperblocks, writeSuperblocks } from "../array/superblock-store.ts";
+import { flushMembers, type MemberFailure } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
 import type { Send } from "../messages/message-bus.ts";
 import { followShape } from "./grow-receiver.ts";
@@ -119,8 +118,8 @@ async function writeAndBegin(context: NodeContext, transition: Transition): Prom
 /** Members that cannot be written are failed on the way. E_IO when that would be the last copy. */
 async function write(context: NodeContext, transition: Transition): Promise<Transition> {
   let next: Transition = transition;
-  /** The number last used is not on all members that should have it, nor were the last ones asked to take it. */
-  let isHalfUsed = false;
+  /** The number last used is not on all members that should have it: they get it now, instead of being skipped. */
+  let isAgain = false;
   /** It was used once more, so two things may be said under it: one number later nobody believes the first. */
   let isUsedTwice = false;
   for (;;) {
@@ -131,23 +130,15 @@ async function write(context: NodeContext, transition: Transition): Promise<Tran
       // A number once used is never used again, even if the update fails: part of it may be on disk. But it is not what
       // we have adopted: another node's update with the same number is news.
       const used = Math.max(next.array.events, context.usedEvents);
-      const array = nextUpdate({ ...next.array, events: isHalfUsed ? used - 1 : used }, mdTime(context.env));
+      const array = nextUpdate({ ...next.array, events: isAgain ? used - 1 : used }, mdTime(context.env));
       next = { ...next, array };
       context.usedEvents = array.events;
       await context.engine.send({ type: "setEvents", events: array.events });
-      const { whole, filling, others } = inOrder(context, array);
-      for (const members of [whole, filling]) {
-        if (failures.length === 0) failures = await writeSuperblocks(array, context.devices, members);
-      }
-      isHalfUsed = failures.length > 0;
-      if (isHalfUsed) {
-        // With a new number those that do not have this one would be skipped just so. They get it now.
-        isUsedTwice = true;
-      } else {
-        failures = await writeSuperblocks(array, context.devices, others);
-        if (failures.length === 0 && !isUsedTwice) return next;
-        isUsedTwice = false;
-      }
+      const written = await writeInOrder(context, array);
+      failures = written.failures;
+      if (failures.length === 0 && !isUsedTwice) return next;
+      isAgain = failures.length > 0 && written.reached !== "all";
+      if (written.reached !== "none") isUsedTwice = isAgain;
     }
     for (const { number, error } of failures) {
       // Not the device's fault: we may not write at all any more.
@@ -158,17 +149,34 @@ async function write(context: NodeContext, transition: Transition): Promise<Tran
   }
 }
 
+interface Written {
+  readonly failures: readonly MemberFailure[];
+  /** Who was asked to take the new number; who then did not is among the failures. */
+  readonly reached: "none" | "some" | "all";
+}
+
 /**
- * Who is written when. One that is whole and has replaced another says that before anybody calls the other one faulty: else
- * there might be no full copy. One that is being filled says so itself before the others call it active: after a crash in
- * between, stock md would go by the others' table and take it for a full copy.
+ * One that is whole and has replaced another says that before anybody calls the other one faulty: else there might be no
+ * full copy. One that is being filled says so itself before the others call it active: after a crash in between, stock
+ * md would go by the others' table and take it for a full copy. Ends at the first failure.
  */
-function inOrder(context: NodeContext, array: MdArray): Record<"whole" | "filling" | "others", readonly Member[]> {
+async function writeInOrder(context: NodeContext, array: MdArray): Promise<Written> {
+  const { devices } = context;
   const members = writableMembers(array);
   const filling = members.filter(({ state }) => state === "rebuilding");
   const replaced = (number: number): boolean => memberByNumber(context.array, number)?.isReplacement === true;
   const whole = members.filter((member) => !filling.includes(member) && replaced(member.number));
-  return { whole, filling, others: members.filter((one) => !filling.includes(one) && !whole.includes(one)) };
+  const others = members.filter((one) => !filling.includes(one) && !whole.includes(one));
+  let reached: Written["reached"] = "none";
+  for (const group of [whole, filling, others]) {
+    const lossy = await flushMembers(group, devices);
+    if (lossy.length > 0) return { failures: lossy, reached };
+    if (group === others) reached = "all";
+    else if (group.length > 0) reached = "some";
+    const failures = await putSuperblocks(array, devices, group);
+    if (failures.length > 0) return { failures, reached };
+  }
+  return { failures: [], reached };
 }
 
 function failOrThrow(context: NodeContext, before: Transition, number: number, cause: MdError): Transition {

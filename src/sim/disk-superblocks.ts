@@ -1,5 +1,5 @@
 import { SECTOR_SIZE, sector } from "../base/units.ts";
-import { Feature, hasFeature, isActiveRole, type Superblock } from "../superblock/superblock.ts";
+import { Feature, hasFeature, isActiveRole, roleOf, type Superblock } from "../superblock/superblock.ts";
 import { decodeSuperblock } from "../superblock/superblock-codec.ts";
 import { type ArrayGeometry, SUPERBLOCK_SECTORS } from "./array-geometry.ts";
 import type { SimDisk } from "./sim-disk.ts";
@@ -69,12 +69,13 @@ export interface Leg {
   readonly raidDisk: number;
 }
 
-/** The one with the most events that a power cut would leave for sure. */
+/** Of members that a power cut would leave for sure, the one with the most events: no spare defines the array. */
 export function newestSuperblock(disks: readonly SimDisk[], geometry: ArrayGeometry): Superblock | null {
   let newest: Superblock | null = null;
   for (const disk of disks) {
     const superblock = durableSuperblock(disk, geometry);
-    if (superblock !== null && (newest === null || superblock.events > newest.events)) newest = superblock;
+    if (superblock === null || !isActiveRole(roleOf(superblock, superblock.devNumber))) continue;
+    if (newest === null || superblock.events > newest.events) newest = superblock;
   }
   return newest;
 }

@@ -39,6 +39,8 @@ export type SimEvent =
   | { readonly type: "flushed"; readonly life: string; readonly disk: string }
   | { readonly type: "power_cut" }
   | { readonly type: "fault"; readonly what: string }
+  /** The lock server has forgotten something of what it was told. */
+  | { readonly type: "locks_lost" }
   | { readonly type: "life_began"; readonly life: string }
   | { readonly type: "life_ended"; readonly life: string; readonly why: string }
   /** It has joined the lockspace. */

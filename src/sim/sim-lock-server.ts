@@ -120,6 +120,7 @@ export class SimLockServer {
     this.#former = null;
     this.#primary = new SimPrimary(this.#newLife(), { mayHaveForgotten: true });
     this.#rewatch();
+    this.#world.tell({ type: "locks_lost" });
     this.#world.emit({ type: "fault", what: "lock server restarted with nothing" });
   }
 
@@ -129,6 +130,7 @@ export class SimLockServer {
     this.#former = null;
     this.#primary = this.#primary.succeededBy(this.#newLife(), calls);
     this.#rewatch();
+    this.#world.tell({ type: "locks_lost" });
     this.#world.emit({ type: "fault", what: `lock server restarted without its last ${calls} calls` });
   }
 
@@ -139,6 +141,7 @@ export class SimLockServer {
     this.#primary = this.#primary.succeededBy(this.#newLife(), calls);
     this.#rewatch();
     const who = [...nodes].join(", ");
+    this.#world.tell({ type: "locks_lost" });
     this.#world.emit({ type: "fault", what: `a replica without the last ${calls} calls took over; not for ${who}` });
   }
 
