@@ -119,7 +119,8 @@ const roundDown = (size: number, step: number): number => Math.floor(size / step
 
 /**
  * Where a member's every sector is another's copy, a chunk cuts nothing: it may be any that the size is a multiple of.
- * Elsewhere another chunk, or another number of members, gives most data another place. E_LEVEL_UNSUPPORTED, E_VALUE.
+ * Elsewhere another chunk, or another number of members, gives most data another place; with far copies another size,
+ * too. E_LEVEL_UNSUPPORTED, E_VALUE.
  */
 function planStripes(array: MdArray, { stripeSectors, raidDisks, size }: ShapeChange): number {
   const { level, name, chunkSectors } = array;
@@ -127,12 +128,14 @@ function planStripes(array: MdArray, { stripeSectors, raidDisks, size }: ShapeCh
     if (stripeSectors === null) return chunkSectors;
     throw new MdError("E_VALUE", `"${name}" has level ${level}: only raid10 has chunks`);
   }
-  const { near, far } = decodeRaid10Layout(array.layout);
+  const { near, far, offset } = decodeRaid10Layout(array.layout);
   const moves = (what: string): MdError =>
     new MdError("E_LEVEL_UNSUPPORTED", `${what} of the raid10 "${name}" cannot be changed`, {
       why: `with ${near * far} copies on ${array.raidDisks} members nearly all data would get another place`,
       hint: "create another array, and copy",
     });
+  // The far sections begin at a share of the size.
+  if (size !== null && far > 1 && !offset) throw moves("the size");
   if (raidDisks !== null && raidDisks !== array.raidDisks) throw moves("raid-devices");
   if (stripeSectors === null || stripeSectors === chunkSectors) return chunkSectors;
   if (far > 1 || near !== array.raidDisks) throw moves("the chunk");

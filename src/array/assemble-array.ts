@@ -4,7 +4,6 @@ import { bitmapLayout, defaultChunkBytes } from "../bitmap/bitmap-layout.ts";
 import { BITMAP_VERSION_CLUSTERED } from "../bitmap/bitmap-super.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
 import { type Candidate, type Choice, pickSuperblock } from "../superblock/pick-superblock.ts";
-import { decodeRaid10Layout, isNear, raid10LayoutName } from "../superblock/raid10-layout.ts";
 import { Feature, hasFeature, type Superblock } from "../superblock/superblock.ts";
 import { arraySize } from "./array-size.ts";
 import { readBitmapShape } from "./bitmap-store.ts";
@@ -12,6 +11,7 @@ import { CopyGroups } from "./copy-groups.ts";
 import { BITMAP_OFFSET } from "./create-array.ts";
 import { type ArrayBitmap, inSyncDisks, type MdArray } from "./md-array.ts";
 import type { Member } from "./member.ts";
+import { mustBeNear, mustKeepCopies } from "./raid10-limits.ts";
 import { faultyNumbers, memberOf } from "./superblock-of.ts";
 import { readSuperblock } from "./superblock-store.ts";
 import type { MemberDevices } from "./write-members.ts";
@@ -161,9 +161,11 @@ function checkSupported(choice: Choice<Opened>): void {
   if (superblock.level !== 1 && superblock.level !== 10) {
     throw new MdError("E_LEVEL_UNSUPPORTED", `${name} has level ${superblock.level}; mdctl does raid1 and raid10`);
   }
-  if (superblock.level === 10 && !isNear(decodeRaid10Layout(superblock.layout))) {
-    const layout = raid10LayoutName(superblock.layout);
-    throw new MdError("E_LAYOUT_UNSUPPORTED", `${name} has layout ${layout}; near layouts (n2, n3) are possible`);
+  if (superblock.level === 10) {
+    const { layout, raidDisks } = superblock;
+    mustKeepCopies(layout, raidDisks, `${name}: `);
+    const hint = "mdctl examine on each member";
+    if (hasFeature(superblock, Feature.clustered)) mustBeNear(layout, { whose: `${name}: `, hint });
   }
   if (superblock.minor !== 2) {
     throw new MdError("E_METADATA_UNSUPPORTED", `${name} has metadata 1.${superblock.minor}; only 1.2 is possible`);

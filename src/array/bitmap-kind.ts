@@ -2,6 +2,7 @@ import { MdError } from "../base/md-error.ts";
 import { maxSlots } from "../bitmap/bitmap-layout.ts";
 import { checkSlots } from "./create-array.ts";
 import { type ArrayBitmap, type BitmapKind, type MdArray, writableMembers } from "./md-array.ts";
+import { mustBeNear } from "./raid10-limits.ts";
 
 export interface BitmapWish {
   readonly kind: BitmapKind;
@@ -10,13 +11,19 @@ export interface BitmapWish {
   readonly clusterName: string;
 }
 
-/** The bitmap that the array would have, in the chunks that it has now. E_VALUE when there is no room for it. */
+/**
+ * The bitmap that the array would have, in the chunks that it has now. E_VALUE when there is no room for it;
+ * E_LAYOUT_UNSUPPORTED.
+ */
 export function bitmapFor(array: MdArray, { kind, slots, clusterName }: BitmapWish): ArrayBitmap {
   const { layout, offset, daemonSleep } = array.bitmap;
   const common = { layout, offset, daemonSleep };
   if (kind === "none") return { ...common, kind, slots: 0, clusterName: "" };
   if (kind === "clustered" && slots < 2) {
     throw new MdError("E_VALUE", `a clustered array needs at least 2 nodes, got ${slots}`);
+  }
+  if (kind === "clustered" && array.level === 10) {
+    mustBeNear(array.layout, { whose: `"${array.name}": `, hint: "create another array with --layout=n2, and copy" });
   }
   const most = mostSlots(array);
   if (most < 1) throw new MdError("E_VALUE", `"${array.name}" has no room for a bitmap before its data`);

@@ -1,4 +1,4 @@
-import { copyPlaces, decodeRaid10Layout } from "../superblock/raid10-layout.ts";
+import { copyGroupsOf, decodeRaid10Layout } from "../superblock/raid10-layout.ts";
 
 /** What decides which members hold copies of the same data. */
 export interface GroupShape {
@@ -42,12 +42,5 @@ function groupsOf(level: number, layout: number, raidDisks: number): readonly (r
   if (level === 1) return [all];
   // Without redundancy each member is the only one to have what it has.
   if (level !== 10) return all.map((disk) => [disk]);
-  const decoded = decodeRaid10Layout(layout);
-  const groups: number[][] = [];
-  let first = 0;
-  do {
-    groups.push(copyPlaces(decoded, raidDisks, first).map(({ raidDisk }) => raidDisk));
-    first = (first + decoded.near) % raidDisks;
-  } while (first !== 0);
-  return groups;
+  return copyGroupsOf(decodeRaid10Layout(layout), raidDisks);
 }

@@ -9,13 +9,14 @@ import {
   maxSlots,
   smallestChunkBytes,
 } from "../bitmap/bitmap-layout.ts";
-import { copiesOf, decodeRaid10Layout, isNear, raid10LayoutName } from "../superblock/raid10-layout.ts";
+import { copiesOf, decodeRaid10Layout, raid10LayoutName } from "../superblock/raid10-layout.ts";
 import { IN_SYNC, type MdTime } from "../superblock/superblock.ts";
 import { arraySize } from "./array-size.ts";
 import { freshBitmapSuper, type SlotContent, writeSlot } from "./bitmap-store.ts";
 import { CopyGroups } from "./copy-groups.ts";
 import type { ArrayBitmap, BitmapKind, MdArray } from "./md-array.ts";
 import type { Member } from "./member.ts";
+import { mustBeNear, mustKeepCopies } from "./raid10-limits.ts";
 import { wipeSuperblocks, writeSuperblocks } from "./superblock-store.ts";
 import type { MemberDevices, MemberFailure } from "./write-members.ts";
 
@@ -170,18 +171,17 @@ function chooseStripes(request: CreateRequest): { readonly layout: number; reado
   return { layout, chunkSectors: stripeBytes / SECTOR_SIZE };
 }
 
-function checkLayout({ members }: CreateRequest, layout: number): void {
-  const name = raid10LayoutName(layout);
-  if (!isNear(decodeRaid10Layout(layout))) {
-    const possible = "near layouts (n2, n3) are";
-    throw new MdError("E_LAYOUT_UNSUPPORTED", `layout ${name} is not possible with a clustered bitmap; ${possible}`);
-  }
+function checkLayout({ members, bitmap }: CreateRequest, layout: number): void {
+  if ((bitmap ?? "clustered") === "clustered")
+    mustBeNear(layout, { hint: "--bitmap=internal, for one node at a time" });
   const copies = copiesOf(decodeRaid10Layout(layout));
-  if (copies < 2) throw new MdError("E_LAYOUT_UNSUPPORTED", `layout ${name} keeps no second copy; n2 does`);
-  if (copies > members.length) {
-    throw new MdError("E_USAGE", `layout ${name} needs at least ${copies} members, got ${members.length}`);
+  const raidDisks = members.length;
+  if (copies > raidDisks) {
+    const name = raid10LayoutName(layout);
+    throw new MdError("E_USAGE", `layout ${name} needs at least ${copies} members, got ${raidDisks}`);
   }
-  const groups = new CopyGroups({ level: 10, layout, raidDisks: members.length });
+  mustKeepCopies(layout, raidDisks);
+  const groups = new CopyGroups({ level: 10, layout, raidDisks });
   if (groups.survives(members.map((member) => (member === null ? 0 : 1)))) return;
   throw new MdError("E_USAGE", "too many members are missing: of some data there would be no copy");
 }

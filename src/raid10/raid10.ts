@@ -1,9 +1,10 @@
 import { arraySize } from "../array/array-size.ts";
 import { CopyGroups } from "../array/copy-groups.ts";
 import type { ArrayShape, Personality } from "../array/personality.ts";
+import { mustKeepCopies } from "../array/raid10-limits.ts";
 import { MdError } from "../base/md-error.ts";
 import { type Sector, sector } from "../base/units.ts";
-import { copiesOf, copyPlaces, decodeRaid10Layout, raid10LayoutName } from "../superblock/raid10-layout.ts";
+import { copiesOf, copyPlaces, decodeRaid10Layout } from "../superblock/raid10-layout.ts";
 
 type Raid10Shape = Omit<ArrayShape, "size" | "level">;
 
@@ -34,10 +35,11 @@ export class Raid10 implements Personality {
   readonly #nearDisk: Int32Array;
   readonly #groups: CopyGroups;
 
-  /** E_LAYOUT_UNSUPPORTED for a layout by which two copies would fall on one place. */
+  /** E_LAYOUT_UNSUPPORTED for a layout without a second copy, or by which two would fall on one place. */
   constructor(shape: Raid10Shape) {
     const { raidDisks, chunkSectors } = shape;
     const layout = decodeRaid10Layout(shape.layout);
+    mustKeepCopies(shape.layout, raidDisks);
     this.raidDisks = raidDisks;
     this.copies = copiesOf(layout);
     this.size = arraySize({ ...shape, level: 10 });
@@ -61,13 +63,6 @@ export class Raid10 implements Personality {
       }
     }
     this.#groups = new CopyGroups({ ...shape, level: 10 });
-    // With offset, the row after a pair's first one belongs to far copies.
-    const wrapsIntoFar = layout.offset && layout.near > 1 && raidDisks % layout.near !== 0;
-    const isTwice = this.#groups.groups.some((group) => new Set(group).size < this.copies);
-    if (wrapsIntoFar || isTwice || this.#nearDisk.includes(-1)) {
-      const name = raid10LayoutName(shape.layout);
-      throw new MdError("E_LAYOUT_UNSUPPORTED", `layout ${name} puts two copies in one place on ${raidDisks} members`);
-    }
   }
 
   contiguous(at: Sector, hi: Sector): number {
@@ -125,16 +120,20 @@ export class Raid10 implements Personality {
 
   memberFilledTo(at: Sector): Sector {
     if (at >= this.size) return sector(this.#used);
-    // Far copies of what comes first lie behind much that comes last.
-    if (this.#far > 1) return sector(0);
     const places = Math.floor(at / this.#chunk) * this.#near;
-    return sector(Math.floor(places / this.raidDisks) * this.#chunk);
+    return sector(Math.floor(places / this.raidDisks) * this.#rowSectors);
   }
 
   arrayFilledTo(memberAt: Sector): Sector {
     if (memberAt >= this.#used) return this.size;
-    if (this.#far > 1) return sector(0);
-    const places = Math.floor(memberAt / this.#chunk) * this.raidDisks;
-    return sector(Math.floor(places / this.#near) * this.#chunk);
+    // Far copies of what comes first lie behind the other copies of all: only the last section counts.
+    const lastSection = this.#offset ? 0 : (this.#far - 1) * this.#stride;
+    const rows = Math.floor(Math.max(0, memberAt - lastSection) / this.#rowSectors);
+    return sector(Math.floor((rows * this.raidDisks) / this.#near) * this.#chunk);
+  }
+
+  /** What a row of first copies takes of a member, with the copies that come before the next row. */
+  get #rowSectors(): number {
+    return this.#offset ? this.#far * this.#chunk : this.#chunk;
   }
 }

@@ -23,16 +23,19 @@ export const copiesOf = ({ near, far }: Raid10Layout): number => near * far;
 /** All copies side by side: the only kind that a clustered array may have. */
 export const isNear = ({ far, offset }: Raid10Layout): boolean => far === 1 && !offset;
 
-/** As people write it: n2, f2, o3. Null if it is none of these, or has fewer than one copy or more than 255. */
+/**
+ * As people write it: n2, f2, o3; n2f2 for near copies in each of two far sections. Null if it is none of these, or has
+ * fewer than one copy of a kind or more than 255.
+ */
 export function parseRaid10Layout(text: string): number | null {
-  const match = /^([nfo])([1-9]\d{0,2})$/.exec(text);
-  const copies = Number(match?.[2] ?? 0);
-  if (match === null || copies > 0xff) return null;
-  if (match[1] === "n") return 0x100 | copies;
-  return (match[1] === "o" ? OFFSET_BIT : 0) | (copies << 8) | 1;
+  const match = /^(?=.)(?:n([1-9]\d{0,2}))?(?:([fo])([1-9]\d{0,2}))?$/.exec(text);
+  if (match === null) return null;
+  const [near, far] = [Number(match[1] ?? 1), Number(match[3] ?? 1)];
+  if (near > 0xff || far > 0xff) return null;
+  return (match[2] === "o" ? OFFSET_BIT : 0) | (far << 8) | near;
 }
 
-/** n2, f2, o3; with both kinds of copies `n2f2`. */
+/** n2, f2, o3; with both kinds of copies `n2f2`. How members form far sets it does not say, as md's tools do not. */
 export function raid10LayoutName(word: number): string {
   const layout = decodeRaid10Layout(word);
   const { near, far, offset } = layout;
@@ -71,6 +74,37 @@ export function copyPlaces(layout: Raid10Layout, raidDisks: number, first: numbe
     }
   }
   return places;
+}
+
+/**
+ * Does each chunk have its copies on different members, and no two chunks the same place? With some layouts md's own
+ * formula goes wrong: small far sets on a number of members that they do not divide, near copies that go round into a
+ * row of offset copies. An unknown kind of far sets keeps nothing.
+ */
+export function keepsCopiesApart(layout: Raid10Layout, raidDisks: number): boolean {
+  const { near, far, offset, farSets } = layout;
+  if (near < 1 || far < 1 || near * far > raidDisks || farSets > 2) return false;
+  if (offset && near > 1 && raidDisks % near !== 0) return false;
+  if (!copyGroupsOf(layout, raidDisks).every((group) => new Set(group).size === group.length)) return false;
+  // In each far section (or row), every raid_disk has the copies of one other.
+  const taken = Array.from({ length: far }, () => new Set<number>());
+  for (let disk = 0; disk < raidDisks; disk++) {
+    // The first near copy's, of whatever chunk has it here.
+    const chain = copyPlaces(layout, raidDisks, disk).slice(0, far);
+    for (const { raidDisk, far: section } of chain) taken[section]?.add(raidDisk);
+  }
+  return taken.every((disks) => disks.size === raidDisks);
+}
+
+/** The raid_disks of the copies of each chunk: as many groups as there are first copies, then they come again. */
+export function copyGroupsOf(layout: Raid10Layout, raidDisks: number): readonly (readonly number[])[] {
+  const groups: number[][] = [];
+  let first = 0;
+  do {
+    groups.push(copyPlaces(layout, raidDisks, first).map(({ raidDisk }) => raidDisk));
+    first = (first + layout.near) % raidDisks;
+  } while (first !== 0);
+  return groups;
 }
 
 /** Far copies go `near` raid_disks on, within their set; the last set has what is left over as well. */

@@ -77,6 +77,7 @@ function checkShape(superblock: Superblock, bad: Refuse): void {
   if (chunkSectors < 8) bad("chunksize", chunkSectors, "less than 8 sectors");
   const copies = copiesOf(decodeRaid10Layout(layout));
   if (layout >>> 19 !== 0) bad("layout", layout, "bits above 18 are set");
+  if (decodeRaid10Layout(layout).farSets > 2) bad("layout", layout, "no such kind of far sets");
   if (copies < 1 || copies > raidDisks) bad("layout", layout, `${copies} copies on ${raidDisks} disks`);
 }
 

@@ -95,6 +95,8 @@ describe("a RAID10", () => {
       level: 10,
       layout,
       stripeBytes: 65_536,
+      // With far copies it is one node's.
+      ...(layout < 0x200 ? {} : { bitmap: "internal" }),
       memberSize: sector(sectors),
       chunkBytes: 65_536,
     });
@@ -104,6 +106,8 @@ describe("a RAID10", () => {
     [3, 0x102, 40_000, 39_000],
     [5, 0x102, 40_000, 100_001],
     [4, 0x103, 40_000, 500_000],
+    [3, 0x1_0201, 40_000, 77_777],
+    [5, 0x1_0301, 40_000, 30_000],
   ])("on %i members with layout %i uses whole chunks of %i -> %i sectors", (members, layout, from, to) => {
     const before = striped(members, layout, from);
     const { memberSize } = planShape(before, { ...nothing, size: sector(to) }, rooms(to + 200));
@@ -114,11 +118,22 @@ describe("a RAID10", () => {
     expect(again.size).toBe(grown.size);
   });
 
+  it("with far copies keeps its size: what lies behind would move", () => {
+    for (const size of [sector(80_000), "max"] as const) {
+      expect(() => planShape(striped(4, 0x201, 40_000), { ...nothing, size }, rooms(100_000))).toThrowError(
+        expect.objectContaining({
+          code: "E_LEVEL_UNSUPPORTED",
+          message: expect.stringContaining("the size of the raid10"),
+        }),
+      );
+    }
+  });
+
   it("changes its chunk only where that moves nothing", () => {
     const chunk = (array: MdArray) => planShape(array, { ...nothing, stripeSectors: 64 }, []).stripeSectors;
     expect(chunk(striped(2, 0x102, 40_000))).toBe(64);
     expect(chunk(striped(3, 0x103, 40_000))).toBe(64);
-    for (const cut of [striped(4, 0x102, 40_000), striped(3, 0x102, 40_000)]) {
+    for (const cut of [striped(4, 0x102, 40_000), striped(3, 0x102, 40_000), striped(2, 0x201, 40_000)]) {
       expect(() => chunk(cut)).toThrowError(expect.objectContaining({ code: "E_LEVEL_UNSUPPORTED" }));
     }
     expect(() => chunk(array(10 * MIB))).toThrowError(expect.objectContaining({ code: "E_VALUE" }));

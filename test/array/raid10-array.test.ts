@@ -4,13 +4,18 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { failMember, isLastCopy } from "../../src/array/array-state.ts";
 import { assembleArray } from "../../src/array/assemble-array.ts";
+import { bitmapFor } from "../../src/array/bitmap-kind.ts";
+import { CopyGroups } from "../../src/array/copy-groups.ts";
 import { chooseDataOffset, createArray, planCreate } from "../../src/array/create-array.ts";
+import { examine } from "../../src/array/examine.ts";
+import { examineText } from "../../src/array/examine-text.ts";
 import { writeSuperblocks } from "../../src/array/superblock-store.ts";
 import { MdError } from "../../src/base/md-error.ts";
 import { sector } from "../../src/base/units.ts";
 import { openFileDevice } from "../../src/blockdev/file-device.ts";
 import { MemoryDevice } from "../../src/blockdev/memory-device.ts";
 import { parseRaid10Layout } from "../../src/superblock/raid10-layout.ts";
+import { allSubsets, mdEnough, mdSize } from "../support/raid10.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { byNumber, createRequest, DISK_SECTORS } from "./example.ts";
 
@@ -68,7 +73,9 @@ describe("a RAID10 that cannot be", () => {
     ["o2", {}, "layout o2 is not possible with a clustered bitmap; near layouts (n2, n3) are"],
     ["n1", {}, "layout n1 keeps no second copy; n2 does"],
   ])("%s", (layout, change, message) => {
-    expect(() => planCreate(request(layout, 4, change))).toThrow(new MdError("E_LAYOUT_UNSUPPORTED", message));
+    expect(() => planCreate(request(layout, 4, change))).toThrow(
+      expect.objectContaining({ code: "E_LAYOUT_UNSUPPORTED", message }),
+    );
   });
 
   it("for want of members", () => {
@@ -117,15 +124,93 @@ describe("a RAID10 with members out", () => {
     });
   });
 
-  it("with far copies is refused by name", async () => {
-    const devices = Array.from(
-      { length: 4 },
-      (_, i) => new MemoryDevice(`/dev/m${i}`, new Uint8Array(DISK_SECTORS * 512)),
+  it.each(["n2", "n3", "f2", "f3", "o2", "o3"])(
+    "%s starts with exactly the members that md would start it with",
+    async (layout) => {
+      const raidDisks = 4;
+      const alone = { stripeBytes: 4096, bitmap: "internal", assumeClean: true } as const;
+      const array = planCreate(request(layout, raidDisks, alone, DISK_SECTORS));
+      const devices = memoryDevices(raidDisks);
+      await createArray(array, byNumber(devices));
+      for (const alive of allSubsets(raidDisks)) {
+        const here = devices.filter((_, disk) => alive[disk] === 1);
+        if (here.length === 0) continue;
+        const started = await assembleArray(here, { run: true }).then(
+          ({ array: found }) => found.members.length === here.length,
+          () => false,
+        );
+        expect(started, `with ${alive}`).toBe(mdEnough(array, alive));
+      }
+    },
+  );
+});
+
+const memoryDevices = (count: number): MemoryDevice[] =>
+  Array.from({ length: count }, (_, i) => new MemoryDevice(`/dev/m${i}`, new Uint8Array(DISK_SECTORS * 512)));
+
+describe("a RAID10 with far or offset copies", () => {
+  const alone = { stripeBytes: 4096, bitmap: "internal" } as const;
+
+  it.each([
+    ["f2", 0x201],
+    ["o2", 0x1_0201],
+    ["f3", 0x301],
+  ])("%s is one node's: with an internal bitmap, or none", async (layout, word) => {
+    for (const bitmap of ["internal", "none"] as const) {
+      const devices = memoryDevices(5);
+      const array = planCreate(request(layout, 5, { ...alone, bitmap }, DISK_SECTORS));
+      await createArray(array, byNumber(devices));
+      const { array: found } = await assembleArray(devices);
+      expect(found).toMatchObject({ layout: word, size: mdSize(array), memberSize: array.memberSize });
+      expect(found.bitmap).toMatchObject({ kind: bitmap, layout: { syncSize: array.size } });
+    }
+  });
+
+  it("of a cluster is refused by name where it is found, and none becomes a cluster's", async () => {
+    const devices = memoryDevices(4);
+    const near = planCreate(request("n2", 4, { stripeBytes: 4096 }, DISK_SECTORS));
+    await createArray(near, byNumber(devices));
+    await writeSuperblocks({ ...near, layout: 0x201 }, byNumber(devices));
+    await expect(assembleArray(devices)).rejects.toMatchObject({
+      code: "E_LAYOUT_UNSUPPORTED",
+      message: expect.stringContaining('the array "any:md0": layout f2 is not possible with a clustered bitmap'),
+    });
+    const far = planCreate(request("f2", 4, alone, DISK_SECTORS));
+    const wish = { kind: "clustered", slots: 2, clusterName: "alpha" } as const;
+    expect(() => bitmapFor(far, wish)).toThrow(
+      expect.objectContaining({
+        code: "E_LAYOUT_UNSUPPORTED",
+        message: '"any:md0": layout f2 is not possible with a clustered bitmap; near layouts (n2, n3) are',
+      }),
     );
-    const small = planCreate(request("n2", 4, { stripeBytes: 4096 }, DISK_SECTORS));
-    await createArray(small, byNumber(devices));
-    await writeSuperblocks({ ...small, layout: 0x201 }, byNumber(devices));
-    await expect(assembleArray(devices)).rejects.toMatchObject({ code: "E_LAYOUT_UNSUPPORTED" });
+    expect(bitmapFor(far, { ...wish, kind: "none" }).kind).toBe("none");
+  });
+
+  it.each([
+    ["two copies in one place", 0x2_0201, 3],
+    ["keeps no second copy", 0x101, 3],
+    ["no such kind of far sets", 0x6_0201, 4],
+  ])("is refused on what other tools may have written: %s", async (text, layout, members) => {
+    const devices = memoryDevices(members);
+    const array = planCreate(request("n2", members, alone, DISK_SECTORS));
+    await createArray(array, byNumber(devices));
+    await writeSuperblocks({ ...array, layout }, byNumber(devices));
+    await expect(assembleArray(devices)).rejects.toThrow(text);
+  });
+
+  it("with small far sets, which only superblocks can ask for, has the copies where they say", async () => {
+    const devices = memoryDevices(5);
+    const array = planCreate(request("f2", 5, alone, DISK_SECTORS));
+    await createArray(array, byNumber(devices));
+    await writeSuperblocks({ ...array, layout: 0x4_0201 }, byNumber(devices));
+    const { array: found } = await assembleArray(devices);
+    expect(new CopyGroups(found).groups).toEqual([
+      [0, 1],
+      [1, 0],
+      [2, 3],
+      [3, 4],
+      [4, 2],
+    ]);
   });
 });
 
@@ -134,7 +219,13 @@ describe.runIf(existsSync("/usr/sbin/mdadm") || existsSync("/sbin/mdadm"))("stoc
     ["n2", 4, "near=2"],
     ["n3", 5, "near=3"],
     ["n2", 3, "near=2"],
-  ])("examines what was created as %s on %i members", async (layout, members, said) => {
+    ["f2", 2, "far=2"],
+    ["f2", 3, "far=2"],
+    ["f3", 4, "far=3"],
+    ["o2", 4, "offset=2"],
+    ["o3", 5, "offset=3"],
+    ["n2f2", 4, "near=2, far=2"],
+  ])("examines what was created as %s on %i members, and says of it what we say", async (layout, members, said) => {
     const folder = tempDir("raid10");
     try {
       const paths = Array.from({ length: members }, (_, i) => join(folder.path, `d${i}`));
@@ -143,11 +234,15 @@ describe.runIf(existsSync("/usr/sbin/mdadm") || existsSync("/sbin/mdadm"))("stoc
         truncateSync(path, 64 * MIB * 512);
       }
       const devices = await Promise.all(paths.map((path) => openFileDevice(path, { readOnly: false })));
-      const array = planCreate(request(layout, members, { stripeBytes: 65_536 }));
+      const bitmap = layout.startsWith("n") && !layout.includes("f") ? "clustered" : "internal";
+      const array = planCreate(request(layout, members, { stripeBytes: 65_536, bitmap }));
       await createArray(array, byNumber(devices));
+      const ours = await Promise.all(devices.map(async (device) => examineText(await examine(device), () => 0)));
       await Promise.all(devices.map((device) => device.close()));
       for (const [i, path] of paths.entries()) {
-        const text = execFileSync("mdadm", ["--examine", path], { encoding: "utf8" });
+        const env = { ...process.env, TZ: "UTC" };
+        const text = execFileSync("mdadm", ["--examine", path], { encoding: "utf8", env });
+        expect(text.trimEnd().split("\n")).toEqual(ours[i]);
         expect(text).toContain(`Layout : ${said}`);
         expect(text).toContain("Chunk Size : 64K");
         expect(text).toContain("- correct");

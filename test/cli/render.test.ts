@@ -84,6 +84,10 @@ describe("mdstat", () => {
     const four = arrayInfo("md0", { ...raid10, raidDevices: 4 });
     expect(lines(four)).toContain("104857600 blocks super 1.2 512K chunks 2 near-copies [4/2] ");
     expect(lines(arrayInfo("md0", raid10))).toContain("blocks super 1.2 2 near-copies [2/2] [UU]");
+    const as = (layout: string): string | undefined => lines(arrayInfo("md0", { ...raid10, layout, raidDevices: 4 }));
+    expect(as("f2")).toContain("512K chunks 2 far-copies [4/2] ");
+    expect(as("o3")).toContain("512K chunks 3 offset-copies [4/2] ");
+    expect(as("n2f2")).toContain("512K chunks 2 near-copies 2 far-copies [4/2] ");
     expect(detailText(four, { devices: false, utcOffset: () => 0 })).toEqual(
       expect.arrayContaining(["            Layout : near=2", "        Chunk Size : 512K"]),
     );

@@ -3,22 +3,20 @@ import { describe, expect, it } from "vitest";
 import { MdError } from "../../src/base/md-error.ts";
 import { sector } from "../../src/base/units.ts";
 import { Raid10 } from "../../src/raid10/raid10.ts";
-import { parseRaid10Layout } from "../../src/superblock/raid10-layout.ts";
+import {
+  copiesOf,
+  decodeRaid10Layout,
+  keepsCopiesApart,
+  parseRaid10Layout,
+  raid10LayoutName,
+} from "../../src/superblock/raid10-layout.ts";
+import { allSubsets, mdEnough, mdPlaces, mdSize, placesOf } from "../support/raid10.ts";
 
 const word = (layout: string | number): number =>
   typeof layout === "number" ? layout : (parseRaid10Layout(layout) ?? Number.NaN);
 
 const make = (layout: string | number, raidDisks: number, chunkSectors = 8, rows = 12): Raid10 =>
   new Raid10({ layout: word(layout), raidDisks, chunkSectors, memberSize: sector(rows * chunkSectors) });
-
-type Place = readonly [disk: number, at: number];
-
-function placesOf(raid10: Raid10, at: number): Place[] {
-  const disks = new Int32Array(raid10.copies);
-  const sectors = new Float64Array(raid10.copies);
-  raid10.map(sector(at), disks, sectors);
-  return Array.from(disks, (disk, copy) => [disk, sectors[copy] ?? -1] as const);
-}
 
 const shown = (raid10: Raid10, chunk: number, unit: number): string =>
   placesOf(raid10, chunk * unit)
@@ -59,25 +57,105 @@ describe("RAID10's map, as tabled in the on-disk format", () => {
   });
 });
 
-/** Layouts that md can be told to make, on every number of members up to 9. */
+const SMALL_SETS = 0x4_0000;
+const OLD_SETS = 0x2_0000;
+
+/** Every layout of one kind of copies or both, with any far sets, that `raidDisks` members can have. */
+function layoutsOn(raidDisks: number, mostCopies = 4): number[] {
+  const words: number[] = [];
+  for (let near = 1; near <= mostCopies; near++) {
+    for (let far = 1; near * far <= Math.min(raidDisks, mostCopies); far++) {
+      if (near * far < 2) continue;
+      const plain = (far << 8) | near;
+      words.push(plain);
+      if (far === 1) continue;
+      for (const sets of [SMALL_SETS, OLD_SETS]) words.push(plain | sets);
+      for (const sets of [0, SMALL_SETS, OLD_SETS]) words.push(plain | 0x1_0000 | sets);
+    }
+  }
+  return words;
+}
+
+const nine = [2, 3, 4, 5, 6, 7, 8, 9];
+const everyLayout = nine.flatMap((raidDisks) => layoutsOn(raidDisks).map((layout) => ({ raidDisks, layout })));
+const possible = everyLayout.filter(({ layout, raidDisks }) => keepsCopiesApart(decodeRaid10Layout(layout), raidDisks));
+
+/** Chunks from 4 KiB to 4 MiB, and members that are no multiple of them. */
 const shapes = fc
   .record({
-    kind: fc.constantFrom("n", "f", "o"),
-    copies: fc.integer({ min: 2, max: 4 }),
-    more: fc.integer({ min: 0, max: 7 }),
+    kind: fc.constantFrom(...possible),
     chunkShift: fc.integer({ min: 3, max: 13 }),
     rows: fc.integer({ min: 1, max: 40 }),
-    small: fc.boolean(),
   })
-  .filter(({ copies, more }) => copies + more <= 9)
-  .map(({ kind, copies, more, chunkShift, rows, small }) => ({
-    // The small far sets that newer kernels can make.
-    layout: word(`${kind}${copies}`) | (small && kind !== "n" ? 0x4_0000 : 0),
-    raidDisks: copies + more,
-    copies,
+  .map(({ kind: { layout, raidDisks }, chunkShift, rows }) => ({
+    layout,
+    raidDisks,
+    copies: copiesOf(decodeRaid10Layout(layout)),
     chunk: 2 ** chunkShift,
     memberSize: sector(rows * 2 ** chunkShift + (rows % 7)),
   }));
+
+describe("RAID10 beside md's formula, for every layout of up to four copies on two to nine members", () => {
+  it("has the same map", () => {
+    for (const { layout, raidDisks } of possible) {
+      for (const rows of [1, 7, 12]) {
+        const geometry = { layout, raidDisks, chunkSectors: 8, memberSize: sector(rows * 8) };
+        const raid10 = new Raid10(geometry);
+        expect(raid10.size, `${layout.toString(16)} on ${raidDisks}`).toBe(mdSize(geometry));
+        for (let at = 3; at < raid10.size; at += 8) expect(placesOf(raid10, at)).toEqual(mdPlaces(geometry, at));
+      }
+    }
+  });
+
+  it("refuses exactly the layouts by which two copies fall on one member or one place", () => {
+    const refused = everyLayout.filter((each) => !possible.includes(each));
+    const colliding = everyLayout.filter(({ layout, raidDisks }) => {
+      const geometry = { layout, raidDisks, chunkSectors: 8, memberSize: sector(36 * 8) };
+      const taken = new Set<string>();
+      for (let at = 0; at < mdSize(geometry); at += 8) {
+        const places = mdPlaces(geometry, at);
+        if (new Set(places.map(([disk]) => disk)).size < places.length) return true;
+        for (const [disk, on] of places) {
+          if (taken.has(`${disk}:${on}`)) return true;
+          taken.add(`${disk}:${on}`);
+        }
+      }
+      return false;
+    });
+    expect(refused).toEqual(colliding);
+    expect(refused.length).toBeGreaterThan(20);
+    // What is made with one kind of copies, without far sets, is never among them.
+    expect(refused.every(({ layout }) => layout > 0xffff || (layout & 0xff) > 1)).toBe(true);
+  });
+
+  it("goes on without the same members as md does, any of them", () => {
+    for (const { layout, raidDisks } of possible) {
+      if (layout >> 17 !== 0) continue;
+      const raid10 = make(layout, raidDisks);
+      for (const alive of allSubsets(raidDisks)) {
+        const enough = mdEnough({ layout, raidDisks }, alive);
+        expect(raid10.survives(alive), `${layout.toString(16)} on ${alive}`).toBe(enough);
+        if (!enough) continue;
+        for (let disk = 0; disk < raidDisks; disk++) {
+          if (alive[disk] === 0) continue;
+          const without = alive.with(disk, 0);
+          expect(raid10.isLastCopy(disk, alive)).toBe(!mdEnough({ layout, raidDisks }, without));
+        }
+      }
+    }
+  });
+
+  it("with far sets knows which data is gone where md's walk does not", () => {
+    // Sets of 0, 1 and of 2, 3, 4: md asks for one of any two neighbours.
+    const [layout, raidDisks] = [0x201 | SMALL_SETS, 5];
+    const lost = Uint8Array.of(1, 1, 0, 1, 0);
+    expect(mdEnough({ layout, raidDisks }, lost)).toBe(true);
+    expect(make(layout, raidDisks).survives(lost)).toBe(false);
+    const fine = Uint8Array.of(1, 0, 0, 1, 1);
+    expect(mdEnough({ layout, raidDisks }, fine)).toBe(false);
+    expect(make(layout, raidDisks).survives(fine)).toBe(true);
+  });
+});
 
 describe("RAID10, any layout, chunk and number of members", () => {
   it("has each sector on as many distinct members as it has copies, and no place twice", () => {
@@ -165,11 +243,21 @@ describe("RAID10, any layout, chunk and number of members", () => {
         }
         expect(raid10.memberFilledTo(raid10.size)).toBeLessThanOrEqual(memberSize);
         expect(raid10.arrayFilledTo(memberSize)).toBe(raid10.size);
-        // What a checkpoint wrote down is no step back for who goes on from it, by more than a row.
-        if (layout < 0x200) expect(at - raid10.arrayFilledTo(filled)).toBeLessThanOrEqual((raidDisks + 1) * chunk);
+        // What a checkpoint wrote down is no step back for who goes on from it, by more than a row; with far copies it is.
+        const { far, offset } = decodeRaid10Layout(layout);
+        if (far === 1 || offset) expect(at - raid10.arrayFilledTo(filled)).toBeLessThanOrEqual((raidDisks + 1) * chunk);
       }),
       { numRuns: 200 },
     );
+  });
+});
+
+describe("the name of a layout", () => {
+  it("is read back as the layout, but for its far sets", () => {
+    for (const { layout } of everyLayout) expect(parseRaid10Layout(raid10LayoutName(layout))).toBe(layout & 0x1_ffff);
+    for (const text of ["", "n", "2", "n0", "f0", "n2f", "f2n2", "n256", "o256", "n02", "x2", "n2 "]) {
+      expect(parseRaid10Layout(text), text).toBeNull();
+    }
   });
 });
 
@@ -211,6 +299,9 @@ describe("RAID10", () => {
     ["copies of one set on fewer members", 0x2_0201, 3],
     ["far copies of two members on one", 0x4_0202, 9],
     ["near copies that go round into the row of offset copies", 0x1_0202, 5],
+    ["a kind of far sets that md does not know", 0x6_0201, 4],
+    ["only one copy", 0x101, 4],
+    ["more copies than members", 0x104, 3],
   ])("refuses a layout that puts two copies in one place: %s", (_, layout, raidDisks) => {
     expect(() => make(layout, raidDisks)).toThrow(MdError);
   });

@@ -22,3 +22,78 @@ export function placesOf(personality: Raid10, at: number): readonly (readonly [r
   personality.map(sector(at), disks, sectors);
   return Array.from(disks, (disk, copy) => [disk, sectors[copy] ?? -1] as const);
 }
+
+export type Md10Geometry = Pick<Raid10Shape, "layout" | "chunkSectors" | "memberSize" | "raidDisks">;
+
+/** md's formula, step by step (on-disk format, 16.2): what our tables are compared with. Raid_disk and sector of each copy. */
+export function mdPlaces(geometry: Md10Geometry, at: number): readonly (readonly [raidDisk: number, on: number])[] {
+  const { layout, chunkSectors, memberSize, raidDisks } = geometry;
+  const near = layout & 255;
+  const far = (layout >> 8) & 255;
+  const isOffset = (layout & 0x1_0000) !== 0;
+  const set = farSetSize(layout, raidDisks);
+  const lastSet = (Math.floor(raidDisks / set) - 1) * set;
+  const lastSize = set + (raidDisks % set);
+  const chunksOnMember = Math.floor(memberSize / chunkSectors);
+  const arrayChunks = Math.floor((Math.floor(chunksOnMember / far) * raidDisks) / near);
+  const used = Math.ceil((arrayChunks * near * far) / raidDisks);
+  const stride = isOffset ? chunkSectors : Math.floor(used / far) * chunkSectors;
+  const place = Math.floor(at / chunkSectors) * near;
+  let row = Math.floor(place / raidDisks);
+  let disk = place % raidDisks;
+  if (isOffset) row *= far;
+  let on = row * chunkSectors + (at % chunkSectors);
+  const places: [number, number][] = [];
+  for (let n = 0; n < near; n++) {
+    let [d, s] = [disk, on];
+    places.push([d, s]);
+    for (let f = 1; f < far; f++) {
+      const q = Math.floor(d / set);
+      d += near;
+      d = raidDisks % set !== 0 && d > lastSet ? lastSet + ((d - lastSet) % lastSize) : q * set + (d % set);
+      s += stride;
+      places.push([d, s]);
+    }
+    disk++;
+    if (disk === raidDisks) {
+      disk = 0;
+      on += chunkSectors;
+    }
+  }
+  return places;
+}
+
+const farSetSize = (layout: number, raidDisks: number): number => {
+  const sets = layout >> 17;
+  const far = (layout >> 8) & 255;
+  return sets === 0 ? raidDisks : sets === 1 ? Math.floor(raidDisks / far) : (layout & 255) * far;
+};
+
+/** Sectors of the array that md makes of it. */
+export function mdSize({ layout, chunkSectors, memberSize, raidDisks }: Md10Geometry): number {
+  const chunksOnMember = Math.floor(memberSize / chunkSectors);
+  return Math.floor((Math.floor(chunksOnMember / ((layout >> 8) & 255)) * raidDisks) / (layout & 255)) * chunkSectors;
+}
+
+/** md's walk: does an array without far sets go on with these members (on-disk format, 16.1)? */
+export function mdEnough(
+  { layout, raidDisks }: Pick<Md10Geometry, "layout" | "raidDisks">,
+  alive: Uint8Array,
+): boolean {
+  const near = layout & 255;
+  const copies = near * ((layout >> 8) & 255);
+  let first = 0;
+  do {
+    let found = 0;
+    for (let copy = 0; copy < copies; copy++) found += alive[(first + copy) % raidDisks] ?? 0;
+    if (found === 0) return false;
+    first = (first + near) % raidDisks;
+  } while (first !== 0);
+  return true;
+}
+
+/** Every choice of members, as an array can have them in sync. */
+export const allSubsets = (raidDisks: number): readonly Uint8Array[] =>
+  Array.from({ length: 2 ** raidDisks }, (_, mask) =>
+    Uint8Array.from({ length: raidDisks }, (_disk, disk) => (mask >> disk) & 1),
+  );

@@ -26,7 +26,12 @@ const create: VerbSpec = {
     { name: "size", short: "z", value: "SIZE", help: "of each member to use (the largest common size)" },
     { name: "data-offset", value: "SIZE", help: "where the data begins (as mdadm computes it)" },
     { name: "chunk", short: "c", value: "SIZE", help: "of a stripe, RAID10 only (512K)" },
-    { name: "layout", short: "p", value: "LAYOUT", help: "near copies, RAID10 only (n2)" },
+    {
+      name: "layout",
+      short: "p",
+      value: "LAYOUT",
+      help: "RAID10 only: near, far or offset copies (n2, f2, o2); with a cluster near (n2)",
+    },
     { name: "uuid", short: "u", value: "UUID", help: "of the array (random)" },
     { name: "assume-clean", help: "the members are equal already: no resync" },
     { name: "write-mostly", short: "W", help: "refused with a clustered bitmap" },

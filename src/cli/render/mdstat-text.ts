@@ -34,9 +34,11 @@ function arrayLines(array: ArrayInfo): readonly string[] {
 function stripeText({ layout, chunkBytes, raidDevices }: ArrayInfo): string {
   const word = layout === null ? null : parseRaid10Layout(layout);
   if (word === null || chunkBytes === null) return "";
-  const { near } = decodeRaid10Layout(word);
+  const { near, far, offset } = decodeRaid10Layout(word);
   const chunk = near < raidDevices ? ` ${chunkBytes / 1024}K chunks` : "";
-  return `${chunk} ${near} near-copies`;
+  const nearCopies = near > 1 ? ` ${near} near-copies` : "";
+  const farCopies = far > 1 ? ` ${far} ${offset ? "offset" : "far"}-copies` : "";
+  return `${chunk}${nearCopies}${farCopies}`;
 }
 
 /** A name in this text must be one word. */
