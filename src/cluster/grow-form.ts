@@ -86,10 +86,11 @@ export async function undoForm(context: NodeContext): Promise<void> {
   await setCapacity(context, context.array.size);
 }
 
-/** Sectors that clients may ask for; resolves when nothing beyond is in flight. */
+/** Sectors that clients may ask for; resolves when nothing beyond is in flight. Nobody is told of more than is served. */
 export async function setCapacity(context: NodeContext, capacity: Sector): Promise<void> {
-  context.capacity = capacity;
+  if (capacity < context.capacity) context.capacity = capacity;
   await context.engine.send({ type: "setCapacity", capacity });
+  context.capacity = capacity;
 }
 
 /** Refused before it has begun: the data plane is as it was. */

@@ -37,6 +37,7 @@ type Choices = readonly Possible[];
 interface Reading {
   readonly lo: number;
   readonly hi: number;
+  readonly since: number;
   /** For each sector what it could hold when the read began. */
   readonly allowed: readonly Choices[];
   /** Writes begun since. */
@@ -161,16 +162,19 @@ export class ContentModel {
   }
 
   beginRead(id: number, lo: number, hi: number): void {
-    this.#readings.set(id, { lo, hi, allowed: this.#now.slice(lo, hi), begun: [] });
+    this.#readings.set(id, { lo, hi, since: this.#step, allowed: this.#now.slice(lo, hi), begun: [] });
   }
 
-  /** `settles`: what this read saw is what all later ones must see. Returns what is wrong, or null. */
+  /**
+   * `settles`: what this read saw is what all later ones must see, unless a write overlapped it: that may have landed
+   * just after it. Returns what is wrong, or null.
+   */
   endRead(id: number, content: Uint8Array, settles: (sector: number) => boolean): string | null {
     const reading = this.#readings.get(id);
     this.#readings.delete(id);
     if (reading === undefined) return null;
     const words = new Uint32Array(content.buffer, content.byteOffset, content.byteLength / 4);
-    const { lo, hi, allowed, begun } = reading;
+    const { lo, hi, since, allowed, begun } = reading;
     for (let sector = lo; sector < hi; sector++) {
       const value = readStamp(words, sector - lo, sector);
       const choices = allowed[sector - lo] ?? [];
@@ -178,7 +182,8 @@ export class ContentModel {
       if (value === null || !(hasValue(choices, value) || hasValue(later, value))) {
         return `sector ${sector} read as ${value ?? "a mixture"}, possible are ${valuesOf([...choices, ...later])}`;
       }
-      if (settles(sector)) this.#collapse(sector, value);
+      const wasQuiet = (this.#now[sector] ?? []).every(({ ended }) => ended <= since);
+      if (wasQuiet && settles(sector)) this.#collapse(sector, value);
     }
     return null;
   }
@@ -193,11 +198,6 @@ export class ContentModel {
     const possible = this.#now[sector] ?? [];
     if (value !== null && hasValue(possible, value)) return null;
     return `sector ${sector} holds ${value ?? "a mixture"}, possible are ${valuesOf(possible)}`;
-  }
-
-  /** Whether anything is still on its way to the sector. */
-  isQuiet(sector: number): boolean {
-    return (this.#now[sector] ?? []).every(({ until }) => until !== Number.POSITIVE_INFINITY);
   }
 
   /** May it hold either of two writes that two nodes had under way at once? Then its copies may differ (decision 23). */

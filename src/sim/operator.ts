@@ -26,7 +26,7 @@ type Act = (node: ClusterNode, number: number) => Promise<void>;
 export class Operator {
   readonly #targets: OperatorTargets;
   /** Commands that are still to be given, or answered: by which process, null if it is not known yet. */
-  readonly #open = new Set<{ process: SimProcess | null }>();
+  readonly #open = new Set<{ readonly path: string; process: SimProcess | null }>();
 
   constructor(targets: OperatorTargets) {
     this.#targets = targets;
@@ -34,8 +34,13 @@ export class Operator {
 
   /** Nothing of what was commanded is still to come. */
   get isDone(): boolean {
-    for (const command of this.#open) if (command.process?.ended) this.#open.delete(command);
-    return this.#open.size === 0;
+    return this.#pending().size === 0;
+  }
+
+  /** What is to become of this disk is not over. */
+  isBusyWith(path: string): boolean {
+    for (const command of this.#pending()) if (command.path === path) return true;
+    return false;
   }
 
   /**
@@ -111,10 +116,15 @@ export class Operator {
     this.#command(0, path, (node) => bringBack(node, path));
   }
 
+  #pending(): ReadonlySet<{ readonly path: string }> {
+    for (const command of this.#open) if (command.process?.ended) this.#open.delete(command);
+    return this.#open;
+  }
+
   /** Has some node that is up do it, `ms` from now. */
   #command(ms: number, path: string, act: Act): void {
     const { world, nodes } = this.#targets;
-    const command: { process: SimProcess | null } = { process: null };
+    const command: { readonly path: string; process: SimProcess | null } = { path, process: null };
     this.#open.add(command);
     world.schedule(ms, null, () => {
       const up = nodes.filter(({ node, process }) => node !== null && process !== null);

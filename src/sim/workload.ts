@@ -132,9 +132,7 @@ export class Workload {
       if (errno !== 0 || data === null) this.#model.dropRead(id);
       else {
         const isDecided = (sector: number): boolean =>
-          this.#model.isQuiet(sector) &&
-          !this.#model.isContested(sector) &&
-          this.#model.doubtfulLives(sector).every((life) => decided.has(life));
+          !this.#model.isContested(sector) && this.#model.doubtfulLives(sector).every((life) => decided.has(life));
         const wrong = this.#model.endRead(id, data, isDecided);
         if (wrong !== null) this.#world.violation(`${port.life} read [${lo}, ${hi}): ${wrong}`);
       }

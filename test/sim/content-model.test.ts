@@ -52,6 +52,20 @@ describe("the content model", () => {
     expect(possible(model)).toEqual([1, 2]);
   });
 
+  it("believes a read for good, but not what it saw beside a write: that may have landed just after it", () => {
+    const model = new ContentModel(8);
+    model.beginWrite(1, "n1.1", SECTOR, SECTOR + 1, 1);
+    model.beginWrite(2, "n1.1", SECTOR, SECTOR + 1, 2);
+    model.beginRead(3, SECTOR, SECTOR + 1);
+    model.endWrite(1, false);
+    model.endWrite(2, false);
+    expect(model.endRead(3, holding(1), always)).toBeNull();
+    expect(possible(model)).toEqual([1, 2]);
+    model.beginRead(4, SECTOR, SECTOR + 1);
+    expect(model.endRead(4, holding(1), always)).toBeNull();
+    expect(possible(model)).toEqual([1]);
+  });
+
   it("lets a power cut take what no flush of the same node covered", () => {
     const model = new ContentModel(8);
     acked(model, 1);
