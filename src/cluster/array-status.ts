@@ -19,6 +19,8 @@ export interface MemberStatus {
   /** Rebuilding: sectors from the start of data that are good. */
   readonly recoveredTo: Sector;
   readonly readErrors: number;
+  /** Sectors that were rewritten and read again. */
+  readonly correctedReads: number;
   readonly writeErrors: number;
 }
 

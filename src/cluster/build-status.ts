@@ -73,7 +73,7 @@ function membersOf(context: NodeContext): readonly MemberStatus[] {
   const { array, devices, errors, members } = context;
   const present = array.members.map((member): MemberStatus => {
     const { number, raidDisk, deviceUuid, recoveredTo, isReplacement } = member;
-    const counts = errors.get(number) ?? { read: 0, write: 0 };
+    const counts = errors.get(number) ?? { read: 0, write: 0, corrected: 0 };
     const blocked = raidDisk !== null && members.isBlockedMember(number);
     return {
       number,
@@ -84,6 +84,7 @@ function membersOf(context: NodeContext): readonly MemberStatus[] {
       isReplacement,
       recoveredTo,
       readErrors: counts.read,
+      correctedReads: member.correctedReads + counts.corrected,
       writeErrors: counts.write,
     };
   });
@@ -100,6 +101,7 @@ function membersOf(context: NodeContext): readonly MemberStatus[] {
         isReplacement: false,
         recoveredTo: sector(0),
         readErrors: 0,
+        correctedReads: 0,
         writeErrors: 0,
       }),
     );

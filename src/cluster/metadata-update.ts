@@ -13,7 +13,7 @@ import { MdError } from "../base/md-error.ts";
 import type { Send } from "../messages/message-bus.ts";
 import { followShape } from "./grow-receiver.ts";
 import { settleShape } from "./grow-settle.ts";
-import { countError, mdTime, memberText, type NodeContext, recordChanges } from "./node-context.ts";
+import { countError, mdTime, memberText, type NodeContext, recordChanges, withCorrected } from "./node-context.ts";
 import { decideCandidates, readPeerUpdate } from "./peer-update.ts";
 
 /** What to make of the array as it is once the token is held. Throws an MdError to leave everything as it is. */
@@ -117,7 +117,7 @@ async function writeAndBegin(context: NodeContext, transition: Transition): Prom
 
 /** Members that cannot be written are failed on the way. E_IO when that would be the last copy. */
 async function write(context: NodeContext, transition: Transition): Promise<Transition> {
-  let next: Transition = transition;
+  let next: Transition = { ...transition, array: withCorrected(context, transition.array) };
   /** The number last used is not on all members that should have it: they get it now, instead of being skipped. */
   let isAgain = false;
   /** It was used once more, so two things may be said under it: one number later nobody believes the first. */

@@ -33,6 +33,13 @@ interface RemoteSync {
   readonly since: number;
 }
 
+/** Of a member, on this node. `corrected`: sectors that no superblock counts yet. */
+interface ErrorCounts {
+  read: number;
+  write: number;
+  corrected: number;
+}
+
 /**
  * What the parts of a node share. `array` and `devices` change only while the token is held or a message is handled:
  * the bus lets these two exclude each other, so neither needs a lock of its own.
@@ -66,7 +73,7 @@ export interface NodeContext {
   /** How often each slot was asked for its state: an answer to anything but the last question is old. */
   readonly questions: Map<SlotNumber, number>;
   /** By member number. */
-  readonly errors: Map<number, { read: number; write: number }>;
+  readonly errors: Map<number, ErrorCounts>;
   array: MdArray;
   /** What the data plane and our bitmap are made for, and the change of it that is not over yet. */
   form: Form;
@@ -94,9 +101,30 @@ export function mdTime(env: Env): MdTime {
 }
 
 export function countError(context: NodeContext, number: number, kind: "read" | "write"): void {
-  const counts = context.errors.get(number) ?? { read: 0, write: 0 };
-  counts[kind]++;
-  context.errors.set(number, counts);
+  countsOf(context, number)[kind]++;
+}
+
+/** Sectors that were rewritten and read again. */
+export function countCorrected(context: NodeContext, number: number, sectors: number): void {
+  countsOf(context, number).corrected += sectors;
+}
+
+function countsOf({ errors }: NodeContext, number: number): ErrorCounts {
+  const counts = errors.get(number) ?? { read: 0, write: 0, corrected: 0 };
+  errors.set(number, counts);
+  return counts;
+}
+
+/** The array as it is to be written: superblocks count what was corrected, as md's do. */
+export function withCorrected({ errors }: NodeContext, array: MdArray): MdArray {
+  const members = array.members.map((member) => {
+    const counts = errors.get(member.number);
+    if (counts === undefined || counts.corrected === 0) return member;
+    const correctedReads = member.correctedReads + counts.corrected;
+    counts.corrected = 0;
+    return { ...member, correctedReads };
+  });
+  return { ...array, members };
 }
 
 /** E_VALUE for a device whose blocks are larger than those in which the data plane of this array writes. */

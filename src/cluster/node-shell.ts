@@ -11,7 +11,7 @@ import { formOf } from "./grow-form.ts";
 import type { History } from "./history.ts";
 import type { JoinedNode } from "./join.ts";
 import { settleFailure } from "./member-failure.ts";
-import { countError, memberText, type NodeContext } from "./node-context.ts";
+import { memberText, type NodeContext } from "./node-context.ts";
 import { type NodeEffect, type NodeEvent, type NodeState, newNode, stepNode } from "./node-machine.ts";
 import { OwnWindow } from "./own-window.ts";
 import { PillPoll } from "./pill-poll.ts";
@@ -94,7 +94,7 @@ export function startShell(
     isServerReachable: () => feed.reachable,
     connect() {
       void pillPoll?.run();
-      engine.onNotice((notice) => onNotice(context, ring, notice));
+      engine.onNotice((notice) => onNotice(context, runner, ring, notice));
       feed.connect(
         (event) => context.dispatch(event),
         (reachable) => recordServer(context, reachable),
@@ -145,7 +145,12 @@ function detached(context: NodeContext, work: Promise<unknown>): void {
   });
 }
 
-function onNotice(context: NodeContext, ring: { kind: string; about: string }, notice: EngineNotice): void {
+function onNotice(
+  context: NodeContext,
+  runner: ResyncRunner,
+  ring: { kind: string; about: string },
+  notice: EngineNotice,
+): void {
   switch (notice.type) {
     case "started":
       ring.kind = notice.ringKind;
@@ -154,13 +159,9 @@ function onNotice(context: NodeContext, ring: { kind: string; about: string }, n
     case "memberFailed":
       detached(context, settleFailure(context, notice));
       break;
-    case "readError": {
-      const number = context.members.numberAt(notice.place);
-      if (number === null) break;
-      countError(context, number, "read");
-      context.history.add("warn", "READERROR", `${memberText(context, number)}: read error at ${notice.at}`, notice);
+    case "readError":
+      runner.readErrors.found(notice);
       break;
-    }
     case "condemned": {
       const number = context.members.numberAt(notice.place);
       condemned(context, number === null ? "a member" : memberText(context, number));

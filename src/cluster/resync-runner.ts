@@ -8,6 +8,7 @@ import type { ResyncProgress } from "../resync/resync-progress.ts";
 import { activateByPlan } from "./device-change.ts";
 import { beginFilling } from "./filling.ts";
 import type { NodeContext } from "./node-context.ts";
+import { ReadErrors } from "./read-errors.ts";
 import { finishRecovery } from "./recovery-metadata.ts";
 import { ResyncAnnouncer } from "./resync-announcer.ts";
 import { type Copying, ResyncPass } from "./resync-pass.ts";
@@ -25,6 +26,7 @@ export interface RunningSync {
  * anew when it is granted, copies window by window behind RESYNCING, and gives the lock back (md-cluster, 13).
  */
 export class ResyncRunner {
+  readonly readErrors: ReadErrors;
   readonly #context: NodeContext;
   readonly #stop = new AbortController();
   readonly #others: ResyncAnnouncer;
@@ -38,6 +40,7 @@ export class ResyncRunner {
 
   constructor(context: NodeContext) {
     this.#context = context;
+    this.readErrors = new ReadErrors(context);
     this.#retry = new ResyncRetry(context);
     this.#others = new ResyncAnnouncer(context, this.#stop.signal);
   }
@@ -91,17 +94,20 @@ export class ResyncRunner {
     this.#kicked = false;
     const plan = await this.#plan();
     const waitMs = plan.type === "nothing" ? Number.POSITIVE_INFINITY : await this.#retry.waitMs(plan);
-    if (waitMs > 0) {
+    const mayCopy = waitMs <= 0;
+    if (!mayCopy && !this.readErrors.hasWork) {
       await this.#rest(waitMs);
       return;
     }
-    this.#pending = plan.type === "resync" ? "resync" : "recover";
-    if (plan.type === "recover") await this.#context.adderFirst.wait(this.#context.env.clock, this.#stop.signal);
+    if (mayCopy) this.#pending = plan.type === "resync" ? "resync" : "recover";
+    if (mayCopy && plan.type === "recover")
+      await this.#context.adderFirst.wait(this.#context.env.clock, this.#stop.signal);
     const { status } = await this.#context.resyncLock.convert("EX", { signal: this.#stop.signal });
     this.#pending = null;
     if (status !== "granted") return;
     try {
-      await this.#workOff();
+      await this.readErrors.workOff(this.#others, this.#stop.signal);
+      if (mayCopy) await this.#workOff();
       await this.#others.end();
     } finally {
       this.#pass = null;

@@ -9,6 +9,7 @@ const MAX_UNITS = 64;
 const MIN_UNIT_BYTES = 64 * 1024;
 const MAX_UNIT_BYTES = 1024 * 1024;
 const MAX_ZERO_BYTES = 256 * 1024;
+const REWRITE_BYTES = 64 * 1024;
 /** Less would not hold one request. */
 const MIN_FRONT_END_BYTES = 128 * 1024;
 
@@ -23,6 +24,8 @@ export interface ArenaPlan {
   /** One block a place, to read pills into. */
   readonly pills: Piece;
   readonly zeros: Piece;
+  /** For what one member could not read. */
+  readonly rewrite: Piece;
   /** Buffers of the copies: `units` of `unitBytes`. */
   readonly copies: Piece;
   readonly units: number;
@@ -43,12 +46,13 @@ export function planArena(arenaBytes: number, bitmapPages: number, places: numbe
   const staging = { at: 0, bytes: bitmapPages * BITMAP_PAGE_BYTES };
   const pills = { at: staging.bytes, bytes: places * TAKEOVER_BLOCK_BYTES };
   const zeros = { at: pills.at + pills.bytes, bytes: share(64, MIN_UNIT_BYTES, MAX_ZERO_BYTES) };
-  const copies = { at: zeros.at + zeros.bytes, bytes: units * unitBytes };
+  const rewrite = { at: zeros.at + zeros.bytes, bytes: REWRITE_BYTES };
+  const copies = { at: rewrite.at + rewrite.bytes, bytes: units * unitBytes };
   const at = copies.at + copies.bytes;
   const frontEnd = { at, bytes: arenaBytes - at };
   if (frontEnd.bytes < MIN_FRONT_END_BYTES) {
     const least = at + MIN_FRONT_END_BYTES;
     throw new MdError("E_VALUE", `${arenaBytes} bytes of transfer memory are too few, ${least} are needed`);
   }
-  return { staging, pills, zeros, copies, units, unitBytes, frontEnd };
+  return { staging, pills, zeros, rewrite, copies, units, unitBytes, frontEnd };
 }

@@ -186,7 +186,8 @@ export class CopyPieces {
     this.units.unreadable[leg] = 1;
     this.#core.shared.add(counterIndex.readErrors, 1);
     const at = sector(this.units.at[unit] ?? 0);
-    this.#core.notify({ type: "readError", place: disk, errno: errnoOf(result), at });
+    const sectors = this.units.piece[unit] ?? 0;
+    this.#core.notify({ type: "readError", place: disk, errno: errnoOf(result), at, sectors, during: "copy" });
   }
 
   #writeTarget(unit: number, leg: number): void {

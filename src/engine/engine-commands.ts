@@ -8,6 +8,7 @@ import type { EngineCore } from "./engine-core.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import type { EngineAnswer, EngineCommand, EngineToWorker } from "./engine-protocol.ts";
 import { MemberCommands } from "./member-commands.ts";
+import type { Rewritten } from "./rewrite-path.ts";
 import { ShapeCommands } from "./shape-commands.ts";
 import { Shutdown } from "./shutdown.ts";
 
@@ -116,6 +117,8 @@ export class EngineCommands {
         return atOnce({ type: "scanned", range: copies.scan(command.kind, command.from) });
       case "copy":
         return this.#copy(command);
+      case "rewrite":
+        return this.#rewrite(command);
       case "reshape":
         this.#mustBeWritable();
         return this.#shapes.reshape(command.shape);
@@ -182,6 +185,24 @@ export class EngineCommands {
     return () => answer;
   }
 
+  #rewrite({ place, range: { lo, hi } }: Extract<EngineCommand, { type: "rewrite" }>): Progress {
+    const { members, config, personality, stopping } = this.#core;
+    const { rewrites } = this.#options;
+    if (!members.isPlace(place)) throw new MdError("E_VALUE", `place ${place} is of no raid_disk`);
+    if (lo < 0 || lo >= hi || hi > personality.size) {
+      throw new MdError("E_VALUE", `[${lo}, ${hi}) is not a range of ${config.name}`);
+    }
+    this.#mustBeWritable();
+    if (!rewrites.isIdle) throw new MdError("E_DEVICE_BUSY", `${config.name} rewrites another range`);
+    let answer: EngineAnswer | null = null;
+    const onDone = (rewritten: Rewritten): void => {
+      answer = { type: "rewritten", ...rewritten };
+    };
+    if (stopping || this.#shapes.isReshaping) onDone({ sectors: 0, lost: 0, givenUp: true });
+    else rewrites.begin(place, lo, hi, onDone);
+    return () => answer;
+  }
+
   #queryBitmap(): EngineAnswer {
     const { intent } = this.#options.bitmap;
     return { type: "bitmap", dirty: intent.counters.dirty, needed: intent.counters.needed, bits: intent.bits() };
@@ -208,6 +229,6 @@ export class EngineCommands {
       if (table.issued[request] === 0) continue;
       if ((table.at[request] ?? 0) < hi && lo < table.end(request)) return true;
     }
-    return this.#options.copies.units.isAtWorkIn(lo, hi);
+    return this.#options.copies.units.isAtWorkIn(lo, hi) || this.#options.rewrites.isWritingIn(lo, hi);
   }
 }

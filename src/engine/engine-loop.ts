@@ -172,6 +172,7 @@ export class EngineLoop {
     }
     this.#paths.pill.endTurn();
     this.#paths.copies.pump(this.#leaseHeld);
+    this.#paths.rewrites.pump(this.#leaseHeld);
   }
 
   /** A single request is answered when all its legs have ended. */
@@ -203,7 +204,7 @@ export class EngineLoop {
   get #mayGoOn(): boolean {
     if (this.#cancelled || this.#commands.waiting > 0 || this.#paths.copies.isRunnable) return true;
     if (this.#incoming.length > 0 && this.#admits) return true;
-    if (this.#paths.bitmap.changed) return true;
+    if (this.#paths.bitmap.changed || this.#paths.rewrites.isRunnable(this.#leaseHeld)) return true;
     return this.#leaseHeld && this.#wantsToWrite;
   }
 
@@ -212,7 +213,7 @@ export class EngineLoop {
     if (config.readOnly) return false;
     if (this.#paths.writes.waitingAgain > 0 || this.#paths.bitmap.wantsToWrite) return true;
     if (this.#paths.writes.mayIssue && this.#paths.writes.waitingToIssue > 0) return true;
-    return !quiesced && this.#paths.copies.waitsToWrite;
+    return !quiesced && (this.#paths.copies.waitsToWrite || this.#paths.rewrites.waitsToWrite);
   }
 
   #route(tag: number, result: number): void {
@@ -233,6 +234,9 @@ export class EngineLoop {
         return;
       case TagKind.copy:
         this.#paths.copies.completion(index, result);
+        return;
+      case TagKind.rewrite:
+        this.#paths.rewrites.completion(result);
         return;
       case TagKind.copyFlush:
         this.#paths.copies.flushCompletion(index, result);

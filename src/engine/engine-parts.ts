@@ -3,6 +3,7 @@ import type { CopyPath } from "./copy-path.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { NbdExport, WorkerToEngine } from "./engine-protocol.ts";
 import type { FailurePath } from "./failure-path.ts";
+import type { RewritePath } from "./rewrite-path.ts";
 import type { WritePath } from "./write-path.ts";
 
 /** What commands of the control plane act on. */
@@ -12,6 +13,7 @@ export interface EngineParts {
   readonly failures: FailurePath;
   readonly writes: WritePath;
   readonly copies: CopyPath;
+  readonly rewrites: RewritePath;
   readonly post: (message: WorkerToEngine) => void;
   /** Returns the port. */
   readonly attach: (wanted: NbdExport) => number;

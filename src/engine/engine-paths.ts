@@ -19,6 +19,7 @@ import { PillWatch } from "./pill-watch.ts";
 import { RangeLock } from "./range-lock.ts";
 import { ReadPath } from "./read-path.ts";
 import { RequestTable } from "./request-table.ts";
+import { RewritePath } from "./rewrite-path.ts";
 import type { SharedBlock } from "./shared-block.ts";
 import { TAG_MASK } from "./tag.ts";
 import { WritePath } from "./write-path.ts";
@@ -37,6 +38,7 @@ export interface EnginePaths {
   readonly reads: ReadPath;
   readonly flushes: FlushPath;
   readonly copies: CopyPath;
+  readonly rewrites: RewritePath;
 }
 
 /** Opens the members and lays the paths. Throws MdError: E_NO_DEVICE, E_IO, E_VALUE, E_LAST_COPY, E_LEVEL_UNSUPPORTED; then nothing is open. */
@@ -72,9 +74,11 @@ export function wirePaths(
     closed: false,
     ...hooks,
   };
-  const lock = new RangeLock(table.capacity + arena.units, (holder) => {
+  const rewriter = table.capacity + arena.units;
+  const lock = new RangeLock(rewriter + 1, (holder) => {
     if (holder < table.capacity) writes.locked(holder);
-    else copies.granted(holder);
+    else if (holder < rewriter) copies.granted(holder);
+    else rewrites.granted();
   });
   const failures = new FailurePath(core, (lo, hi) => bitmap.differs(lo, hi));
   const pill = new PillWatch(core, arena.pills.at);
@@ -84,7 +88,8 @@ export function wirePaths(
   const flushes = new FlushPath(core, failures);
   const units = new CopyUnits(arena.units, members.width, arena.copies.at, arena.unitBytes);
   const copies = new CopyPath(core, bitmap, failures, lock, units);
-  return { core, arena, failures, pill, bitmap, writes, reads, flushes, copies };
+  const rewrites = new RewritePath(core, bitmap, failures, lock, { holder: rewriter, ...arena.rewrite });
+  return { core, arena, failures, pill, bitmap, writes, reads, flushes, copies, rewrites };
 }
 
 function checkConfig({ name, queueDepth, raidDisks, members }: EngineConfig, room: number, width: number): void {

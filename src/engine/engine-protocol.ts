@@ -129,6 +129,11 @@ export type EngineCommand =
   /** Copies what needs it in `range`. Answer carries what was copied; bits are cleared lazily after the members flushed. */
   | { readonly type: "copy"; readonly kind: CopyKind; readonly range: SectorRange }
   /**
+   * What the member in `place` cannot read in `range` is written to it from other copies, and read again. No other node
+   * writes there meanwhile.
+   */
+  | { readonly type: "rewrite"; readonly place: number; readonly range: SectorRange }
+  /**
    * Another size, number of raid_disks or bits for more or fewer sectors. Requests wait while it changes, and a copy
    * under way ends as failed. Answered when our whole bitmap is durable in its new form. E_VALUE, E_MEMBER_ACTIVE: then
    * nothing has changed.
@@ -158,6 +163,8 @@ export type EngineAnswer =
   | { readonly type: "scanned"; readonly range: SectorRange | null }
   /** `aimless`: no member was there to be filled. */
   | { readonly type: "copied"; readonly sectors: number; readonly failed: boolean; readonly aimless: boolean }
+  /** Sectors rewritten and read again, and such that no other copy has. `givenUp`: it went no further. */
+  | { readonly type: "rewritten"; readonly sectors: number; readonly lost: number; readonly givenUp: boolean }
   | { readonly type: "attached"; readonly port: number }
   | { readonly type: "bitmap"; readonly dirty: number; readonly needed: number; readonly bits: Uint8Array };
 
@@ -172,10 +179,18 @@ export type EngineNotice =
       readonly type: "memberFailed";
       readonly place: number;
       readonly errno: number;
-      readonly during: "write" | "flush" | "bitmap" | "copy";
+      readonly during: "write" | "flush" | "bitmap" | "copy" | "rewrite";
       readonly at: Sector;
     }
-  | { readonly type: "readError"; readonly place: number; readonly errno: number; readonly at: Sector }
+  /** In [at, at + sectors) of the array, for a client, or in the course of a copy or a rewrite. */
+  | {
+      readonly type: "readError";
+      readonly place: number;
+      readonly errno: number;
+      readonly at: Sector;
+      readonly sectors: number;
+      readonly during: "read" | "copy" | "rewrite";
+    }
   /** A member says that this node was taken over: nothing is written or answered any more. Final. */
   | { readonly type: "condemned"; readonly place: number }
   /** Mirrors may differ where they did not before: a write ended in the middle. */

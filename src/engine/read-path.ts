@@ -99,7 +99,8 @@ export class ReadPath {
     const { table, shared, notify } = this.#core;
     shared.add(counterIndex.readErrors, 1);
     const at = sector((table.at[request] ?? 0) + (table.legFrom[leg] ?? 0));
-    notify({ type: "readError", place: table.legDisk[leg] ?? 0, errno, at });
+    const sectors = table.legSectors[leg] ?? 0;
+    notify({ type: "readError", place: table.legDisk[leg] ?? 0, errno, at, sectors, during: "read" });
   }
 
   /** Another copy of the range whose first leg this is. */

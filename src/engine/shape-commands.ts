@@ -31,14 +31,15 @@ export class ShapeCommands {
    */
   reshape(shape: EngineShape): Progress {
     this.#check(shape);
-    const { copies } = this.#options;
+    const { copies, rewrites } = this.#options;
     const leave = this.#waits.pause();
     this.#reshaping++;
     copies.abort();
+    rewrites.abort();
     let written: Progress | null = null;
     return (leaseHeld) => {
       if (written !== null) return written(leaseHeld);
-      if (!this.#waits.isStill || !copies.isIdle || !this.#options.bitmap.isStill) return null;
+      if (!this.#waits.isStill || !copies.isIdle || !rewrites.isIdle || !this.#options.bitmap.isStill) return null;
       this.#reshaping--;
       leave();
       // A member may have come or gone since.

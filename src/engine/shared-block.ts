@@ -23,6 +23,7 @@ export const engineCounters = [
   "dirtyChunks",
   "neededChunks",
   "turns",
+  "correctedSectors",
 ] as const;
 
 export type EngineCounter = (typeof engineCounters)[number];

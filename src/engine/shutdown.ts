@@ -16,6 +16,7 @@ export class Shutdown {
     options.core.stopping = true;
     options.core.quiesced = false;
     options.copies.abort();
+    options.rewrites.abort();
   }
 
   /** Once a turn. True: nothing is left, the members are closed. */
@@ -40,12 +41,12 @@ export class Shutdown {
   }
 
   #drain(leaseHeld: boolean): boolean {
-    const { core, failures, writes, copies, detach } = this.#options;
+    const { core, failures, writes, copies, rewrites, detach } = this.#options;
     writes.retrySuspended();
     writes.takeBack(!leaseHeld || core.members.blocked > 0);
     failures.abandonHeld(ESHUTDOWN);
     if (!leaseHeld) writes.abandonAgain(true);
     const detached = detach();
-    return detached && core.table.used === 0 && copies.isIdle && core.members.operations === 0;
+    return detached && core.table.used === 0 && copies.isIdle && rewrites.isIdle && core.members.operations === 0;
   }
 }

@@ -9,6 +9,7 @@ export const TagKind = {
   copy: 3,
   copyFlush: 4,
   pill: 5,
+  rewrite: 6,
   frontEnd: 0x80,
 } as const;
 

@@ -29,6 +29,7 @@ export class EngineObserver {
     const life = this.#life;
     switch (command.type) {
       case "copy":
+      case "rewrite":
         this.#world.emit({ type: "copying", life, range: command.range });
         break;
       case "setMember": {
@@ -59,8 +60,8 @@ export class EngineObserver {
     const command = this.#commands.get(message.id);
     this.#commands.delete(message.id);
     if (command === undefined) return;
-    if (command.type === "copy") {
-      const sectors = message.type === "done" && message.answer.type === "copied" ? message.answer.sectors : 0;
+    if (command.type === "copy" || command.type === "rewrite") {
+      const sectors = message.type === "done" && "sectors" in message.answer ? message.answer.sectors : 0;
       this.#world.emit({ type: "copied", life: this.#life, sectors });
     }
     if (message.type === "done") this.#done(command);

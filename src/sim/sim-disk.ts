@@ -35,6 +35,8 @@ export interface BadRange {
   readonly hi: number;
   readonly read: boolean;
   readonly write: boolean;
+  /** What is written can be read again. */
+  readonly heals?: boolean;
 }
 
 interface Flight {
@@ -47,6 +49,16 @@ interface Flight {
 }
 
 const EIO = -5;
+
+/** What is left of a bad range when [lo, hi) has been written. */
+function withoutHealed(range: BadRange, lo: number, hi: number): readonly BadRange[] {
+  if (range.heals !== true || range.lo >= hi || range.hi <= lo) return [range];
+  const left = [
+    { ...range, hi: lo },
+    { ...range, lo: hi },
+  ];
+  return left.filter((part) => part.lo < part.hi);
+}
 
 export interface SimDiskOptions {
   readonly path: string;
@@ -165,6 +177,7 @@ export class SimDisk {
     if (end < hi) flight.failed = true;
     if (end === lo) return;
     this.versions.land(lo, end, op.source, (lo - op.at) * SECTOR_SIZE, flight);
+    if (this.bad.length > 0) this.bad = this.bad.flatMap((range) => withoutHealed(range, lo, end));
     this.#world.emit({
       type: "write_landed",
       life: user.life,

@@ -49,6 +49,8 @@ export class FakeEngine implements Engine {
   copiesAside = false;
   /** Sectors that no member can read. */
   readonly unreadable = new Set<number>();
+  /** Sectors that one member cannot read until they are rewritten: "place sector". */
+  readonly badSectors = new Set<string>();
   /** Called before each window is copied: the place to disturb. */
   onCopy: (range: SectorRange) => Promise<void> = async () => {};
   /** Called before each command: what it throws is the answer. */
@@ -243,6 +245,8 @@ export class FakeEngine implements Engine {
         return { type: "scanned", range: this.#scan(command.kind, command.from) };
       case "copy":
         return this.#copy(command.kind, command.range);
+      case "rewrite":
+        return this.#rewrite(command.place, command.range);
       case "quiesce":
         this.quiesced = true;
         return { type: "none" };
@@ -276,6 +280,25 @@ export class FakeEngine implements Engine {
         this.stopped = true;
         return { type: "none" };
     }
+  }
+
+  /** Of a member all of whose sectors can be written. */
+  #rewrite(place: number, { lo, hi }: SectorRange): EngineAnswer {
+    const source = this.#inSync().find(([other]) => other !== place)?.[1].member;
+    const target = this.members.get(place)?.member;
+    let [sectors, lost] = [0, 0];
+    for (let at = lo; at < hi && target !== undefined; at++) {
+      if (!this.badSectors.has(`${place} ${at}`)) continue;
+      if (source === undefined) lost++;
+      else {
+        const from = bytesOf(sector(source.dataOffset + at));
+        const data = this.#disks.bytes(source.path).slice(from, from + 512);
+        this.#disks.bytes(target.path).set(data, bytesOf(sector(target.dataOffset + at)));
+        this.badSectors.delete(`${place} ${at}`);
+        sectors++;
+      }
+    }
+    return { type: "rewritten", sectors, lost, givenUp: false };
   }
 
   #bits(chunks: ReadonlySet<number>): Uint8Array {

@@ -1,0 +1,317 @@
+import { SECTOR_SIZE, sector } from "../base/units.ts";
+import { WRITE_DURABLE } from "../blockdev/io-ring.ts";
+import type { BitmapPath } from "./bitmap-path.ts";
+import { counterIndex } from "./counter-index.ts";
+import type { EngineCore } from "./engine-core.ts";
+import type { FailurePath } from "./failure-path.ts";
+import { MemberState } from "./member-table.ts";
+import type { RangeLock } from "./range-lock.ts";
+import { TagKind, tagOf } from "./tag.ts";
+import { errnoOf, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
+
+/** What is lost with one bad sector: the piece that is read from elsewhere and written. */
+const SMALL_SECTORS = 8;
+
+/**
+ * idle; waits for its range; has it. Of a piece: the member is read; another copy is read; its bits are made durable; it
+ * is written; it is read again.
+ */
+const Step = {
+  idle: 0,
+  locking: 1,
+  locked: 2,
+  looking: 3,
+  fetching: 4,
+  recording: 5,
+  writing: 6,
+  checking: 7,
+} as const;
+
+/** What has become of a range: sectors that were rewritten and read again; sectors that no other copy could give. */
+export interface Rewritten {
+  readonly sectors: number;
+  readonly lost: number;
+  /** The end was not reached: the member is no longer in use, others copy there, or the array stops. */
+  readonly givenUp: boolean;
+}
+
+/**
+ * Rewrites what a member could not read (md's fix_read_error), piece by piece: reads it once more; what fails comes from
+ * another copy that is in sync, is written, and read again. A member that does not take it, or cannot read it even then, fails.
+ * What no other copy has stays as it is: without the member more would be lost than with it.
+ *
+ * It is a write like any other: it holds its range against local writes and copies, its bits are durable before, and it
+ * goes out under the lease. Whoever commands it has seen to it that no other node writes there: else it could undo what
+ * another node wrote between the two. One range at a time, one operation in flight.
+ */
+export class RewritePath {
+  readonly #core: EngineCore;
+  readonly #bitmap: BitmapPath;
+  readonly #failures: FailurePath;
+  readonly #lock: RangeLock;
+  readonly #holder: number;
+  readonly #buffer: number;
+  /** Sectors that the buffer takes. */
+  readonly #room: number;
+  readonly #disk: Int32Array;
+  readonly #sector: Float64Array;
+  /** By place: could not give the piece. */
+  readonly #unreadable: Uint8Array;
+  #step: number = Step.idle;
+  #isDoing = false;
+  #isAborted = false;
+  #place = 0;
+  #lo = 0;
+  #hi = 0;
+  /** The piece: where it begins, its sectors, those of them that are done. */
+  #at = 0;
+  #piece = 0;
+  #done = 0;
+  #attempts = 0;
+  /** Up to here pieces are small. */
+  #smallTo = 0;
+  #memberAt = 0;
+  #source = 0;
+  #sourceAt = 0;
+  #sectors = 0;
+  #lost = 0;
+  #onDone: (rewritten: Rewritten) => void = () => {};
+
+  /** `holder` is its own in `lock`; `bytes` of the arena from `buffer` on. */
+  constructor(
+    core: EngineCore,
+    bitmap: BitmapPath,
+    failures: FailurePath,
+    lock: RangeLock,
+    memory: { readonly holder: number; readonly at: number; readonly bytes: number },
+  ) {
+    const { width } = core.members;
+    this.#core = core;
+    this.#bitmap = bitmap;
+    this.#failures = failures;
+    this.#lock = lock;
+    this.#holder = memory.holder;
+    this.#buffer = memory.at;
+    this.#room = memory.bytes / SECTOR_SIZE;
+    this.#disk = new Int32Array(width);
+    this.#sector = new Float64Array(width);
+    this.#unreadable = new Uint8Array(width);
+  }
+
+  get isIdle(): boolean {
+    return this.#step === Step.idle;
+  }
+
+  /** Would `pump` go on at once? */
+  isRunnable(mayWrite: boolean): boolean {
+    if (this.#isDoing || this.isIdle) return false;
+    if (this.#isAborted) return true;
+    if (this.#core.quiesced || this.#step === Step.locking) return false;
+    if (this.#step === Step.recording) return this.#bitmap.isDurable(this.#at, this.#end) || this.#isLost;
+    return this.#step !== Step.writing || mayWrite;
+  }
+
+  /** Does it wait for the lease alone? */
+  get waitsToWrite(): boolean {
+    return this.#step === Step.writing && !this.#isDoing && !this.#core.quiesced;
+  }
+
+  /** Is a write in flight that touches [lo, hi)? */
+  isWritingIn(lo: number, hi: number): boolean {
+    return this.#step === Step.writing && this.#isDoing && this.#at < hi && lo < this.#end;
+  }
+
+  /** Only when idle. Array sectors [lo, hi) as the member in `place` has them. */
+  begin(place: number, lo: number, hi: number, onDone: (rewritten: Rewritten) => void): void {
+    this.#place = place;
+    this.#lo = lo;
+    this.#hi = hi;
+    this.#at = lo;
+    this.#smallTo = lo;
+    this.#sectors = 0;
+    this.#lost = 0;
+    this.#isAborted = false;
+    this.#onDone = onDone;
+    this.#step = Step.locking;
+    if (this.#lock.lock(this.#holder, lo, hi)) this.granted();
+  }
+
+  granted(): void {
+    this.#step = Step.locked;
+  }
+
+  /** It ends as soon as nothing of it is in flight. */
+  abort(): void {
+    this.#isAborted = true;
+  }
+
+  /** Once a turn: goes on with what can go on. */
+  pump(mayWrite: boolean): void {
+    if (!this.isRunnable(mayWrite)) return;
+    if (this.#isAborted || !this.#isWanted) {
+      this.#endIntent(false);
+      this.#finish(true);
+      return;
+    }
+    const { members } = this.#core;
+    const left = this.#piece - this.#done;
+    const buffer = this.#buffer + this.#done * SECTOR_SIZE;
+    const tag = tagOf(TagKind.rewrite, 0);
+    switch (this.#step) {
+      case Step.locked:
+        this.#nextPiece();
+        return;
+      case Step.fetching:
+        members.read(this.#source, this.#sourceAt + this.#done, left, buffer, tag);
+        break;
+      case Step.recording:
+        this.#recorded();
+        return;
+      case Step.writing:
+        members.write(this.#place, this.#memberAt + this.#done, left, buffer, WRITE_DURABLE, tag);
+        break;
+      default:
+        members.read(this.#place, this.#memberAt + this.#done, left, buffer, tag);
+    }
+    this.#isDoing = true;
+  }
+
+  completion(result: number): void {
+    const { members } = this.#core;
+    members.ended(this.#step === Step.fetching ? this.#source : this.#place);
+    this.#isDoing = false;
+    this.#attempts++;
+    const left = this.#piece - this.#done;
+    const done = sectorsDone(result, left, members.blockSize, this.#attempts);
+    if (done === TRANSFER_FAILED) this.#failed(errnoOf(result));
+    else if (done < left) this.#done += done;
+    else this.#succeeded();
+  }
+
+  get #end(): number {
+    return this.#at + this.#piece;
+  }
+
+  get #isLost(): boolean {
+    return this.#bitmap.isLost(this.#at, this.#end);
+  }
+
+  /** Is the member still in use, and nobody else at work there? */
+  get #isWanted(): boolean {
+    const { members, suspended } = this.#core;
+    return members.takesWrites(this.#place) && !suspended.blocks(this.#lo, this.#hi);
+  }
+
+  #begin(step: number): void {
+    this.#step = step;
+    this.#done = 0;
+    this.#attempts = 0;
+  }
+
+  #nextPiece(): void {
+    const { personality, members } = this.#core;
+    const raidDisk = members.raidDiskOf(this.#place);
+    for (; this.#at < this.#hi; this.#at += this.#piece) {
+      const longest = this.#at < this.#smallTo ? SMALL_SECTORS : this.#room;
+      this.#piece = personality.contiguous(sector(this.#at), sector(Math.min(this.#hi, this.#at + longest)));
+      personality.map(sector(this.#at), this.#disk, this.#sector);
+      for (let copy = 0; copy < personality.copies; copy++) {
+        if (this.#disk[copy] !== raidDisk) continue;
+        this.#memberAt = this.#sector[copy] ?? 0;
+        this.#unreadable.fill(0);
+        this.#begin(Step.looking);
+        return;
+      }
+    }
+    this.#finish(false);
+  }
+
+  #succeeded(): void {
+    switch (this.#step) {
+      case Step.looking:
+        this.#leavePiece(true);
+        return;
+      case Step.fetching:
+        this.#bitmap.startWrite(this.#at, this.#end);
+        this.#step = Step.recording;
+        return;
+      case Step.writing:
+        this.#begin(Step.checking);
+        return;
+      default:
+        this.#sectors += this.#piece;
+        this.#core.shared.add(counterIndex.correctedSectors, this.#piece);
+        this.#leavePiece(true);
+    }
+  }
+
+  #failed(errno: number): void {
+    switch (this.#step) {
+      case Step.looking:
+        if (this.#piece > SMALL_SECTORS) {
+          this.#smallTo = this.#end;
+          this.#nextPiece();
+        } else this.#fetch();
+        return;
+      case Step.fetching:
+        this.#core.notify({
+          type: "readError",
+          place: this.#source,
+          errno,
+          at: sector(this.#at),
+          sectors: this.#piece,
+          during: "rewrite",
+        });
+        this.#unreadable[this.#source] = 1;
+        this.#fetch();
+        return;
+      default:
+        this.#failures.fail(this.#place, "rewrite", errno, this.#at);
+        this.#lost += this.#piece;
+        this.#leavePiece(false);
+    }
+  }
+
+  /** From the first other copy that is in sync. */
+  #fetch(): void {
+    const { personality, members } = this.#core;
+    for (let i = 0; i < 2 * personality.copies; i++) {
+      const copy = i >> 1;
+      const disk = this.#disk[copy] ?? 0;
+      const place = (i & 1) === 0 ? disk : disk + members.room;
+      if (place === this.#place || this.#unreadable[place] !== 0) continue;
+      if (members.state[place] !== MemberState.inSync) continue;
+      this.#source = place;
+      this.#sourceAt = this.#sector[copy] ?? 0;
+      this.#begin(Step.fetching);
+      return;
+    }
+    this.#lost += this.#piece;
+    this.#leavePiece(true);
+  }
+
+  #recorded(): void {
+    if (this.#isLost) {
+      this.#lost += this.#piece;
+      this.#leavePiece(false);
+    } else this.#begin(Step.writing);
+  }
+
+  #leavePiece(isWritten: boolean): void {
+    this.#endIntent(isWritten);
+    this.#at = this.#end;
+    this.#nextPiece();
+  }
+
+  /** A member that did not take the piece is as unreadable there as before, or has what the others have. */
+  #endIntent(isWritten: boolean): void {
+    if (this.#step < Step.recording) return;
+    this.#bitmap.endWrite(this.#at, this.#end, isWritten && !this.#core.members.isDegraded);
+  }
+
+  #finish(givenUp: boolean): void {
+    this.#step = Step.idle;
+    this.#lock.unlock(this.#holder);
+    this.#onDone({ sectors: this.#sectors, lost: this.#lost, givenUp });
+  }
+}
