@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { countReadError, type ReadErrorCount } from "../../src/array/read-error-count.ts";
 
 const HOUR = 3_600_000;
-const after = (errors: number, ms: number): number => countReadError({ errors, lastAt: 5000 }, 5000 + ms).errors;
+const countAfter = (errors: number, ms: number): number => countReadError({ errors, lastAt: 5000 }, 5000 + ms).errors;
 
 describe("read errors that count", () => {
   it("begin with one, also at the beginning of time", () => {
@@ -11,12 +11,12 @@ describe("read errors that count", () => {
   });
 
   it("are halved for each full hour since the last one, and no sooner", () => {
-    expect(after(20, HOUR - 1)).toBe(21);
-    expect(after(20, HOUR)).toBe(11);
-    expect(after(20, 2 * HOUR)).toBe(6);
-    expect(after(7, HOUR)).toBe(4);
-    expect(after(20, 100 * HOUR)).toBe(1);
-    expect(after(20, 10_000 * HOUR)).toBe(1);
+    expect(countAfter(20, HOUR - 1)).toBe(21);
+    expect(countAfter(20, HOUR)).toBe(11);
+    expect(countAfter(20, 2 * HOUR)).toBe(6);
+    expect(countAfter(7, HOUR)).toBe(4);
+    expect(countAfter(20, 100 * HOUR)).toBe(1);
+    expect(countAfter(20, 10_000 * HOUR)).toBe(1);
   });
 
   it("never add up to more than twenty if there is one in twenty minutes and a pause of an hour a day", () => {
