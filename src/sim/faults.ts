@@ -40,9 +40,6 @@ export interface FaultPlan {
   readonly leaseMs: number;
 }
 
-/** How often blocks that cannot be read are as new when they are written; the others stay unreadable. */
-const HEALING = 0.7;
-
 export interface FaultTargets {
   readonly world: World;
   readonly nodes: readonly SimNode[];
@@ -249,8 +246,7 @@ export class Faults {
     const lo = kind === "writeErrors" && world.random.chance(0.3) ? 0 : dataAt + world.random.integer(0, size);
     const hi = lo === 0 ? dataAt : Math.min(dataAt + size, lo + world.random.integer(1, size));
     if (kind === "deadDisk") disk.dead = true;
-    else if (kind === "writeErrors") disk.bad = [{ lo, hi, read: false, write: true }];
-    else disk.bad = [{ lo, hi, read: true, write: false, heals: world.random.chance(HEALING) }];
+    else disk.bad = [{ lo, hi, read: kind === "readErrors", write: kind === "writeErrors" }];
     this.#say(`${disk.path}: ${kind}${kind === "deadDisk" ? "" : ` in [${lo}, ${hi})`}`);
   }
 

@@ -35,7 +35,7 @@ export interface BadRange {
   readonly hi: number;
   readonly read: boolean;
   readonly write: boolean;
-  /** What is written can be read again. */
+  /** False: it cannot be read even when it has been written. */
   readonly heals?: boolean;
 }
 
@@ -52,7 +52,7 @@ const EIO = -5;
 
 /** What is left of a bad range when [lo, hi) has been written. */
 function withoutHealed(range: BadRange, lo: number, hi: number): readonly BadRange[] {
-  if (range.heals !== true || range.lo >= hi || range.hi <= lo) return [range];
+  if (range.heals === false || range.lo >= hi || range.hi <= lo) return [range];
   const left = [
     { ...range, hi: lo },
     { ...range, lo: hi },
