@@ -19,9 +19,11 @@ const forTest = {
   openssl: "bin/openssl",
   "redis-server": "bin/redis-server",
   fio: "bin/fio",
+  fuse3: "bin/fusermount3",
   "libnbd-bin": "bin/nbdcopy",
   "qemu-utils": "bin/qemu-img",
   "qemu-system-common": "bin/qemu-storage-daemon",
+  xfsprogs: "sbin/mkfs.xfs",
   "xz-utils": "bin/xz",
   tmux: "bin/tmux",
 };
