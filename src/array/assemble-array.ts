@@ -64,20 +64,13 @@ export async function assembleArray(given: readonly BlockDevice[], options: Asse
   const { uuid } = options;
   const ours =
     uuid === undefined ? opened : opened.filter((one) => one.superblock.setUuid.every((b, i) => b === uuid[i]));
-  const choice = pickSuperblock(ours, { force: options.force ?? false });
+  const choice = pickSuperblock(ours, {
+    force: options.force ?? false,
+    survives: (superblock, alive) => new CopyGroups(superblock).survives(alive),
+  });
   checkSupported(choice);
   if (choice.missing.length > 0 && options.run !== true) refuseMissing(choice);
-  const members = choice.used.map(
-    ({ candidate, role }): Member =>
-      memberOf(candidate.superblock, {
-        raidDisk: role.type === "spare" ? null : role.raidDisk,
-        state: role.type,
-        recoveredTo: role.type === "rebuilding" ? role.recoveredTo : sector(0),
-        byBitmap: role.type === "rebuilding" && role.byBitmap,
-        isReplacement: role.type === "rebuilding" && role.isReplacement,
-      }),
-  );
-  const array = await describe(choice, members);
+  const array = await describe(choice, membersOf(choice));
   mustBeWhole(array);
   return {
     array,
@@ -90,6 +83,21 @@ export async function assembleArray(given: readonly BlockDevice[], options: Asse
     missing: choice.missing,
   };
 }
+
+/** Ascending by number. */
+export const membersOf = ({ used }: Choice<Candidate>): readonly Member[] =>
+  used
+    .map(
+      ({ candidate, role }): Member =>
+        memberOf(candidate.superblock, {
+          raidDisk: role.type === "spare" ? null : role.raidDisk,
+          state: role.type,
+          recoveredTo: role.type === "rebuilding" ? role.recoveredTo : sector(0),
+          byBitmap: role.type === "rebuilding" && role.byBitmap,
+          isReplacement: role.type === "rebuilding" && role.isReplacement,
+        }),
+    )
+    .sort((a, b) => a.number - b.number);
 
 /** The array that the chosen superblocks and the in-sync members' bitmaps describe. */
 async function describe(choice: Choice<Opened>, members: readonly Member[]): Promise<MdArray> {
@@ -111,7 +119,7 @@ async function describe(choice: Choice<Opened>, members: readonly Member[]): Pro
     resyncOffset: superblock.resyncOffset,
     bitmap: await describeBitmap(choice, size),
     maxDev: superblock.devRoles.length,
-    members: [...members].sort((a, b) => a.number - b.number),
+    members,
     faultyElsewhere: faultyNumbers(superblock),
   };
 }

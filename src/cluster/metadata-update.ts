@@ -9,6 +9,7 @@ import { inSyncMembers, type MdArray, memberByNumber, writableMembers } from "..
 import { nextUpdate } from "../array/superblock-of.ts";
 import { putSuperblocks, writeSuperblocks } from "../array/superblock-store.ts";
 import { flushMembers, type MemberFailure } from "../array/write-members.ts";
+import { writeOrder } from "../array/write-order.ts";
 import { MdError } from "../base/md-error.ts";
 import type { Send } from "../messages/message-bus.ts";
 import { followShape } from "./grow-receiver.ts";
@@ -155,18 +156,10 @@ interface Written {
   readonly reached: "none" | "some" | "all";
 }
 
-/**
- * One that is whole and has replaced another says that before anybody calls the other one faulty: else there might be no
- * full copy. One that is being filled says so itself before the others call it active: after a crash in between, stock
- * md would go by the others' table and take it for a full copy. Ends at the first failure.
- */
+/** In the order of `writeOrder`; ends at the first failure. */
 async function writeInOrder(context: NodeContext, array: MdArray): Promise<Written> {
   const { devices } = context;
-  const members = writableMembers(array);
-  const filling = members.filter(({ state }) => state === "rebuilding");
-  const replaced = (number: number): boolean => memberByNumber(context.array, number)?.isReplacement === true;
-  const whole = members.filter((member) => !filling.includes(member) && replaced(member.number));
-  const others = members.filter((one) => !filling.includes(one) && !whole.includes(one));
+  const { whole, filling, others } = writeOrder(context.array, array);
   let reached: Written["reached"] = "none";
   for (const group of [whole, filling, others]) {
     const lossy = await flushMembers(group, devices);

@@ -1,6 +1,16 @@
 import { MdError } from "../base/md-error.ts";
 import { type Sector, sector } from "../base/units.ts";
-import { Feature, hasFeature, isActiveRole, ROLE_FAULTY, roleOf, type Superblock } from "./superblock.ts";
+import { isContinuedBy, isCutShort, type Survives, sameUpdate } from "./one-history.ts";
+import {
+  Feature,
+  hasFeature,
+  isActiveRole,
+  isRebuilding,
+  ownRole,
+  ROLE_FAULTY,
+  roleOf,
+  type Superblock,
+} from "./superblock.ts";
 import { mdUuidText, sameUuid } from "./uuid.ts";
 
 export interface Candidate {
@@ -43,27 +53,34 @@ export interface Choice<C extends Candidate> {
   readonly missing: readonly { readonly number: number; readonly raidDisk: number }[];
 }
 
+export interface PickOptions {
+  /** Of two histories take the newer one. */
+  readonly force?: boolean;
+  /** Default: a mirror's. */
+  readonly survives?: Survives;
+}
+
 /**
  * Which of these devices make up the array, and as what. Never guesses which copy is right: where two histories
  * contradict each other it refuses (E_CLUSTER_CONFLICT) unless `force` and one is newer. E_DEVICE_IN_ARRAY for devices
  * of different arrays or the same device twice, E_NO_ARRAY for a creation that was cut short, E_NO_DEVICE without an
  * in-sync member. Source: on-disk format, section 15.
  */
-export function pickSuperblock<C extends Candidate>(
-  candidates: readonly C[],
-  options: { readonly force?: boolean } = {},
-): Choice<C> {
+export function pickSuperblock<C extends Candidate>(candidates: readonly C[], options: PickOptions = {}): Choice<C> {
+  const { force = false, survives = (_, alive) => alive.includes(1) } = options;
   checkOneArray(candidates);
   const freshest = findFreshest(candidates);
   const used: Picked<C>[] = [];
   const refused: Refused<C>[] = [];
   const distinct = withoutReusedNumbers(candidates, freshest, refused);
-  for (const candidate of distinct) {
-    if (candidate !== freshest) checkHistory(candidate, freshest, distinct, options.force ?? false);
+  for (const candidate of candidates) {
+    if (candidate !== freshest) checkHistory(candidate, freshest, distinct, { force, survives });
+    if (!distinct.includes(candidate)) continue;
     const judged = judge(candidate.superblock, freshest.superblock);
     if (typeof judged === "string") refused.push({ candidate, reason: judged });
     else used.push({ candidate, role: judged });
   }
+  checkOneUpdate(used);
   const settled = settlePlaces(used);
   const { superblock } = freshest;
   const missing = superblock.devRoles.flatMap((role, number) =>
@@ -96,13 +113,22 @@ function checkOneArray(candidates: readonly Candidate[]): void {
   }
 }
 
-const ownRole = (superblock: Superblock): number => roleOf(superblock, superblock.devNumber);
-const isRebuilding = (superblock: Superblock): boolean => hasFeature(superblock, Feature.recoveryOffset);
-
+/**
+ * The most events. Of several with as many: a full copy before one that is being filled, which says what it says before
+ * the others do; then the one that the others list, since an update that not all whom it lists have was cut short.
+ */
 function findFreshest<C extends Candidate>(candidates: readonly C[]): C {
-  const [freshest] = candidates
-    .filter(({ superblock }) => isActiveRole(ownRole(superblock)))
-    .sort((a, b) => b.superblock.events - a.superblock.events || a.superblock.devNumber - b.superblock.devNumber);
+  const active = candidates.filter(({ superblock }) => isActiveRole(ownRole(superblock)));
+  const most = Math.max(...active.map(({ superblock }) => superblock.events));
+  const newest = active.filter(({ superblock }) => superblock.events === most);
+  const listings = ({ superblock: { devNumber } }: C): number =>
+    newest.filter(({ superblock }) => isActiveRole(roleOf(superblock, devNumber))).length;
+  const [freshest] = [...newest].sort(
+    (a, b) =>
+      Number(isRebuilding(a.superblock)) - Number(isRebuilding(b.superblock)) ||
+      listings(b) - listings(a) ||
+      a.superblock.devNumber - b.superblock.devNumber,
+  );
   if (freshest === undefined) throw new MdError("E_NO_DEVICE", "none of the given devices is an active member");
   if (freshest.superblock.events === 0) {
     throw new MdError("E_NO_ARRAY", `${freshest.path}: the creation of this array was cut short`, {
@@ -130,53 +156,55 @@ function withoutReusedNumbers<C extends Candidate>(
 }
 
 /** Was this member written on its own, without the freshest one? Then there are two histories, and no right one. */
-function checkHistory(candidate: Candidate, freshest: Candidate, all: readonly Candidate[], force: boolean): void {
+function checkHistory(
+  candidate: Candidate,
+  freshest: Candidate,
+  all: readonly Candidate[],
+  { force, survives }: Required<PickOptions>,
+): void {
   const mine = candidate.superblock;
   const theirs = freshest.superblock;
   checkSameShape(candidate, freshest);
   if (!isActiveRole(ownRole(mine))) return;
   const behind = theirs.events - mine.events;
-  const conflict = (why: string): never => {
-    throw new MdError(
-      "E_CLUSTER_CONFLICT",
-      `${candidate.path} and ${freshest.path} were both written alone since they were together`,
-      { why, hint: `mdctl examine ${candidate.path} ${freshest.path}` },
-    );
-  };
   if (behind === 0) {
-    if (!sameUpdate(mine, theirs)) conflict(`both have event count ${mine.events}, but their tables of roles differ`);
+    if (!sameUpdate(mine, theirs) && !isCutShort(mine, theirs)) refuseTie(candidate, freshest);
     return;
   }
-  if (!isContinuedBy(mine, theirs, all) && !force) {
-    conflict(`event counts ${mine.events} and ${theirs.events}, and the older one went on without the newer one`);
+  if (
+    force ||
+    isContinuedBy(
+      mine,
+      theirs,
+      all.map(({ superblock }) => superblock),
+      survives,
+    )
+  )
+    return;
+  const counts = `event counts ${mine.events} and ${theirs.events}`;
+  refuseHistories(candidate, freshest, `${counts}, and the older one went on without the newer one`);
+}
+
+/** Two full copies that are both a step behind the freshest, which is no copy yet, may still contradict each other. */
+function checkOneUpdate(used: readonly Picked<Candidate>[]): void {
+  const copies = used.filter(({ role }) => role.type === "in_sync").map(({ candidate }) => candidate);
+  for (const [i, one] of copies.entries()) {
+    for (const other of copies.slice(i + 1)) {
+      const isTie = one.superblock.events === other.superblock.events;
+      if (isTie && !sameUpdate(one.superblock, other.superblock)) refuseTie(one, other);
+    }
   }
 }
 
-/**
- * Is what `newer` tells the continuation of what `older` does, directly or by way of others that are here? Who failed a
- * member goes on without it, so the table of one that went on alone knows nobody of the other history.
- */
-function isContinuedBy(older: Superblock, newer: Superblock, all: readonly Candidate[]): boolean {
-  if (sameUpdate(older, newer) || knows(older, newer)) return true;
-  return all.some(({ superblock }) => knows(older, superblock) && isContinuedBy(superblock, newer, all));
-}
+const refuseTie = (one: Candidate, other: Candidate): never =>
+  refuseHistories(one, other, `both have event count ${one.superblock.events}, but their tables of roles differ`);
 
-/** Were both written by one update? */
-function sameUpdate(one: Superblock, other: Superblock): boolean {
-  const numbers = Math.max(one.devRoles.length, other.devRoles.length);
-  const differs = Array.from({ length: numbers }, (_, number) => roleOf(one, number) !== roleOf(other, number));
-  const sameShape = one.raidDisks === other.raidDisks && one.size === other.size;
-  return one.events === other.events && sameShape && !differs.includes(true);
-}
-
-/** `newer` was written later, and by somebody who had `older` with it, or went on after the two were together. */
-function knows(older: Superblock, newer: Superblock): boolean {
-  const behind = newer.events - older.events;
-  if (behind <= 0) return false;
-  const place = ownRole(newer);
-  if (isActiveRole(roleOf(older, newer.devNumber))) return true;
-  if (isActiveRole(place) && older.devRoles.includes(place)) return true;
-  return behind === 1 && isActiveRole(roleOf(newer, older.devNumber));
+function refuseHistories(one: Candidate, other: Candidate, why: string): never {
+  throw new MdError(
+    "E_CLUSTER_CONFLICT",
+    `${one.path} and ${other.path} were both written alone since they were together`,
+    { why, hint: `mdctl examine ${one.path} ${other.path}` },
+  );
 }
 
 function checkSameShape(candidate: Candidate, freshest: Candidate): void {

@@ -103,3 +103,9 @@ export const hasFeature = (superblock: Superblock, feature: number): boolean => 
 export const roleOf = (superblock: Superblock, number: number): number => superblock.devRoles[number] ?? ROLE_SPARE;
 
 export const isActiveRole = (role: number): boolean => role <= ROLE_MAX_ACTIVE;
+
+/** What it says of itself. */
+export const ownRole = (superblock: Superblock): number => roleOf(superblock, superblock.devNumber);
+
+/** It has a raid_disk and is no full copy yet. */
+export const isRebuilding = (superblock: Superblock): boolean => hasFeature(superblock, Feature.recoveryOffset);

@@ -190,6 +190,31 @@ describe("two histories (F14)", () => {
     });
   });
 
+  it("are seen where one half has filled a new device in the other's place", () => {
+    // a failed, b went on alone; then a was run alone and took c in.
+    const half = [member(0, 8, [0, S, 1]), member(2, 8, [0, S, 1], rebuilding)];
+    expect(() => pickSuperblock([...half, member(1, 7, [F, 1])])).toThrowError(
+      expect.objectContaining({ code: "E_CLUSTER_CONFLICT" }),
+    );
+  });
+
+  it("are seen between two full copies that are both behind one that is being filled", () => {
+    // While b came back only c was told; then b was run alone.
+    const between = member(2, 8, [0, 1, 0], { ...rebuilding, featureMap: rebuilding.featureMap | Feature.replacement });
+    expect(() => pickSuperblock([member(0, 7, [0, F, 0]), member(1, 7, [S, 1]), between])).toThrowError(
+      expect.objectContaining({ code: "E_CLUSTER_CONFLICT" }),
+    );
+  });
+
+  it("are not seen in a re-add that was cut short, before the array was started without the device", () => {
+    const back = { featureMap: rebuilding.featureMap | Feature.recoveryBitmap, recoveryOffset: 0n };
+    expect(pick([member(0, 7, [0, 1], back), member(1, 7, [S, 1])])).toEqual({
+      used: { "/dev/b": "in_sync 1" },
+      refused: { "/dev/a": "it is no longer a member" },
+      missing: [],
+    });
+  });
+
   it("are refused when tables differ at equal events although both call each other members", () => {
     expect(() => pickSuperblock([member(0, 7, [0, 1, S]), member(1, 7, [0, 1, F])])).toThrowError(
       expect.objectContaining({ code: "E_CLUSTER_CONFLICT" }),
