@@ -104,7 +104,8 @@ async function join(
   const before = await assembleArray(opened, { run: true, force: options.force });
 
   const members: MembersInUse = { now: () => ({ array: before.array, devices: before.devices }) };
-  const feed = new MembershipFeed();
+  // Who is declared dead while it joins must not wait for its lease to come back.
+  const feed = new MembershipFeed(() => writeLease.end());
   const lockspace = await deps.joinLockspace({
     name: uuidText(before.array.uuid),
     clusterName: before.array.bitmap.clusterName,

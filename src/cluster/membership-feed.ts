@@ -6,9 +6,15 @@ import type { NodeEvent } from "./node-machine.ts";
 export class MembershipFeed implements LockspaceListener {
   readonly #waiting: NodeEvent[] = [];
   #sink: ((event: NodeEvent) => void) | null = null;
+  readonly #onFenced: () => void;
   #reachable = true;
   #onReachable: (reachable: boolean) => void = () => {};
   #onFrozen: (frozen: Frozen | null) => void = () => {};
+
+  /** `onFenced`: at once, also while nobody takes events yet. */
+  constructor(onFenced: () => void) {
+    this.#onFenced = onFenced;
+  }
 
   connect(
     sink: (event: NodeEvent) => void,
@@ -38,6 +44,7 @@ export class MembershipFeed implements LockspaceListener {
   }
 
   fenced(reason: string): void {
+    this.#onFenced();
     this.#feed({ type: "fenced", reason });
   }
 

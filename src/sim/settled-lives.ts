@@ -27,6 +27,10 @@ export class SettledLives {
         this.#forget(event.life);
         this.#unaware.set(event.life, new Set(this.#members));
         break;
+      case "readmitted":
+        this.#settled.delete(event.life);
+        this.#unaware.delete(event.life);
+        break;
       case "life_ended":
         this.#forget(event.life);
         break;

@@ -49,6 +49,8 @@ export type SimEvent =
   | { readonly type: "serving"; readonly life: string }
   /** The lock server has thrown this life out, or it has left: others may take its slot over from now on. */
   | { readonly type: "evicted"; readonly life: string }
+  /** A life that was evicted before it knew that it was a member is one now, as another incarnation. */
+  | { readonly type: "readmitted"; readonly life: string }
   /** `recoverPrep` reached this life. */
   | { readonly type: "recovering"; readonly life: string }
   | { readonly type: "token_held"; readonly life: string }

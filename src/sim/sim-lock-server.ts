@@ -35,6 +35,8 @@ export class SimLockServer {
   readonly #watches = new Set<Watch>();
   /** Which life has joined as which incarnation. */
   readonly #incarnations = new Map<string, string>();
+  /** Lives that were thrown out. */
+  readonly #evicted = new Set<string>();
 
   constructor(world: World) {
     this.#world = world;
@@ -51,7 +53,7 @@ export class SimLockServer {
     const primary = this.#primaryOf(life);
     const reply = await primary.execute(lockspace, call);
     if (primary !== this.#primary) return confirmed.has(call.op) ? null : reply;
-    if (call.op === "join" && reply.rc === lockStatus.OK) this.#incarnations.set(call.incarnation, life);
+    if (call.op === "join" && reply.rc === lockStatus.OK) this.#joined(call.incarnation, life);
     if (removes.has(call.op)) await this.#tellRemovals(lockspace);
     return reply;
   }
@@ -67,8 +69,16 @@ export class SimLockServer {
     for (const [incarnation, life] of this.#incarnations) {
       if (present.has(incarnation)) continue;
       this.#incarnations.delete(incarnation);
+      this.#evicted.add(life);
       this.#world.emit({ type: "evicted", life });
     }
+  }
+
+  /** A life that was thrown out before it heard that it was in has done nothing, and may try again as another one. */
+  #joined(incarnation: string, life: string): void {
+    const isNew = this.#incarnations.get(incarnation) !== life;
+    this.#incarnations.set(incarnation, life);
+    if (isNew && this.#evicted.delete(life)) this.#world.tell({ type: "readmitted", life });
   }
 
   /** Members and locks of the one lockspace there is. */

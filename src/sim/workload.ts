@@ -201,6 +201,9 @@ export class Workload {
         this.#model.abandonLife(event.life);
         this.#release((reservation) => reservation.life === event.life);
         break;
+      case "readmitted":
+        this.#evicted.delete(event.life);
+        break;
       case "power_cut":
         this.#model.powerCut();
         this.#release(() => true);

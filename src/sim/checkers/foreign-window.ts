@@ -35,6 +35,9 @@ export class ForeignWindowChecker implements Checker {
         this.#evicted.add(event.life);
         this.#windows.delete(event.life);
         break;
+      case "readmitted":
+        this.#evicted.delete(event.life);
+        break;
       case "power_cut":
         this.#windows.clear();
         break;

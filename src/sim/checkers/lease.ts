@@ -15,6 +15,7 @@ export class LeaseChecker implements Checker {
   observe(event: SimEvent): void {
     if (event.type === "joined") this.#joined.add(event.life);
     else if (event.type === "evicted") this.#evicted.add(event.life);
+    else if (event.type === "readmitted") this.#evicted.delete(event.life);
     else if (event.type === "write_submitted" && this.#joined.has(event.life) && !event.leaseHolds) {
       this.#report(`${event.life} issues a write of ${event.area} at ${event.lo} on ${event.disk} without a lease`);
     } else if (event.type === "write_landed" && this.#evicted.has(event.life)) {
