@@ -26,6 +26,8 @@ interface CreateDevice {
   readonly size: Sector;
   /** 16 random bytes. */
   readonly deviceUuid: Uint8Array;
+  /** Of `MemberFlag`; default: none. */
+  readonly devFlags?: number;
 }
 
 export interface CreateRequest {
@@ -103,7 +105,7 @@ export function planCreate(request: CreateRequest): MdArray {
       superOffset: SUPER_OFFSET,
       dataOffset,
       dataSize: sector(device.size - dataOffset),
-      devFlags: 0,
+      devFlags: device.devFlags ?? 0,
       correctedReads: 0,
     };
   });

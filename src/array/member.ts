@@ -6,6 +6,9 @@ import type { Sector } from "../base/units.ts";
  */
 type MemberState = "in_sync" | "rebuilding" | "spare" | "faulty";
 
+/** writeMostly: read only where no other copy is. failfast: taken out by its first read error (as by a write error). */
+export const MemberFlag = { writeMostly: 1, failfast: 2 } as const;
+
 /** A device of the array, as the superblocks describe it. A value: devices themselves are kept beside it, by `number`. */
 export interface Member {
   /** Permanent device number (descriptor number): the index into the table of roles. */
@@ -24,7 +27,9 @@ export interface Member {
   readonly superOffset: Sector;
   readonly dataOffset: Sector;
   readonly dataSize: Sector;
-  /** 1 write-mostly, 2 failfast. */
+  /** Of `MemberFlag`. */
   readonly devFlags: number;
   readonly correctedReads: number;
 }
+
+export const hasFlag = ({ devFlags }: Member, flag: number): boolean => (devFlags & flag) !== 0;

@@ -23,6 +23,8 @@ export interface Personality {
   /** Copies of each sector. */
   readonly copies: number;
   readonly size: Sector;
+  /** A range's copies lie far apart on their members: of two that are as good the lower one is read. Default: no. */
+  readonly readsLowest?: boolean;
   /** The longest range from `at` that maps to one contiguous range on each of its members. */
   contiguous(at: Sector, hi: Sector): number;
   /** Fills `raidDisk[i]`, `sectorOnMember[i]` (relative to the data offset) for i < copies; `at`..+`contiguous` only. */

@@ -14,6 +14,8 @@ export interface MemberStatus {
   readonly path: string | null;
   readonly deviceUuid: Uint8Array | null;
   readonly state: MemberStatusState;
+  readonly writeMostly: boolean;
+  readonly failfast: boolean;
   /** Rebuilding: its raid_disk has another member, which it replaces when it is whole. */
   readonly isReplacement: boolean;
   /** Rebuilding: sectors from the start of data that are good. */

@@ -1,5 +1,6 @@
 import { CopyGroups } from "../array/copy-groups.ts";
 import { inSyncDisks, inSyncMembers, isClustered, isDegraded, type MdArray } from "../array/md-array.ts";
+import { hasFlag, MemberFlag } from "../array/member.ts";
 import { sector, slotNumber } from "../base/units.ts";
 import { reportProgress } from "../resync/resync-progress.ts";
 import type { ArrayStatus, MemberStatus, SlotStatus, SyncStatus } from "./array-status.ts";
@@ -81,6 +82,8 @@ function membersOf(context: NodeContext): readonly MemberStatus[] {
       path: devices.get(number)?.path ?? null,
       deviceUuid,
       state: blocked ? "blocked" : member.state,
+      writeMostly: hasFlag(member, MemberFlag.writeMostly),
+      failfast: hasFlag(member, MemberFlag.failfast),
       isReplacement,
       recoveredTo,
       readErrors: counts.read,
@@ -98,6 +101,8 @@ function membersOf(context: NodeContext): readonly MemberStatus[] {
         path: null,
         deviceUuid: null,
         state: "missing",
+        writeMostly: false,
+        failfast: false,
         isReplacement: false,
         recoveredTo: sector(0),
         readErrors: 0,

@@ -1,6 +1,6 @@
 import type { ArrayChange } from "../array/array-state.ts";
-import { bitmapStart, type MdArray, memberByNumber } from "../array/md-array.ts";
-import type { Member } from "../array/member.ts";
+import { bitmapStart, isClustered, type MdArray, memberByNumber } from "../array/md-array.ts";
+import { hasFlag, type Member, MemberFlag } from "../array/member.ts";
 import { assert } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
 import { type Sector, type SlotNumber, sector } from "../base/units.ts";
@@ -25,9 +25,11 @@ export function engineMember(
   as: { readonly state: EngineMemberState; readonly recoveredTo: Sector },
 ): EngineMember {
   const { dataOffset } = member;
+  // In a cluster all read from the same copy while mirrors may differ: md has no such members there.
+  const writeMostly = !isClustered(array) && hasFlag(member, MemberFlag.writeMostly);
   const layout = takeoverLayout(array, member);
   const places = { bitmapAt: bitmapStart(array, member, slot), pillAt: layout === null ? null : pillAt(layout, slot) };
-  return { place, path, dataOffset, ...places, ...as };
+  return { place, path, dataOffset, writeMostly, ...places, ...as };
 }
 
 /**

@@ -1,5 +1,6 @@
 import { isLastCopy } from "../array/array-state.ts";
 import { memberByNumber } from "../array/md-array.ts";
+import { hasFlag, MemberFlag } from "../array/member.ts";
 import { countReadError, MAX_READ_ERRORS, type ReadErrorCount } from "../array/read-error-count.ts";
 import { MdError } from "../base/md-error.ts";
 import { sectorRange } from "../base/units.ts";
@@ -64,8 +65,9 @@ export class ReadErrors {
     if (this.#context.deps.options.readOnly || (state !== "in_sync" && state !== "rebuilding")) return;
     // There is nothing to write it from.
     if (state === "in_sync" && isLastCopy(array, number)) return;
-    if (notice.during === "read" && this.#isTooMany(number)) {
-      void this.#takeOut(number);
+    const why = notice.during === "read" ? this.#whyOut(number) : null;
+    if (why !== null) {
+      void this.#takeOut(number, why);
       return;
     }
     this.#wait(what);
@@ -131,20 +133,23 @@ export class ReadErrors {
     else if (this.#waiting.length < MOST_WAITING) this.#waiting.push(what);
   }
 
-  #isTooMany(number: number): boolean {
-    const { members, env } = this.#context;
+  /** Why the member goes, null if it stays. */
+  #whyOut(number: number): string | null {
+    const { members, env, array } = this.#context;
+    const member = memberByNumber(array, number);
+    if (member !== null && hasFlag(member, MemberFlag.failfast)) return "a read error, and it is to fail fast";
     const key = `${number} ${members.lifeOf(number)}`;
     const count = countReadError(this.#counts.get(key) ?? null, env.clock.now());
     this.#counts.set(key, count);
-    return count.errors > MAX_READ_ERRORS;
+    return count.errors > MAX_READ_ERRORS ? `more than ${MAX_READ_ERRORS} read errors within an hour` : null;
   }
 
-  async #takeOut(number: number): Promise<void> {
+  async #takeOut(number: number, why: string): Promise<void> {
     if (this.#leaving.has(number)) return;
     this.#leaving.add(number);
     const { history, env } = this.#context;
     const who = memberText(this.#context, number);
-    const text = `${who}: more than ${MAX_READ_ERRORS} read errors within an hour`;
+    const text = `${who}: ${why}`;
     history.add("error", "ERROR", text, { number });
     try {
       await failByCommand(this.#context, number);

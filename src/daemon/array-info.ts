@@ -132,10 +132,16 @@ function memberInfo(
   };
 }
 
-function flagsOf({ state, raidDisk, isReplacement }: MemberStatus, status: ArrayStatus): Member["flags"] {
-  if (state === "blocked") return ["blocked"];
-  const wanted = status.members.some((other) => other.isReplacement && other.raidDisk === raidDisk);
-  return wanted && !isReplacement ? ["want-replacement"] : [];
+function flagsOf(member: MemberStatus, status: ArrayStatus): Member["flags"] {
+  const { state, raidDisk, isReplacement } = member;
+  const replacements = status.members.filter((other) => other.isReplacement && other.raidDisk === raidDisk);
+  const flags: readonly (readonly [Member["flags"][number], boolean])[] = [
+    ["write-mostly", member.writeMostly],
+    ["failfast", member.failfast],
+    ["blocked", state === "blocked"],
+    ["want-replacement", state !== "blocked" && !isReplacement && replacements.length > 0],
+  ];
+  return flags.filter(([, isSet]) => isSet).map(([flag]) => flag);
 }
 
 function roleOf({ state, isReplacement }: MemberStatus): Member["role"] {

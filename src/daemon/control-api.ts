@@ -184,6 +184,9 @@ export interface CreateParams {
   readonly members: readonly (string | null)[];
   /** Absolute paths. */
   readonly spares: readonly string[];
+  /** Of members and spares. */
+  readonly writeMostly: readonly string[];
+  readonly failfast: readonly string[];
   /** Null: clustered. */
   readonly bitmap: BitmapKind | null;
   readonly nodes: number | null;

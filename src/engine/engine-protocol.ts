@@ -39,6 +39,8 @@ export interface EngineMember {
   readonly state: EngineMemberState;
   /** Rebuilding: sectors from the start of data that are already good. */
   readonly recoveredTo: Sector;
+  /** It is read only where no other copy is. */
+  readonly writeMostly: boolean;
 }
 
 export interface EngineBitmap {

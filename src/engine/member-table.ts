@@ -31,6 +31,8 @@ export class MemberTable {
   readonly inFlight: Int32Array;
   /** Sector after the last one read, from the start of data. */
   readonly head: Float64Array;
+  /** Not 0: it is read only where no other copy is. */
+  readonly writeMostly: Uint8Array;
   /** Changes whenever a member or its state does. */
   generation = 0;
   readonly #ring: IoRing;
@@ -70,6 +72,7 @@ export class MemberTable {
     this.blockedFrom = new Uint8Array(width);
     this.inFlight = new Int32Array(width);
     this.head = new Float64Array(width);
+    this.writeMostly = new Uint8Array(width);
     this.#path = new Array<string | null>(width).fill(null);
     this.#device = new Int32Array(width).fill(-1);
     this.#dataOffset = new Float64Array(width);
@@ -201,6 +204,7 @@ export class MemberTable {
     this.#bitmapAt[place] = member.bitmapAt;
     this.#pillAt[place] = member.pillAt ?? -1;
     this.head[place] = 0;
+    this.writeMostly[place] = member.writeMostly ? 1 : 0;
   }
 
   setState(disk: number, state: EngineMember["state"], recoveredTo: Sector): void {

@@ -4,16 +4,23 @@
  */
 const SEQUENTIAL_HANDICAP = 4;
 
+/** first: the first usable copy. lowest, nearest: among copies that are as busy, the one that lies so. */
+export type ReadOrder = "first" | "lowest" | "nearest";
+
 /**
- * Which copy to read: "first": the first usable one. Otherwise the one whose last read ended where this begins, unless
+ * Which copy to read (md's read_balance): the first usable one; or the one whose last read ended where this begins, unless
  * it is much busier than another; else the one with the fewest requests in flight; among equals the one whose last read
- * ended nearest. -1 when none is usable.
+ * ended nearest, or, where far copies lie in sections of their own, the one at the lowest sector, so that the slow end
+ * of the members is left alone and a long read goes to all of them. -1 when none is usable.
+ *
+ * md goes by distance alone where all members rotate and none is idle. We go by load first there, too: a member that has
+ * become slow does not get reads that another can serve.
  *
  * Arrays by copy: `sector` where the read begins on that member, `usable` (not 0), `inFlight` requests, `head`: the
  * sector after the last one read.
  */
 export function chooseCopy(
-  first: boolean,
+  order: ReadOrder,
   copies: number,
   sector: Float64Array,
   usable: Uint8Array,
@@ -24,17 +31,25 @@ export function chooseCopy(
   let sequential = -1;
   for (let copy = 0; copy < copies; copy++) {
     if (usable[copy] === 0) continue;
-    if (first) return copy;
-    if (head[copy] === sector[copy] && sequential === -1) sequential = copy;
-    if (best === -1 || isBetter(copy, best, sector, inFlight, head)) best = copy;
+    if (order === "first") return copy;
+    if (order === "nearest" && head[copy] === sector[copy] && sequential === -1) sequential = copy;
+    if (best === -1 || isBetter(order, copy, best, sector, inFlight, head)) best = copy;
   }
   if (sequential === -1) return best;
   const handicap = (inFlight[sequential] ?? 0) - (inFlight[best] ?? 0);
   return handicap <= SEQUENTIAL_HANDICAP ? sequential : best;
 }
 
-function isBetter(a: number, b: number, sector: Float64Array, inFlight: Int32Array, head: Float64Array): boolean {
+function isBetter(
+  order: ReadOrder,
+  a: number,
+  b: number,
+  sector: Float64Array,
+  inFlight: Int32Array,
+  head: Float64Array,
+): boolean {
   const difference = (inFlight[a] ?? 0) - (inFlight[b] ?? 0);
   if (difference !== 0) return difference < 0;
+  if (order === "lowest") return (sector[a] ?? 0) < (sector[b] ?? 0);
   return Math.abs((head[a] ?? 0) - (sector[a] ?? 0)) < Math.abs((head[b] ?? 0) - (sector[b] ?? 0));
 }

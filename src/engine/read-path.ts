@@ -123,6 +123,7 @@ export class ReadPath {
     const sectors = table.legSectors[first] ?? 0;
     const ordered = this.#readsFirst(at, at + sectors);
     let anyInSync = false;
+    let anyPreferred = false;
     for (let copy = 0; copy < copies; copy++) {
       const disk = table.legDisk[first + copy] ?? 0;
       const legAt = table.legAt[first + copy] ?? 0;
@@ -133,12 +134,17 @@ export class ReadPath {
       this.#inFlight[copy] = members.inFlight[disk] ?? 0;
       this.#head[copy] = members.head[disk] ?? 0;
       if (usable && members.state[disk] === MemberState.inSync) anyInSync = true;
+      if (usable && members.writeMostly[disk] === 0) anyPreferred = true;
+    }
+    for (let copy = 0; !ordered && anyPreferred && copy < copies; copy++) {
+      if (members.writeMostly[table.legDisk[first + copy] ?? 0] !== 0) this.#usable[copy] = 0;
     }
     // A member that is being rebuilt may come before the one that it is filled from.
     for (let copy = 0; ordered && anyInSync && copy < copies; copy++) {
       if (members.state[table.legDisk[first + copy] ?? 0] !== MemberState.inSync) this.#usable[copy] = 0;
     }
-    return chooseCopy(ordered, copies, this.#sector, this.#usable, this.#inFlight, this.#head);
+    const order = ordered ? "first" : personality.readsLowest ? "lowest" : "nearest";
+    return chooseCopy(order, copies, this.#sector, this.#usable, this.#inFlight, this.#head);
   }
 
   #readsFirst(lo: number, hi: number): boolean {

@@ -17,6 +17,7 @@ export class Raid10 implements Personality {
   readonly raidDisks: number;
   readonly copies: number;
   readonly size: Sector;
+  readonly readsLowest: boolean;
   readonly #shape: Raid10Shape;
   readonly #chunk: number;
   readonly #near: number;
@@ -47,6 +48,7 @@ export class Raid10 implements Personality {
     this.#chunk = chunkSectors;
     this.#near = layout.near;
     this.#far = layout.far;
+    this.readsLowest = layout.far > 1;
     this.#offset = layout.offset;
     const usedChunks = Math.ceil(((this.size / chunkSectors) * this.copies) / raidDisks);
     this.#used = usedChunks * chunkSectors;

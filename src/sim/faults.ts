@@ -40,6 +40,9 @@ export interface FaultPlan {
   readonly leaseMs: number;
 }
 
+/** How often blocks that cannot be read are as new when they are written; the others stay unreadable. */
+const HEALING = 0.7;
+
 export interface FaultTargets {
   readonly world: World;
   readonly nodes: readonly SimNode[];
@@ -227,7 +230,7 @@ export class Faults {
   #dispensable(): readonly SimDisk[] {
     const { array } = this.#targets;
     const legs = inSyncLegs(array.disks, array.geometry);
-    const sound = legs.filter(({ disk }) => !this.#hurt.has(disk) && !this.#operator.isBusyWith(disk.path));
+    const sound = legs.filter(({ disk }) => !this.#hurt.has(disk));
     return legs
       .filter((leg) => {
         const others = sound.filter((other) => other !== leg);
@@ -246,7 +249,8 @@ export class Faults {
     const lo = kind === "writeErrors" && world.random.chance(0.3) ? 0 : dataAt + world.random.integer(0, size);
     const hi = lo === 0 ? dataAt : Math.min(dataAt + size, lo + world.random.integer(1, size));
     if (kind === "deadDisk") disk.dead = true;
-    else disk.bad = [{ lo, hi, read: kind === "readErrors", write: kind === "writeErrors" }];
+    else if (kind === "writeErrors") disk.bad = [{ lo, hi, read: false, write: true }];
+    else disk.bad = [{ lo, hi, read: true, write: false, heals: world.random.chance(HEALING) }];
     this.#say(`${disk.path}: ${kind}${kind === "deadDisk" ? "" : ` in [${lo}, ${hi})`}`);
   }
 

@@ -87,6 +87,8 @@ export class ClusterWorld {
       /** A RAID10 in chunks of 4 KiB, with `near` copies of each: one on each member. */
       readonly level?: 1 | 10;
       readonly near?: number;
+      /** Of all members. */
+      readonly devFlags?: number;
       /** Sectors that the array uses of each member; all that there are. */
       readonly memberSize?: number;
     } = {},
@@ -97,6 +99,9 @@ export class ClusterWorld {
     const array = planCreate({
       ...request,
       ...(change.level === 10 ? { level: 10, layout: 0x100 | (change.near ?? mirrors), stripeBytes: 4096 } : {}),
+      members: request.members.map((device) =>
+        device === null ? null : { ...device, devFlags: change.devFlags ?? 0 },
+      ),
       memberSize: change.memberSize === undefined ? null : sector(change.memberSize),
       chunkBytes: CHUNK_SECTORS * 512,
       ...(change.bitmap === undefined ? {} : { bitmap: change.bitmap }),

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { MemberFlag } from "../../src/array/member.ts";
 import { readSuperblock } from "../../src/array/superblock-store.ts";
 import { sector } from "../../src/base/units.ts";
 import type { EngineCommand } from "../../src/engine/engine-protocol.ts";
@@ -101,6 +102,20 @@ describe("a block that a member could not read", () => {
     await world.clock.advance(1000);
     expect(rewrites(a)).toEqual([]);
     expect(a.node.status().health).toBe("U_");
+  });
+});
+
+describe("a read error of a member that is to fail fast", () => {
+  it("takes it out, but for the last copy", async () => {
+    const world = await ClusterWorld.create({ mirrors: 2, devFlags: MemberFlag.failfast });
+    const a = await world.start("a");
+    await world.idle(a);
+    readError(a, 0, 800);
+    await world.until(() => a.node.status().health === "_U");
+    expect(rewrites(a)).toEqual([]);
+    readError(a, 1, 800);
+    await world.clock.advance(1000);
+    expect(a.node.status().health).toBe("_U");
   });
 });
 

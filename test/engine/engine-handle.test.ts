@@ -81,6 +81,7 @@ describe.each(["io_uring", "threads"] as const)("an engine in a worker, over %s"
       dataOffset: sector(DATA_AT),
       bitmapAt: sector(16),
       pillAt: null,
+      writeMostly: false,
       state: "in_sync",
       recoveredTo: sector(0),
     })),

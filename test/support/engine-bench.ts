@@ -240,6 +240,7 @@ export const member = (place: number): EngineMember => ({
   pillAt: sector(PILL_AT),
   state: "in_sync",
   recoveredTo: sector(0),
+  writeMostly: false,
 });
 
 export const range = sectorRange;

@@ -84,6 +84,8 @@ export function readCreate(invocation: Invocation, context: CommandContext): Cre
     chunkBytes: size("chunk"),
     members: active,
     spares,
+    writeMostly: flagged(invocation, "write-mostly", "readwrite", context.cwd),
+    failfast: flagged(invocation, "failfast", "nofailfast", context.cwd),
     bitmap: readBitmap(invocation),
     nodes,
     homeCluster: invocation.value("home-cluster") ?? invocation.value("cluster"),
@@ -115,6 +117,19 @@ function arrayAndMembers(invocation: Invocation, cwd: string): { array: string |
   return { array, members };
 }
 
+/** The members behind `on`, up to `off`, as mdadm reads them. */
+function flagged(invocation: Invocation, on: string, off: string, cwd: string): readonly string[] {
+  const members: string[] = [];
+  let isOn = false;
+  for (const token of invocation.tokens) {
+    if (token.type === "operand") {
+      if (isOn && token.text !== "missing") members.push(newMemberPath(token.text, cwd));
+    } else if (token.spec.name === on) isOn = true;
+    else if (token.spec.name === off) isOn = false;
+  }
+  return members;
+}
+
 /** In the verb spelling ARRAY may be left out: what is there already, or is a path, is a member. */
 function isArrayName(word: string, cwd: string): boolean {
   if (word === "missing" || existsSync(resolve(cwd, word))) return false;
@@ -144,7 +159,7 @@ function checkKind(invocation: Invocation, level: CreateParams["level"]): void {
   if (metadata !== null && metadata !== "1.2") {
     throw new MdError("E_METADATA_UNSUPPORTED", `metadata ${metadata} is not possible: 1.2 is`);
   }
-  if (invocation.has("write-mostly")) {
+  if (invocation.has("write-mostly") && readBitmap(invocation) === "clustered") {
     throw new MdError("E_USAGE", "write-mostly is not possible with a clustered bitmap");
   }
   for (const option of ["chunk", "layout"]) {

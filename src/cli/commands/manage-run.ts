@@ -64,7 +64,7 @@ async function resolved(read: ManageSteps, context: CommandContext): Promise<Man
 
 function operationOf({ op, flags, member }: ManageStep): ManageOpName {
   if (flags.includes("write-mostly") || flags.includes("failfast")) {
-    throw new MdError("E_USAGE", `${flags.join(", ")} is not possible with a clustered bitmap: ${member}`);
+    throw new MdError("E_USAGE", `${flags.join(", ")} is possible with create only: ${member}`);
   }
   if (op in words) return op as ManageOpName;
   throw new MdError("E_USAGE", `${op} is not available in this version`);

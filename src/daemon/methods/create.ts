@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import { type CreateRequest, createArray, planCreate } from "../../array/create-array.ts";
 import type { MdArray } from "../../array/md-array.ts";
+import { MemberFlag } from "../../array/member.ts";
 import type { MemberDevices } from "../../array/write-members.ts";
 import { MdError } from "../../base/md-error.ts";
 import { sector } from "../../base/units.ts";
@@ -36,6 +37,8 @@ export const create: Method<"create"> = {
     chunkBytes: reader.countOrNull("chunkBytes", 1, 2 ** 40),
     members: reader.textsOrNulls("members"),
     spares: reader.texts("spares"),
+    writeMostly: reader.texts("writeMostly"),
+    failfast: reader.texts("failfast"),
     bitmap: bitmapKind(reader.textOrNull("bitmap")),
     nodes: reader.countOrNull("nodes", 0, 1024),
     homeCluster: reader.textOrNull("homeCluster"),
@@ -91,6 +94,9 @@ function checkRequest(params: CreateParams, daemon: Daemon): void {
   }
   if ([...real, ...params.spares].some((path) => !path.startsWith("/")))
     throw new MdError("E_VALUE", "members must be absolute paths");
+  if (isShared(params) && params.writeMostly.length > 0) {
+    throw new MdError("E_USAGE", "write-mostly is not possible with a clustered bitmap");
+  }
   const { nodes } = params;
   if (nodes !== null && nodes > MOST_SLOTS) {
     throw new MdError("E_VALUE", `${nodes} nodes are not possible: the maximum number of nodes is ${MOST_SLOTS}`);
@@ -128,7 +134,10 @@ async function prepare(daemon: Daemon, params: CreateParams): Promise<Prepared> 
   const byPath = new Map(candidates.map((candidate) => [candidate.path, candidate]));
   const device = (path: string | null): CreateRequest["members"][number] => {
     const candidate = path === null ? undefined : byPath.get(path);
-    return candidate === undefined ? null : { ...candidate, deviceUuid: env.random.bytes(16) };
+    if (candidate === undefined) return null;
+    const flag = (paths: readonly string[], bit: number): number => (paths.includes(candidate.path) ? bit : 0);
+    const devFlags = flag(params.writeMostly, MemberFlag.writeMostly) | flag(params.failfast, MemberFlag.failfast);
+    return { ...candidate, deviceUuid: env.random.bytes(16), devFlags };
   };
   const { dataOffsetBytes, sizeBytes } = params;
   const plan = planCreate({
