@@ -2,6 +2,7 @@ import type { BitmapKind } from "../array/md-array.ts";
 import type { Sector, SectorRange, SlotNumber } from "../base/units.ts";
 import type { Frozen } from "../dlm/lockspace.ts";
 import type { MessageStatistics } from "../messages/message-statistics.ts";
+import type { ScrubReport } from "../resync/scrub.ts";
 
 /** What a member is to the array. `spare` has no raidDisk; `blocked`: failed here, not yet known as faulty everywhere. */
 type MemberStatusState = "in_sync" | "rebuilding" | "spare" | "blocked" | "faulty" | "missing";
@@ -26,12 +27,12 @@ export interface MemberStatus {
   readonly writeErrors: number;
 }
 
-/** resync: mirrors may differ in chunks with a bit. recover: a member is filled. */
+/** resync: mirrors may differ in chunks with a bit. recover: a member is filled. check, repair: copies are compared. */
 export interface SyncStatus {
-  readonly action: "resync" | "recover";
+  readonly action: "resync" | "recover" | "check" | "repair";
   /**
    * running here; remote: another node does it; delayed: another node copies, and then we have chunks of our own; pending:
-   * waits for the cluster's `resync` lock, without having heard who has it.
+   * waits for the cluster's `resync` lock, without having heard who has it; a check also for others to settle.
    */
   readonly phase: "running" | "pending" | "delayed" | "remote";
   /** The node that copies, null if pending. */
@@ -111,6 +112,10 @@ export interface ArrayStatus {
   readonly generation: number;
   readonly members: readonly MemberStatus[];
   readonly sync: SyncStatus | null;
+  /** Nothing is resynced, filled or compared by this node until an operator says so. */
+  readonly isFrozen: boolean;
+  /** The check or repair of this node: under way, or the last one. */
+  readonly scrub: ScrubReport | null;
   readonly bitmap: BitmapStatus;
   readonly slots: readonly SlotStatus[];
   readonly messages: MessageStatistics;

@@ -10,20 +10,24 @@ export function forgetQuestion(context: NodeContext, slot: SlotNumber): number {
   return question;
 }
 
-/** Reads what a live peer says of its bitmap, and passes it on unless something newer was heard meanwhile. */
+/**
+ * Reads what a live peer says of its bitmap, and passes it on unless something newer was heard meanwhile; true if it did.
+ */
 export async function askPeer(
   context: NodeContext,
   slot: SlotNumber,
   use: (window: ResyncWindow) => Promise<void> = async () => {},
-): Promise<void> {
+): Promise<boolean> {
   const question = forgetQuestion(context, slot);
   try {
     const window = await context.slotLocks.read(slot);
-    if (context.questions.get(slot) !== question) return;
+    if (context.questions.get(slot) !== question) return false;
     context.dispatch({ type: "peer", slot, needsResync: window.needsResync });
     await use(window);
+    return true;
   } catch (error) {
     // The lockspace is gone; until then the worst holds.
     if (!(error instanceof MdError)) throw error;
+    return false;
   }
 }

@@ -39,6 +39,8 @@ export function buildStatus(context: NodeContext, runner: ResyncRunner, extras: 
     generation: lockspace.generation,
     members: membersOf(context),
     sync: syncOf(context, runner),
+    isFrozen: runner.isFrozen,
+    scrub: context.scrub.report,
     bitmap: {
       kind: array.bitmap.kind,
       chunkSectors: layout.chunkSectors,
@@ -136,6 +138,10 @@ function syncOf(context: NodeContext, runner: ResyncRunner): SyncStatus | null {
     return { ...none, action, phase: "remote", slot, window };
   }
   // Between two steps (looking for work, waiting for the lock, making a plan) what is to be filled is still to be filled.
+  const wanted = context.scrub.current;
+  if (pending === null && wanted !== null) {
+    return { ...none, action: wanted.action, phase: "delayed", slot: null, window: null };
+  }
   const next = pending ?? (action === "recover" && !runner.isIdle ? action : null);
   return next === null ? null : { ...none, action: next, phase: "pending", slot: null, window: null };
 }

@@ -24,6 +24,7 @@ import { rewriteMetadata } from "./metadata-update.ts";
 import { isIdle, type NodeShell, startShell } from "./node-shell.ts";
 import { closeAll } from "./open-members.ts";
 import { probeSlots } from "./probe-slots.ts";
+import { endScrub, orderScrub, type ScrubRequest } from "./scrub-command.ts";
 import { readSlotBits } from "./slot-bits.ts";
 import { changeSlots, planSlots, type SlotsChanged } from "./slot-count.ts";
 
@@ -179,6 +180,27 @@ export class ClusterNode {
   /** KiB per second that a resync or a recovery of this node may copy from now on, also the one under way; 0: no limit. */
   limitSync(kib: number): void {
     this.#shell.context.speedLimit.change(kib);
+  }
+
+  /** Compares all copies of a range, and makes them equal; see `orderScrub`. */
+  scrub(request: ScrubRequest): void {
+    const { context, runner } = this.#shell;
+    orderScrub(context, request);
+    if (runner.isFrozen) runner.interrupt(false);
+  }
+
+  /**
+   * Ends what this node copies or compares, as soon as the window under way is done (sync_action). idle: what must be done
+   * begins anew; frozen: nothing does until the next word. A check that is ended does not go on by itself.
+   */
+  setSyncAction(action: "idle" | "frozen"): void {
+    const { context, runner } = this.#shell;
+    endScrub(context, `an operator said ${action}`);
+    if (runner.isFrozen !== (action === "frozen")) {
+      const text = action === "frozen" ? "copies nothing until an operator says idle" : "copies again";
+      context.history.add("info", "ACTION", `this node ${text}`, { action });
+    }
+    runner.interrupt(action === "frozen");
   }
 
   /** Serves the array over NBD; the port for TCP (0 otherwise). */

@@ -89,6 +89,11 @@ export class EngineMembers {
     return this.#blocked.has(place);
   }
 
+  /** Where the data plane has the member; null if it does not. */
+  placeOf(number: number): number | null {
+    return this.#placeOf(number);
+  }
+
   isBlockedMember(number: number): boolean {
     return this.#blocked.has(this.#placeOf(number) ?? -1);
   }

@@ -30,6 +30,8 @@ export async function settleFailure(context: NodeContext, notice: MemberFailed):
     context.history.add("error", "FAIL", `${who} failed, and that could not be recorded: ${error.message}`, { number });
     await giveUp(context, place, error);
   }
+  // Others may have been told to wait for this.
+  if (context.ownWindow.needsResync) context.lookForWork();
 }
 
 /** Without a way to tell the others, the member has to stay, and the writes that it missed fail; or we have to go. */

@@ -7,6 +7,7 @@ import type { Lockspace } from "../dlm/lockspace.ts";
 import type { SharedBlock } from "../engine/shared-block.ts";
 import type { Env } from "../env/env.ts";
 import type { MessageBus } from "../messages/message-bus.ts";
+import type { Scrub } from "../resync/scrub.ts";
 import type { MdTime } from "../superblock/superblock.ts";
 import type { AdderFirst } from "./adder-first.ts";
 import type { AskedDevice } from "./asked-device.ts";
@@ -62,6 +63,7 @@ export interface NodeContext {
   readonly exclusive: GuardedLock;
   readonly ownWindow: OwnWindow;
   readonly speedLimit: SpeedLimit;
+  readonly scrub: Scrub;
   readonly members: EngineMembers;
   /** Open members by number. */
   readonly devices: Map<number, BlockDevice>;

@@ -2,6 +2,7 @@ import { unreachable } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
 import type { EngineNotice } from "../engine/engine-protocol.ts";
 import { StepTrace } from "../env/step-trace.ts";
+import { Scrub } from "../resync/scrub.ts";
 import { AdderFirst } from "./adder-first.ts";
 import { askPeer } from "./ask-peer.ts";
 import { AskedDevice } from "./asked-device.ts";
@@ -63,6 +64,7 @@ export function startShell(
     adderFirst: new AdderFirst(),
     remoteSyncs: new Map(),
     speedLimit: new SpeedLimit(env.clock, deps.options.syncSpeedMax),
+    scrub: new Scrub(),
     questions: new Map(),
     errors: new Map(),
     node: newNode(lockspace.slot, lockspace.members),
@@ -113,6 +115,8 @@ function perform(
   switch (effect.type) {
     case "balance":
       detached(context, engine.send({ type: "setBalance", balance: effect.balance }));
+      // What waited for the others to settle may go on.
+      if (effect.balance === "balanced" && context.scrub.current !== null) context.lookForWork();
       break;
     case "recover":
       detached(context, recoverSlot(context, effect.target));
@@ -217,5 +221,5 @@ function record(context: NodeContext, event: NodeEvent): void {
 export function isIdle({ context, runner }: NodeShell): boolean {
   const { node, remoteSyncs } = context;
   const others = node.recovering.length + node.windows.size + node.unresynced.size + remoteSyncs.size;
-  return runner.isIdle && !node.changing && others === 0 && context.prepared === null;
+  return runner.isIdle && context.scrub.current === null && !node.changing && others === 0 && context.prepared === null;
 }

@@ -60,11 +60,12 @@ export class ResyncAnnouncer {
   }
 
   async #tellWhatIsLeft(): Promise<void> {
-    const { ownWindow, bus, lockspace, engine } = this.#context;
+    const { ownWindow, bus, lockspace, engine, members } = this.#context;
     const { range } = await engine.send({ type: "scan", kind: "resync", from: sector(0) });
-    const known = !this.#told && ownWindow.needsResync === (range !== null);
-    if (known) return;
-    await ownWindow.needs(range !== null);
+    // A member that failed here keeps copies different as well, until all know; `settleFailure` has us look again.
+    const needs = range !== null || (ownWindow.needsResync && members.hasBlocked);
+    if (!this.#told && ownWindow.needsResync === needs) return;
+    await ownWindow.needs(needs);
     this.#told = false;
     await bus.send(() => ({ type: "resyncing", from: lockspace.slot, range: null }), this.#stop);
   }

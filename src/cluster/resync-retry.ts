@@ -18,6 +18,12 @@ export class ResyncRetry {
     this.#context = context;
   }
 
+  /** An operator wants another look at once. */
+  forget(): void {
+    this.#situation = "";
+    this.#delay = 0;
+  }
+
   /** Something was left. Milliseconds until the next try, and the chunks that need a resync still. */
   async gaveUp(plan: Planned): Promise<{ readonly ms: number; readonly needed: number }> {
     const needed = await this.#needed();

@@ -5,19 +5,24 @@ import { sleep } from "../env/clock.ts";
 import { planRecovery, type RecoveryPlan } from "../resync/recovery-plan.ts";
 import type { PassOutcome } from "../resync/resync-machine.ts";
 import type { ResyncProgress } from "../resync/resync-progress.ts";
+import type { ScrubAction } from "../resync/scrub.ts";
 import { activateByPlan } from "./device-change.ts";
 import { beginFilling } from "./filling.ts";
 import type { NodeContext } from "./node-context.ts";
 import { ReadErrors } from "./read-errors.ts";
 import { finishRecovery } from "./recovery-metadata.ts";
 import { ResyncAnnouncer } from "./resync-announcer.ts";
-import { type Copying, ResyncPass } from "./resync-pass.ts";
+import { type Copying, ResyncPass, type Scrubbing } from "./resync-pass.ts";
 import { ResyncRetry } from "./resync-retry.ts";
+import { endScrub } from "./scrub-command.ts";
+import { ruleOf } from "./scrub-window.ts";
 
 const RETRY_MS = 1000;
 
+type SyncAction = "resync" | "recover" | ScrubAction;
+
 export interface RunningSync {
-  readonly action: "resync" | "recover";
+  readonly action: SyncAction;
   readonly progress: ResyncProgress;
 }
 
@@ -33,8 +38,12 @@ export class ResyncRunner {
   #kicked = false;
   #wake: () => void = () => {};
   #pass: ResyncPass | null = null;
-  #pending: "resync" | "recover" | null = null;
+  #pending: SyncAction | null = null;
   #idle = false;
+  #frozen = false;
+  #interrupt = new AbortController();
+  /** A part of a check has ended, and the next one is about to begin. */
+  #between: RunningSync | null = null;
   readonly #retry: ResyncRetry;
   #ended: Promise<void> = Promise.resolve();
 
@@ -63,12 +72,25 @@ export class ResyncRunner {
     return this.#ended;
   }
 
+  /** Ends what is under way as soon as its window is done. `frozen`: nothing begins until it is called without. */
+  interrupt(frozen: boolean): void {
+    this.#frozen = frozen;
+    this.#interrupt.abort();
+    this.#interrupt = new AbortController();
+    this.#retry.forget();
+    this.kick();
+  }
+
+  get isFrozen(): boolean {
+    return this.#frozen;
+  }
+
   get running(): RunningSync | null {
-    return this.#pass;
+    return this.#pass ?? this.#between;
   }
 
   /** Waits for the `resync` lock, with this to do. */
-  get pending(): "resync" | "recover" | null {
+  get pending(): SyncAction | null {
     return this.#pending;
   }
 
@@ -95,40 +117,50 @@ export class ResyncRunner {
     const plan = await this.#plan();
     const waitMs = plan.type === "nothing" ? Number.POSITIVE_INFINITY : await this.#retry.waitMs(plan);
     const mayCopy = waitMs <= 0;
+    if (!mayCopy) this.#between = null;
     if (!mayCopy && !this.readErrors.hasWork) {
       await this.#rest(waitMs);
       return;
     }
-    if (mayCopy) this.#pending = plan.type === "resync" ? "resync" : "recover";
+    if (mayCopy) this.#pending = plan.type === "activate" || plan.type === "nothing" ? "recover" : plan.type;
+    if (this.#pending !== this.#between?.action) this.#between = null;
     if (mayCopy && plan.type === "recover")
       await this.#context.adderFirst.wait(this.#context.env.clock, this.#stop.signal);
     const { status } = await this.#context.resyncLock.convert("EX", { signal: this.#stop.signal });
     this.#pending = null;
     if (status !== "granted") return;
+    let pauseMs = 0;
     try {
       await this.readErrors.workOff(this.#others, this.#stop.signal);
-      if (mayCopy) await this.#workOff();
+      if (mayCopy) pauseMs = await this.#workOff();
       await this.#others.end();
     } finally {
       this.#pass = null;
       await this.#context.resyncLock.convert("NL");
     }
+    if (pauseMs > 0 && !this.#kicked) await sleep(this.#context.env.clock, pauseMs, this.#stop.signal);
   }
 
-  async #workOff(): Promise<void> {
+  /** Milliseconds until the next look that must not come earlier. */
+  async #workOff(): Promise<number> {
     while (!this.#stop.signal.aborted) {
       // While we waited for the lock, whoever had it may have done all of it.
       const plan = await this.#plan();
-      if (plan.type === "nothing") return;
+      if (plan.type === "nothing") return 0;
       await this.#others.start();
       if (plan.type === "activate") {
         await activateByPlan(this.#context);
         continue;
       }
+      if (plan.type === "check" || plan.type === "repair") {
+        const { current } = this.#context.scrub;
+        if (current === null) continue;
+        return await this.#scrub({ type: current.action, report: current });
+      }
       // The members may have changed since; from here on the pass is about these very devices.
       const copying = plan.type === "recover" ? await beginFilling(this.#context, this.#stop.signal) : plan;
       if (copying === null) continue;
-      this.#pass = await ResyncPass.plan(this.#context, this.#others, this.#stop.signal, copying);
+      this.#pass = await this.#newPass(copying);
       const outcome = await this.#pass.run();
       if (outcome === "failed") await sleep(this.#context.env.clock, RETRY_MS, this.#stop.signal);
       if (outcome === "finished" && copying.type === "recover") await finishRecovery(this.#context, copying.targets);
@@ -136,16 +168,45 @@ export class ResyncRunner {
       if (outcome === "finished") await this.#context.engine.send({ type: "flushBitmap" });
       if (outcome === "incomplete") {
         await this.#giveUpForNow(copying);
-        return;
+        return 0;
       }
       this.#report(copying, outcome);
     }
+    return 0;
+  }
+
+  #newPass(copying: Copying): Promise<ResyncPass> {
+    const signals = { stop: this.#stop.signal, interrupt: this.#interrupt.signal };
+    return ResyncPass.plan(this.#context, this.#others, signals, copying);
+  }
+
+  /** A part of it; between two parts the `resync` lock is anybody's. */
+  async #scrub(scrubbing: Scrubbing): Promise<number> {
+    const { scrub } = this.#context;
+    const isThere = ruleOf(this.#context, scrubbing.report) !== null;
+    if (!isThere) {
+      endScrub(this.#context, "the member that was named as the source is not in sync any more");
+      return 0;
+    }
+    this.#between = null;
+    const pass = await this.#newPass(scrubbing);
+    this.#pass = pass;
+    const outcome = await pass.run();
+    // Meanwhile it may have been ended, and another one begun.
+    if (scrub.current?.id !== scrubbing.report.id) return 0;
+    if (outcome === "finished") {
+      endScrub(this.#context, null);
+      return 0;
+    }
+    this.#between = outcome === "stopped" ? { action: pass.action, progress: pass.progress } : null;
+    return outcome === "failed" ? RETRY_MS : 0;
   }
 
   /** What is left cannot be read from any copy. Perhaps it can be later, or is written anew. */
   async #giveUpForNow(plan: Copying): Promise<void> {
     const { ms, needed } = await this.#retry.gaveUp(plan);
     const { lo, hi } = this.#pass?.unreadable ?? { lo: 0, hi: 0 };
+    endScrub(this.#context, "some sectors cannot be resynced");
     const what = plan.type === "resync" ? `resync finished with ${needed} chunks left` : "recovery cannot complete";
     const why = `sectors in [${lo}, ${hi}) cannot be read from any copy`;
     this.#context.history.add("warn", "RESYNC", `${what}: ${why}; tried again in ${Math.round(ms / 1000)} s`, {
@@ -174,9 +235,13 @@ export class ResyncRunner {
   }
 
   async #plan(): Promise<RecoveryPlan> {
-    const { engine, array } = this.#context;
+    const { engine, array, scrub, node, remoteSyncs } = this.#context;
+    if (this.#frozen) return { type: "nothing" };
     const { range } = await engine.send({ type: "scan", kind: "resync", from: sector(0) });
-    return planRecovery({ raidDisks: array.raidDisks, members: array.members, needed: range !== null });
+    const isQuiet = node.balance === "balanced" && remoteSyncs.size === 0;
+    const wanted = isQuiet ? (scrub.current?.action ?? null) : null;
+    const { raidDisks, members } = array;
+    return planRecovery({ raidDisks, members, needed: range !== null, scrub: wanted });
   }
 
   #report(plan: Copying, outcome: PassOutcome): void {

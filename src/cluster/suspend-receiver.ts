@@ -13,6 +13,7 @@ export async function receiveResyncing(context: NodeContext, { from, range }: Me
   if (range !== null) {
     if (!context.remoteSyncs.has(from)) context.remoteSyncs.set(from, { since: context.env.clock.now() });
     await suspendFor(context, from, range);
+    await tellUnsettled(context);
     return;
   }
   await context.engine.send({ type: "resume", slot: from });
@@ -21,6 +22,16 @@ export async function receiveResyncing(context: NodeContext, { from, range }: Me
   void askPeer(context, from);
   // It may have left something that we have to do.
   context.lookForWork();
+}
+
+/**
+ * Copies differ until this node has resynced its chunks, or has told all of a member that failed here: a peer that
+ * compares them must be able to see that in our value block once it has our acknowledgement. `ResyncAnnouncer.rest` takes
+ * it back.
+ */
+async function tellUnsettled({ shared, members, ownWindow }: NodeContext): Promise<void> {
+  if (ownWindow.needsResync) return;
+  if (shared.read("neededChunks") > 0 || members.hasBlocked) await ownWindow.needs(true);
 }
 
 /** Holds our writes in the window of another slot; a window that lies outside the array is none. */

@@ -1,12 +1,14 @@
 import { SECTOR_SIZE, type SectorRange, sector, sectorRange } from "../base/units.ts";
 import type { BitmapPath } from "./bitmap-path.ts";
 import { ChunkProgress } from "./chunk-progress.ts";
+import { ComparePieces } from "./compare-pieces.ts";
 import { CopyPieces } from "./copy-pieces.ts";
-import { type CopyUnits, UnitState } from "./copy-units.ts";
+import { type CopyUnits, UnitState, type UnitWork } from "./copy-units.ts";
 import type { EngineCore } from "./engine-core.ts";
-import type { CopyKind } from "./engine-protocol.ts";
+import type { CopyKind, RepairRule } from "./engine-protocol.ts";
 import type { FailurePath } from "./failure-path.ts";
 import { MemberState } from "./member-table.ts";
+import type { MismatchList } from "./mismatch-list.ts";
 import type { RangeLock } from "./range-lock.ts";
 import { LegState } from "./request-table.ts";
 import { TagKind, tagOf } from "./tag.ts";
@@ -23,12 +25,25 @@ export interface CopyResult {
   readonly aimless: boolean;
 }
 
+/** It never began. */
+export const nothingCopied: CopyResult = { sectors: 0, failed: true, aimless: false };
+
 interface Copy {
   readonly kind: CopyKind;
   readonly lo: number;
   readonly hi: number;
   readonly onDone: (result: CopyResult) => void;
 }
+
+interface Comparison {
+  readonly kind: "compare";
+  readonly lo: number;
+  readonly hi: number;
+  readonly repair: RepairRule | null;
+  readonly onDone: (result: CopyResult, found: MismatchList) => void;
+}
+
+type Work = Copy | Comparison;
 
 /**
  * Copies ranges from one member to others, below foreground requests: each unit holds its range, so that no local write
@@ -46,15 +61,16 @@ export class CopyPath {
   readonly #core: EngineCore;
   readonly #bitmap: BitmapPath;
   readonly #failures: FailurePath;
-  readonly #pieces: CopyPieces;
+  readonly #copies: CopyPieces;
+  readonly #comparison: ComparePieces;
   readonly #lock: RangeLock;
   #progress: ChunkProgress;
-  readonly #queue: Copy[] = [];
+  readonly #queue: Work[] = [];
   readonly #firstHolder: number;
   /** Sectors of a unit. */
   #longest: number;
   readonly #flushAttempts: Uint16Array;
-  #current: Copy | null = null;
+  #current: Work | null = null;
   #cursor = 0;
   #copied = 0;
   #failed = false;
@@ -70,13 +86,16 @@ export class CopyPath {
     this.#bitmap = bitmap;
     this.#failures = failures;
     this.#flushAttempts = new Uint16Array(core.members.width);
-    this.#pieces = new CopyPieces(core, failures, units, {
-      kind: () => this.#current?.kind ?? null,
-      onCopied: (sectors) => {
-        this.#copied += sectors;
-      },
-      onUnitEnd: (unit, failed) => this.#endUnit(unit, failed),
+    const add = (sectors: number): void => {
+      this.#copied += sectors;
+    };
+    const onUnitEnd = (unit: number, failed: boolean): void => this.#endUnit(unit, failed);
+    this.#copies = new CopyPieces(core, failures, units, {
+      kind: () => (this.#current === null || this.#current.kind === "compare" ? null : this.#current.kind),
+      onCopied: add,
+      onUnitEnd,
     });
+    this.#comparison = new ComparePieces(core, bitmap, failures, units, { onCompared: add, onUnitEnd });
     this.#lock = lock;
     this.units = units;
     this.#firstHolder = core.table.capacity;
@@ -93,6 +112,17 @@ export class CopyPath {
   /** One after the other; `onDone` is told what became of it. */
   copy(copy: Copy): void {
     this.#queue.push(copy);
+  }
+
+  /** In turn with the copies; `onDone` is told what became of it. */
+  compare(comparison: Comparison): void {
+    this.#queue.push(comparison);
+  }
+
+  /** Is there room for a block of every copy? */
+  get canCompare(): boolean {
+    const { personality, members } = this.#core;
+    return personality.copies * members.blockSize <= this.units.bytes;
   }
 
   /** The first range from `from` on that a copy has work in. */
@@ -119,7 +149,7 @@ export class CopyPath {
   abort(): void {
     if (this.#current === null && this.#queue.length === 0) return;
     this.#aborted = true;
-    for (const copy of this.#queue.splice(0)) copy.onDone({ sectors: 0, failed: true, aimless: false });
+    for (const work of this.#queue.splice(0)) this.#tell(work, nothingCopied);
   }
 
   granted(holder: number): void {
@@ -142,6 +172,10 @@ export class CopyPath {
     if (this.units.active > 0 || !(this.#aborted || this.#cursor >= this.#current.hi)) return;
     if (!this.#aborted && !this.#flushed && !quiesced) this.#flushTargets();
     if (this.#flushesPending === 0 && (this.#aborted || this.#flushed)) this.#end(this.#current);
+  }
+
+  get #pieces(): UnitWork {
+    return this.#current?.kind === "compare" ? this.#comparison : this.#copies;
   }
 
   completion(index: number, result: number): void {
@@ -182,28 +216,35 @@ export class CopyPath {
     this.#failed = false;
     this.#aborted = false;
     this.#aimless = next.kind === "recover" && !this.#core.members.state.includes(MemberState.rebuilding);
-    this.#flushed = next.kind === "resync";
+    this.#flushed = next.kind === "resync" || (next.kind === "compare" && next.repair === null);
     if (next.kind === "resync") this.#progress.start(next.lo);
+    if (next.kind === "compare") this.#comparison.begin(next.repair);
   }
 
-  #end(copy: Copy): void {
-    if (copy.kind === "resync") this.#progress.stop(copy.hi, this.#aborted);
+  #end(work: Work): void {
+    if (work.kind === "resync") this.#progress.stop(work.hi, this.#aborted);
     this.#current = null;
-    copy.onDone({ sectors: this.#copied, failed: this.#failed || this.#aborted, aimless: this.#aimless });
+    this.#tell(work, { sectors: this.#copied, failed: this.#failed || this.#aborted, aimless: this.#aimless });
+  }
+
+  #tell(work: Work, result: CopyResult): void {
+    if (work.kind === "compare") work.onDone(result, this.#comparison.found);
+    else work.onDone(result);
   }
 
   #flushTargets(): void {
     const { members } = this.#core;
     this.#flushed = true;
+    const written = this.#current?.kind === "compare" ? MemberState.inSync : MemberState.rebuilding;
     for (let disk = 0; disk < members.places; disk++) {
-      if (members.state[disk] !== MemberState.rebuilding) continue;
+      if (members.state[disk] !== written) continue;
       this.#flushesPending++;
       this.#flushAttempts[disk] = 0;
       members.flush(disk, tagOf(TagKind.copyFlush, disk));
     }
   }
 
-  #issueUnits(copy: Copy): void {
+  #issueUnits(copy: Work): void {
     const { table, personality } = this.#core;
     const busy = table.used > 0;
     const longest = busy ? Math.min(BUSY_SECTORS, this.#longest) : this.#longest;
@@ -217,16 +258,24 @@ export class CopyPath {
       const end = lo + personality.contiguous(sector(lo), sector(limit));
       // A single copy agrees with itself.
       const alone = !this.#pieces.hasTargets(lo);
-      const hi = alone ? end : Math.min(lo + longest, end);
+      const hi = alone ? end : Math.min(this.#endOfUnit(copy, lo, longest), end);
       this.#cursor = hi;
       if (!alone) this.#issueUnit(lo, hi);
     }
     this.#reached(copy);
   }
 
+  /** Requests of a check are counted as a whole. */
+  #endOfUnit(work: Work, lo: number, longest: number): number {
+    if (work.kind !== "compare") return lo + longest;
+    const { requestSectors } = this.#comparison;
+    return Math.max(Math.floor((lo + longest) / requestSectors), Math.floor(lo / requestSectors) + 1) * requestSectors;
+  }
+
   #issueUnit(lo: number, hi: number): void {
     const unit = this.units.free();
     this.units.begin(unit, lo, hi);
+    this.#comparison.beginUnit(unit);
     if (!this.#lock.lock(this.#firstHolder + unit, lo, hi)) return;
     this.units.state[unit] = UnitState.locked;
     this.#pieces.start(unit);
@@ -243,7 +292,7 @@ export class CopyPath {
   }
 
   /** Everything before the first unit at work is done. */
-  #reached(copy: Copy): void {
+  #reached(copy: Work): void {
     if (copy.kind === "resync" && !this.#aborted) this.#progress.reached(this.units.lowest(this.#cursor));
   }
 

@@ -1,5 +1,5 @@
 import { SECTOR_SIZE, sector } from "../base/units.ts";
-import { type CopyUnits, UnitState } from "./copy-units.ts";
+import { type CopyUnits, UnitState, type UnitWork } from "./copy-units.ts";
 import { counterIndex } from "./counter-index.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { CopyKind } from "./engine-protocol.ts";
@@ -23,7 +23,7 @@ export interface CopyHooks {
  * The transfers of a unit, piece by piece: read from one copy, write to the others. A piece is the whole unit, until a
  * source cannot read it; then it is as small as may be, so that only what is unreadable comes from another copy.
  */
-export class CopyPieces {
+export class CopyPieces implements UnitWork {
   readonly units: CopyUnits;
   readonly #core: EngineCore;
   readonly #failures: FailurePath;

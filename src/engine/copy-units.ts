@@ -1,6 +1,21 @@
 /** free; waits for its range; has it; reads its source; is to be written; is being written. */
 export const UnitState = { free: 0, locking: 1, locked: 2, reading: 3, read: 4, writing: 5 } as const;
 
+/** What is done with a unit: its transfers, piece by piece. */
+export interface UnitWork {
+  /** Reads the unit's next piece. */
+  start(unit: number): void;
+  /** Is there anything to do in the range that begins at `at`? */
+  hasTargets(at: number): boolean;
+  completion(index: number, result: number): void;
+  /** Writes what was found out by reading. The lease holds. */
+  write(unit: number): void;
+  /** Writes again what was short, to members that still take it. The lease holds. */
+  writeAgain(unit: number): void;
+  /** Gives up writes that are to be issued again. True: nothing of the unit is in flight now. */
+  dropAgain(unit: number): boolean;
+}
+
 /** Ranges that are being copied, and the piece of each that is at work, as typed arrays. */
 export class CopyUnits {
   readonly count: number;

@@ -1,13 +1,15 @@
 import { unreachable } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
+import type { SectorRange } from "../base/units.ts";
 import { pageOfBit } from "../bitmap/bitmap-layout.ts";
 import { setBits } from "../bitmap/bitmap-merge.ts";
 import { atOnce, CommandWaits, none, type Progress } from "./command-waits.ts";
-import type { CopyResult } from "./copy-path.ts";
+import { type CopyResult, nothingCopied } from "./copy-path.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import type { EngineAnswer, EngineCommand, EngineToWorker } from "./engine-protocol.ts";
 import { MemberCommands } from "./member-commands.ts";
+import { MismatchList } from "./mismatch-list.ts";
 import type { Rewritten } from "./rewrite-path.ts";
 import { ShapeCommands } from "./shape-commands.ts";
 import { Shutdown } from "./shutdown.ts";
@@ -119,6 +121,8 @@ export class EngineCommands {
         return this.#copy(command);
       case "rewrite":
         return this.#rewrite(command);
+      case "compare":
+        return this.#compare(command);
       case "reshape":
         this.#mustBeWritable();
         return this.#shapes.reshape(command.shape);
@@ -169,18 +173,36 @@ export class EngineCommands {
     return this.#waits.whenWritten([...pages], true);
   }
 
-  #copy({ kind, range }: Extract<EngineCommand, { type: "copy" }>): Progress {
+  #checkRange({ lo, hi }: SectorRange): void {
     const { name } = this.#core.config;
     const { size } = this.#core.personality;
-    if (range.lo < 0 || range.lo >= range.hi || range.hi > size) {
-      throw new MdError("E_VALUE", `[${range.lo}, ${range.hi}) is not a range of ${name}`);
-    }
+    if (lo < 0 || lo >= hi || hi > size) throw new MdError("E_VALUE", `[${lo}, ${hi}) is not a range of ${name}`);
+  }
+
+  #compare({ range, repair }: Extract<EngineCommand, { type: "compare" }>): Progress {
+    const { copies } = this.#options;
+    this.#checkRange(range);
+    this.#mustBeWritable();
+    if (!copies.canCompare) throw new MdError("E_VALUE", "the transfer memory is too small to compare so many copies");
+    let answer: EngineAnswer | null = null;
+    const onDone = ({ sectors, failed }: CopyResult, found: MismatchList): void => {
+      const { counted, isCut, unsettled } = found;
+      const ranges = found.ranges();
+      answer = { type: "compared", sectors, failed, mismatched: counted, ranges, isCut, unsettled };
+    };
+    if (this.#core.stopping || this.#shapes.isReshaping) onDone(nothingCopied, new MismatchList());
+    else copies.compare({ kind: "compare", lo: range.lo, hi: range.hi, repair, onDone });
+    return () => answer;
+  }
+
+  #copy({ kind, range }: Extract<EngineCommand, { type: "copy" }>): Progress {
+    this.#checkRange(range);
     this.#mustBeWritable();
     let answer: EngineAnswer | null = null;
     const onDone = (result: CopyResult): void => {
       answer = { type: "copied", ...result };
     };
-    if (this.#core.stopping || this.#shapes.isReshaping) onDone({ sectors: 0, failed: true, aimless: false });
+    if (this.#core.stopping || this.#shapes.isReshaping) onDone(nothingCopied);
     else this.#options.copies.copy({ kind, lo: range.lo, hi: range.hi, onDone });
     return () => answer;
   }

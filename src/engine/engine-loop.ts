@@ -149,6 +149,8 @@ export class EngineLoop {
     if (this.#cancelled) this.#sweepCancelled();
     else if (!suspended.isEmpty) this.#paths.writes.takeBack(false);
     this.#unplug();
+    // Whoever is answered may look at it at once.
+    this.shared.set(counterIndex.neededChunks, this.#paths.bitmap.intent.counters.needed);
     this.#commands.poll(this.#leaseHeld);
     if (this.#finished > 0) this.#endFrontEndTurn();
     this.#publish();

@@ -111,6 +111,24 @@ export type ReadBalance = "balanced" | "first";
 /** What a copy works on: chunks whose bit says "needs resync", or everything in the range for a member being rebuilt. */
 export type CopyKind = "resync" | "recover";
 
+/** One request of md's check, 64 KiB: what a mismatch counts for. */
+export const CHECK_SECTORS = 128;
+
+/** The place whose copy is right; null: what more than half of all in-sync copies have. */
+export interface RepairRule {
+  readonly source: number | null;
+}
+
+/**
+ * Sectors in which copies differ. `places`: those that are not as most are, none if it cannot be told. unreadable: they
+ * cannot be read (and the others agree). repaired: they were overwritten with what is right. undecided: no copy is known
+ * to be right, and nothing was written.
+ */
+export interface Mismatch extends SectorRange {
+  readonly kind: "differs" | "unreadable" | "repaired" | "undecided";
+  readonly places: readonly number[];
+}
+
 export type EngineCommand =
   /** No write of ours in `range` from the moment of the answer until `resume(slot)`. Replaces the slot's older range. */
   | { readonly type: "suspend"; readonly slot: SlotNumber; readonly range: SectorRange }
@@ -135,6 +153,11 @@ export type EngineCommand =
    * writes there meanwhile.
    */
   | { readonly type: "rewrite"; readonly place: number; readonly range: SectorRange }
+  /**
+   * Compares all in-sync copies of `range`, but for chunks that need a resync; with `repair` overwrites those that are not
+   * right, and flushes. What was asked of no copy it leaves alone. E_VALUE if there are more copies than fit the memory.
+   */
+  | { readonly type: "compare"; readonly range: SectorRange; readonly repair: RepairRule | null }
   /**
    * Another size, number of raid_disks or bits for more or fewer sectors. Requests wait while it changes, and a copy
    * under way ends as failed. Answered when our whole bitmap is durable in its new form. E_VALUE, E_MEMBER_ACTIVE: then
@@ -167,8 +190,23 @@ export type EngineAnswer =
   | { readonly type: "copied"; readonly sectors: number; readonly failed: boolean; readonly aimless: boolean }
   /** Sectors rewritten and read again, and such that no other copy has. `givenUp`: it went no further. */
   | { readonly type: "rewritten"; readonly sectors: number; readonly lost: number; readonly givenUp: boolean }
+  | Compared
   | { readonly type: "attached"; readonly port: number }
   | { readonly type: "bitmap"; readonly dirty: number; readonly needed: number; readonly bits: Uint8Array };
+
+export interface Compared {
+  readonly type: "compared";
+  readonly sectors: number;
+  /** A member failed, or something else ended it: nothing is known of the range. */
+  readonly failed: boolean;
+  /** Sectors as md counts them: each request of 64 KiB for each copy that differs in it. */
+  readonly mismatched: number;
+  /** Ascending; `isCut`: there were more. */
+  readonly ranges: readonly Mismatch[];
+  readonly isCut: boolean;
+  /** Chunks were left out that need a resync. */
+  readonly unsettled: boolean;
+}
 
 /** What the data plane tells of its own accord. */
 export type EngineNotice =

@@ -8,11 +8,13 @@ export type AnswerOf<C extends EngineCommand["type"]> = C extends "scan"
     ? Extract<EngineAnswer, { type: "copied" }>
     : C extends "rewrite"
       ? Extract<EngineAnswer, { type: "rewritten" }>
-      : C extends "attach"
-        ? Extract<EngineAnswer, { type: "attached" }>
-        : C extends "queryBitmap"
-          ? Extract<EngineAnswer, { type: "bitmap" }>
-          : Extract<EngineAnswer, { type: "none" }>;
+      : C extends "compare"
+        ? Extract<EngineAnswer, { type: "compared" }>
+        : C extends "attach"
+          ? Extract<EngineAnswer, { type: "attached" }>
+          : C extends "queryBitmap"
+            ? Extract<EngineAnswer, { type: "bitmap" }>
+            : Extract<EngineAnswer, { type: "none" }>;
 
 /**
  * The control plane's end of the seam: a worker behind it in a daemon, the loop itself in a simulation. Commands are

@@ -29,6 +29,7 @@ interface Pass {
   readonly announced: boolean;
   readonly stopping: boolean;
   readonly skipsUnreadable: boolean;
+  readonly grid: number;
   /** Windows that no copy could give. */
   readonly unreadable: number;
 }
@@ -45,9 +46,15 @@ export type CopyOutcome = "copied" | "unreadable" | "failed";
 export type ResyncEvent =
   /**
    * `total`: sectors that need copying, roughly. `skipsUnreadable`: one sector that cannot be read keeps nothing else
-   * from being copied. Else the pass ends there.
+   * from being copied. Else the pass ends there. `grid`: windows end at multiples of it, or with their range.
    */
-  | { readonly type: "start"; readonly from: Sector; readonly total: number; readonly skipsUnreadable: boolean }
+  | {
+      readonly type: "start";
+      readonly from: Sector;
+      readonly total: number;
+      readonly skipsUnreadable: boolean;
+      readonly grid: number;
+    }
   | { readonly type: "scanned"; readonly range: SectorRange | null }
   /** `ms`: from the first that held its writes, at the earliest, to the last. */
   | { readonly type: "announced"; readonly ms: number }
@@ -74,11 +81,11 @@ export function stepResync(state: ResyncState, event: ResyncEvent): ResyncStep {
   switch (event.type) {
     case "start": {
       assert(state.type === "idle" || state.type === "ended", "a pass is started while one runs");
-      const { skipsUnreadable } = event;
+      const { skipsUnreadable, grid } = event;
       const limit = windowLimit(event.total);
       const windowSize = Math.min(firstWindow, limit);
       const begun = { announced: false, stopping: false, unreadable: 0 };
-      const pass = { windowSize, windowLimit: limit, skipsUnreadable, ...begun };
+      const pass = { windowSize, windowLimit: limit, skipsUnreadable, grid, ...begun };
       return [{ type: "scanning", pass, from: event.from }, [{ type: "scan", from: event.from }]];
     }
     case "scanned":
@@ -108,7 +115,9 @@ function onScanned(pass: Pass, range: SectorRange | null): ResyncStep {
 }
 
 function announce(pass: Pass, lo: Sector, hi: Sector): ResyncStep {
-  const window = sectorRange(lo, Math.min(hi, lo + pass.windowSize));
+  const { windowSize, grid } = pass;
+  const end = Math.max(Math.floor((lo + windowSize) / grid), Math.floor(lo / grid) + 1) * grid;
+  const window = sectorRange(lo, Math.min(hi, end));
   return [{ type: "announcing", pass: { ...pass, announced: true }, window, hi }, [{ type: "announce", window }]];
 }
 

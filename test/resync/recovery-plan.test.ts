@@ -32,7 +32,7 @@ describe("recovery plan", () => {
     ["no copy left", [member(0, "faulty", null), member(2, "spare", null)], true, { type: "nothing" }],
     ["a faulty member and no spare", [member(0, "in_sync"), member(1, "faulty", null)], false, { type: "nothing" }],
   ] as const)("%s", (_, members, needed, expected) => {
-    expect(planRecovery({ raidDisks: 2, members, needed })).toEqual(expected);
+    expect(planRecovery({ scrub: null, raidDisks: 2, members, needed })).toEqual(expected);
   });
 
   it("resyncs before it fills, and fills from the lowest place that any member has reached", () => {
@@ -42,8 +42,8 @@ describe("recovery plan", () => {
       member(4, "rebuilding", 2, 900),
       member(5, "rebuilding", 3, 100),
     ];
-    expect(planRecovery({ raidDisks: 4, members, needed: true })).toEqual({ type: "resync" });
-    expect(planRecovery({ raidDisks: 4, members, needed: false })).toEqual({
+    expect(planRecovery({ scrub: null, raidDisks: 4, members, needed: true })).toEqual({ type: "resync" });
+    expect(planRecovery({ scrub: null, raidDisks: 4, members, needed: false })).toEqual({
       type: "recover",
       numbers: [4, 5],
       from: 100,

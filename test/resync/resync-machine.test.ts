@@ -17,18 +17,19 @@ interface Disk {
   readonly failAt?: number;
   readonly unreadableAt?: number;
   readonly skipsUnreadable?: boolean;
+  readonly grid?: number;
   readonly stopAfter?: number;
 }
 
 /** Carries a pass out against a list of ranges that need copying. */
-function run({ work, msPerSector, failAt, unreadableAt, skipsUnreadable = true, stopAfter }: Disk): {
+function run({ work, msPerSector, failAt, unreadableAt, skipsUnreadable = true, grid = 1, stopAfter }: Disk): {
   log: ResyncEffect[];
   outcome: string;
 } {
   const log: ResyncEffect[] = [];
   let state = idleResync;
   const total = work.reduce((sum, { lo, hi }) => sum + hi - lo, 0);
-  const events: ResyncEvent[] = [{ type: "start", from: sector(0), total, skipsUnreadable }];
+  const events: ResyncEvent[] = [{ type: "start", from: sector(0), total, skipsUnreadable, grid }];
   for (let steps = 0; steps < 100_000; steps++) {
     if (steps === stopAfter) [state] = stepResync(state, { type: "stop" });
     const event = events.shift();

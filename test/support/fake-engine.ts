@@ -13,6 +13,7 @@ import type {
   EngineMember,
   EngineNotice,
   EngineShape,
+  Mismatch,
 } from "../../src/engine/engine-protocol.ts";
 import { roomFor } from "../../src/engine/engine-protocol.ts";
 import type { SharedBlock } from "../../src/engine/shared-block.ts";
@@ -247,6 +248,8 @@ export class FakeEngine implements Engine {
         return this.#copy(command.kind, command.range);
       case "rewrite":
         return this.#rewrite(command.place, command.range);
+      case "compare":
+        return this.#compare(command.range);
       case "quiesce":
         this.quiesced = true;
         return { type: "none" };
@@ -377,6 +380,22 @@ export class FakeEngine implements Engine {
       if (this.needed.has(chunk) && range.hi > from) return sectorRange(Math.max(range.lo, from), range.hi);
     }
     return null;
+  }
+
+  /** Sector by sector; it repairs nothing. */
+  #compare({ lo, hi }: SectorRange): EngineAnswer {
+    const copies = this.#inSync().map(([, { member }]) =>
+      this.#disks.data(member.path, member.dataOffset + lo, hi - lo),
+    );
+    const ranges: Mismatch[] = [];
+    for (let at = lo; at < hi; at++) {
+      const from = (at - lo) * 512;
+      const [first, ...others] = copies.map((copy) => Buffer.from(copy.subarray(from, from + 512)));
+      if (first === undefined || others.every((other) => other.equals(first))) continue;
+      ranges.push({ ...sectorRange(at, at + 1), kind: "differs", places: [] });
+    }
+    const mismatched = ranges.length > 0 ? 128 : 0;
+    return { type: "compared", sectors: hi - lo, failed: false, mismatched, ranges, isCut: false, unsettled: false };
   }
 
   async #copy(kind: "resync" | "recover", { lo, hi }: SectorRange): Promise<EngineAnswer> {

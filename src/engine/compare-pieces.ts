@@ -1,0 +1,443 @@
+import { SECTOR_SIZE, sector } from "../base/units.ts";
+import type { BitmapPath } from "./bitmap-path.ts";
+import { type CopyUnits, UnitState, type UnitWork } from "./copy-units.ts";
+import { counterIndex } from "./counter-index.ts";
+import type { EngineCore } from "./engine-core.ts";
+import { CHECK_SECTORS, type Mismatch, type RepairRule } from "./engine-protocol.ts";
+import type { FailurePath } from "./failure-path.ts";
+import { MemberState } from "./member-table.ts";
+import { MismatchList } from "./mismatch-list.ts";
+import { LegState } from "./request-table.ts";
+import { TagKind, tagOf } from "./tag.ts";
+import { errnoOf, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
+
+/** After a read error: how much is called unreadable with one bad sector. */
+const SMALL_SECTORS = 8;
+const PAGE_BYTES = 4096;
+
+interface CompareHooks {
+  readonly onCompared: (sectors: number) => void;
+  readonly onUnitEnd: (unit: number, failed: boolean) => void;
+}
+
+/**
+ * The transfers of a unit that is compared, piece by piece: all in-sync copies are read side by side into the unit's
+ * buffer. Where they differ each block (the members' largest logical block) is judged by itself: right is what the named
+ * source has, or without one what more than half of all in-sync copies have. Where there is no such majority nothing is
+ * written: nobody guesses. A copy that cannot be read has no voice, but counts as one of them.
+ *
+ * Chunks that need a resync are left out: there copies may differ. Bits and counters are never touched.
+ */
+export class ComparePieces implements UnitWork {
+  readonly units: CopyUnits;
+  readonly #core: EngineCore;
+  readonly #bitmap: BitmapPath;
+  readonly #failures: FailurePath;
+  readonly #hooks: CompareHooks;
+  readonly #width: number;
+  readonly #disk: Int32Array;
+  readonly #sector: Float64Array;
+  /** All of the transfer memory, to compare in. */
+  readonly #memory: Buffer;
+  /** Of the block that was judged last, by leg: it is to be overwritten. */
+  readonly #odd: Uint8Array;
+  /** The leg that is right, -1 for none. */
+  #right = -1;
+  /** By unit: members had this generation when the piece was begun, and a source failed in it. */
+  readonly #generation: Float64Array;
+  readonly #shrinks: Uint8Array;
+  /** By unit: what is being written of the piece, and the leg that has it. */
+  readonly #run: Float64Array;
+  readonly #runEnd: Float64Array;
+  readonly #source: Int32Array;
+  /** By leg: the last request that was counted for it. */
+  readonly #counted: Float64Array;
+  #rule: RepairRule | null = null;
+  #found = new MismatchList();
+
+  constructor(core: EngineCore, bitmap: BitmapPath, failures: FailurePath, units: CopyUnits, hooks: CompareHooks) {
+    this.#core = core;
+    this.#bitmap = bitmap;
+    this.#failures = failures;
+    this.units = units;
+    this.#hooks = hooks;
+    this.#width = core.members.width;
+    this.#disk = new Int32Array(this.#width);
+    this.#sector = new Float64Array(this.#width);
+    const { arena } = core.ring;
+    this.#memory = Buffer.from(arena.buffer, arena.byteOffset, arena.byteLength);
+    this.#odd = new Uint8Array(this.#width);
+    this.#generation = new Float64Array(units.count);
+    this.#shrinks = new Uint8Array(units.count);
+    this.#run = new Float64Array(units.count);
+    this.#runEnd = new Float64Array(units.count);
+    this.#source = new Int32Array(units.count);
+    this.#counted = new Float64Array(units.count * this.#width);
+  }
+
+  /** Another comparison begins. */
+  begin(rule: RepairRule | null): void {
+    this.#rule = rule;
+    this.#found = new MismatchList();
+  }
+
+  get found(): MismatchList {
+    return this.#found;
+  }
+
+  /** Sectors of what a mismatch counts for. */
+  get requestSectors(): number {
+    const { personality } = this.#core;
+    return Math.min(CHECK_SECTORS, personality.contiguous(sector(0), personality.size));
+  }
+
+  /** Sectors of what is judged by itself. */
+  get #blockSectors(): number {
+    return this.#core.members.blockSize / SECTOR_SIZE;
+  }
+
+  /** Are there two copies to compare of what begins at `at`? */
+  hasTargets(at: number): boolean {
+    return this.#lay(0, at, false) > 1;
+  }
+
+  beginUnit(unit: number): void {
+    this.#counted.fill(-1, unit * this.#width, (unit + 1) * this.#width);
+  }
+
+  /** Reads the next piece from all copies that are in sync. */
+  start(unit: number): void {
+    const { personality, members } = this.#core;
+    const { intent, chunkSectors } = this.#bitmap;
+    const at = this.units.at[unit] ?? 0;
+    const chunk = Math.floor(at / chunkSectors);
+    const end = Math.min(this.units.hi[unit] ?? 0, (chunk + 1) * chunkSectors);
+    const legs = this.#lay(unit, at, true);
+    this.units.legs[unit] = legs;
+    const most = Math.min(this.units.limit[unit] ?? 0, this.#bytesOfLeg(unit) / SECTOR_SIZE);
+    const skipped = legs < 2 || intent.counters.needsSync(chunk);
+    this.units.piece[unit] = personality.contiguous(sector(at), sector(skipped ? end : Math.min(end, at + most)));
+    if (skipped) {
+      if (legs > 1) this.#found.unsettled = true;
+      this.#pieceDone(unit);
+      return;
+    }
+    if (this.#generation[unit] !== members.generation) this.units.forgetUnreadable(unit);
+    this.#generation[unit] = members.generation;
+    this.#shrinks[unit] = 0;
+    this.units.state[unit] = UnitState.reading;
+    const first = unit * this.#width;
+    this.units.legsPending[unit] = legs;
+    for (let leg = first; leg < first + legs; leg++) {
+      this.units.legDone[leg] = 0;
+      this.units.legAttempts[leg] = 0;
+      if (this.units.unreadable[leg] === 0) this.#read(unit, leg);
+      else this.units.legsPending[unit] = (this.units.legsPending[unit] ?? 0) - 1;
+    }
+    if (this.units.legsPending[unit] === 0) this.#allRead(unit);
+  }
+
+  completion(index: number, result: number): void {
+    const { members } = this.#core;
+    const unit = Math.floor(index / this.#width);
+    members.ended(this.units.legDisk[index] ?? 0);
+    const attempts = (this.units.legAttempts[index] ?? 0) + 1;
+    this.units.legAttempts[index] = attempts;
+    const isRead = this.units.state[unit] === UnitState.reading;
+    const sectors = isRead ? (this.units.piece[unit] ?? 0) : (this.#runEnd[unit] ?? 0) - (this.#run[unit] ?? 0);
+    const left = sectors - (this.units.legDone[index] ?? 0);
+    const done = sectorsDone(result, left, members.blockSize, attempts);
+    if (done !== TRANSFER_FAILED) this.units.legDone[index] = (this.units.legDone[index] ?? 0) + done;
+    if (isRead) this.#readEnded(unit, index, done, left, result);
+    else this.#writeEnded(unit, index, done, left, result);
+  }
+
+  /** Writes what is right over what is not. The lease holds. */
+  write(unit: number): void {
+    this.units.state[unit] = UnitState.writing;
+    let legs = 0;
+    const first = unit * this.#width;
+    for (let leg = first; leg < first + (this.units.legs[unit] ?? 0); leg++) {
+      if (this.units.legState[leg] !== LegState.failed) continue;
+      this.units.legDone[leg] = 0;
+      this.units.legAttempts[leg] = 0;
+      legs++;
+      this.#writeLeg(unit, leg);
+    }
+    this.units.legsPending[unit] = legs;
+  }
+
+  writeAgain(unit: number): void {
+    const first = unit * this.#width;
+    for (let leg = first; leg < first + (this.units.legs[unit] ?? 0); leg++) {
+      if (this.units.legState[leg] === LegState.again) this.#writeLeg(unit, leg);
+    }
+  }
+
+  dropAgain(unit: number): boolean {
+    let dropped = 0;
+    const first = unit * this.#width;
+    for (let leg = first; leg < first + (this.units.legs[unit] ?? 0); leg++) {
+      if (this.units.legState[leg] !== LegState.again) continue;
+      this.units.legState[leg] = LegState.skipped;
+      dropped++;
+    }
+    this.units.legsPending[unit] = (this.units.legsPending[unit] ?? 0) - dropped;
+    return dropped > 0 && this.units.legsPending[unit] === 0;
+  }
+
+  /** How many in-sync copies there are of what begins at `at`; `keep`: they become the unit's legs. */
+  #lay(unit: number, at: number, keep: boolean): number {
+    const { personality, members } = this.#core;
+    personality.map(sector(at), this.#disk, this.#sector);
+    let legs = 0;
+    for (let copy = 0; copy < personality.copies; copy++) {
+      const disk = this.#disk[copy] ?? 0;
+      const place = members.front[disk] ?? disk;
+      if (members.state[place] !== MemberState.inSync) continue;
+      const leg = unit * this.#width + legs++;
+      if (!keep) continue;
+      this.units.legDisk[leg] = place;
+      this.units.legAt[leg] = this.#sector[copy] ?? 0;
+      this.units.legState[leg] = LegState.skipped;
+    }
+    return legs;
+  }
+
+  #bytesOfLeg(unit: number): number {
+    const share = Math.floor(this.units.bytes / Math.max(1, this.units.legs[unit] ?? 1));
+    const block = share >= PAGE_BYTES ? PAGE_BYTES : this.#core.members.blockSize;
+    return Math.floor(share / block) * block;
+  }
+
+  #bufferOf(unit: number, leg: number, sectors: number): number {
+    return this.units.buffer(unit) + (leg - unit * this.#width) * this.#bytesOfLeg(unit) + sectors * SECTOR_SIZE;
+  }
+
+  #read(unit: number, leg: number): void {
+    const done = this.units.legDone[leg] ?? 0;
+    const at = (this.units.legAt[leg] ?? 0) + done;
+    const left = (this.units.piece[unit] ?? 0) - done;
+    this.units.legState[leg] = LegState.inFlight;
+    const buffer = this.#bufferOf(unit, leg, done);
+    this.#core.members.read(this.units.legDisk[leg] ?? 0, at, left, buffer, tagOf(TagKind.copy, leg));
+  }
+
+  #readEnded(unit: number, leg: number, done: number, left: number, result: number): void {
+    if (done !== TRANSFER_FAILED && done !== left) {
+      this.#read(unit, leg);
+      return;
+    }
+    this.units.legState[leg] = done === left ? LegState.ok : LegState.skipped;
+    if (done === TRANSFER_FAILED) {
+      if ((this.units.piece[unit] ?? 0) > SMALL_SECTORS) this.#shrinks[unit] = 1;
+      else this.#tellUnreadable(unit, leg, result);
+    }
+    const pending = (this.units.legsPending[unit] ?? 0) - 1;
+    this.units.legsPending[unit] = pending;
+    if (pending === 0) this.#allRead(unit);
+  }
+
+  #tellUnreadable(unit: number, leg: number, result: number): void {
+    this.units.unreadable[leg] = 1;
+    this.#core.shared.add(counterIndex.readErrors, 1);
+    const at = sector(this.units.at[unit] ?? 0);
+    this.#core.notify({ type: "readError", place: this.units.legDisk[leg] ?? 0, errno: errnoOf(result), at });
+  }
+
+  #allRead(unit: number): void {
+    if (this.#shrinks[unit] !== 0) {
+      this.units.limit[unit] = SMALL_SECTORS;
+      this.units.state[unit] = UnitState.locked;
+      return;
+    }
+    this.#runEnd[unit] = 0;
+    this.#judge(unit);
+  }
+
+  /** Goes on behind the last run: tells of what differs, and stops at what is to be written. */
+  #judge(unit: number): void {
+    const piece = this.units.piece[unit] ?? 0;
+    let at = this.#runEnd[unit] ?? 0;
+    if (at === 0 && this.#isEqual(unit, 0, piece)) at = piece;
+    while (at < piece) {
+      const sectors = Math.min(this.#blockSectors, piece - at);
+      if (!this.#decide(unit, at, sectors)) {
+        at += sectors;
+        continue;
+      }
+      const found = this.#describe(unit, at, at + sectors);
+      if (this.#rule !== null && this.#right !== -1) {
+        this.#beginRun(unit, at, at + sectors);
+        return;
+      }
+      this.#found.add(found);
+      at += sectors;
+    }
+    this.#pieceDone(unit);
+  }
+
+  /** Are all copies readable and the same in these sectors of the piece? */
+  #isEqual(unit: number, at: number, sectors: number): boolean {
+    const first = unit * this.#width;
+    const end = first + (this.units.legs[unit] ?? 0);
+    for (let leg = first; leg < end; leg++) {
+      if (this.units.unreadable[leg] !== 0) return false;
+      if (leg > first && !this.#sameAs(unit, first, leg, at, sectors)) return false;
+    }
+    return true;
+  }
+
+  #sameAs(unit: number, one: number, other: number, at: number, sectors: number): boolean {
+    const a = this.#bufferOf(unit, one, at);
+    const b = this.#bufferOf(unit, other, at);
+    const bytes = sectors * SECTOR_SIZE;
+    return this.#memory.compare(this.#memory, b, b + bytes, a, a + bytes) === 0;
+  }
+
+  /** Judges a block: `#right`, and whom `#odd` says to overwrite. False: nothing is wrong with it. */
+  #decide(unit: number, at: number, sectors: number): boolean {
+    if (this.#isEqual(unit, at, sectors)) return false;
+    const first = unit * this.#width;
+    const legs = this.units.legs[unit] ?? 0;
+    this.#count(unit, at, sectors);
+    this.#right = -1;
+    for (let leg = first; leg < first + legs && this.#right === -1; leg++) {
+      if (this.units.unreadable[leg] !== 0) continue;
+      if (this.#isRight(unit, leg, at, sectors)) this.#right = leg;
+    }
+    for (let i = 0; i < legs; i++) {
+      const leg = first + i;
+      const isBad = this.units.unreadable[leg] !== 0;
+      this.#odd[i] = this.#right === -1 || (!isBad && this.#sameAs(unit, this.#right, leg, at, sectors)) ? 0 : 1;
+    }
+    return true;
+  }
+
+  /** It is the named source; or without one in this range enough others say the same. */
+  #isRight(unit: number, leg: number, at: number, sectors: number): boolean {
+    const first = unit * this.#width;
+    const legs = this.units.legs[unit] ?? 0;
+    const named = this.#rule?.source ?? null;
+    if (named !== null) {
+      for (let other = first; other < first + legs; other++) {
+        if (this.units.legDisk[other] === named && this.units.unreadable[other] === 0) return other === leg;
+      }
+    }
+    let same = 0;
+    let readable = 0;
+    for (let other = first; other < first + legs; other++) {
+      if (this.units.unreadable[other] !== 0) continue;
+      readable++;
+      if (other === leg || this.#sameAs(unit, leg, other, at, sectors)) same++;
+    }
+    // What cannot be read says nothing else: all that can agree.
+    return same * 2 > legs || same === readable;
+  }
+
+  /** For each copy that is not what the first one is, once a request. */
+  #count(unit: number, at: number, sectors: number): void {
+    if (this.#rule !== null) return;
+    const { requestSectors } = this;
+    const { size } = this.#core.personality;
+    const request = Math.floor(((this.units.at[unit] ?? 0) + at) / requestSectors);
+    const first = unit * this.#width;
+    const end = first + (this.units.legs[unit] ?? 0);
+    let base = first;
+    while (base < end && this.units.unreadable[base] !== 0) base++;
+    for (let leg = first; leg < end; leg++) {
+      if (leg === base || this.#counted[leg] === request) continue;
+      const isBad = this.units.unreadable[leg] !== 0;
+      if (!isBad && this.#sameAs(unit, base, leg, at, sectors)) continue;
+      this.#counted[leg] = request;
+      this.#found.counted += Math.min(requestSectors, size - request * requestSectors);
+    }
+  }
+
+  #describe(unit: number, lo: number, hi: number): Mismatch {
+    const first = unit * this.#width;
+    const places: number[] = [];
+    let unreadable = 0;
+    for (let i = 0; i < (this.units.legs[unit] ?? 0); i++) {
+      const isBad = this.units.unreadable[first + i] !== 0;
+      if (isBad) unreadable++;
+      if (this.#odd[i] !== 0 || (isBad && this.#right === -1)) places.push(this.units.legDisk[first + i] ?? 0);
+    }
+    const undecided = this.#rule === null ? "differs" : "undecided";
+    const kind = unreadable > 0 && unreadable === places.length ? "unreadable" : undecided;
+    const at = this.units.at[unit] ?? 0;
+    return { lo: sector(at + lo), hi: sector(at + hi), kind, places };
+  }
+
+  #beginRun(unit: number, lo: number, hi: number): void {
+    const first = unit * this.#width;
+    this.#run[unit] = lo;
+    this.#runEnd[unit] = hi;
+    this.#source[unit] = this.#right;
+    for (let i = 0; i < (this.units.legs[unit] ?? 0); i++) {
+      this.units.legState[first + i] = this.#odd[i] !== 0 ? LegState.failed : LegState.skipped;
+    }
+    while (this.#extendsRun(unit));
+    this.units.state[unit] = UnitState.read;
+  }
+
+  /** Is the next block to be written from the same copy to the same ones? Then it joins the run. */
+  #extendsRun(unit: number): boolean {
+    const first = unit * this.#width;
+    const at = this.#runEnd[unit] ?? 0;
+    const sectors = Math.min(this.#blockSectors, (this.units.piece[unit] ?? 0) - at);
+    if (sectors <= 0 || !this.#decide(unit, at, sectors) || this.#right !== this.#source[unit]) return false;
+    for (let i = 0; i < (this.units.legs[unit] ?? 0); i++) {
+      if ((this.#odd[i] !== 0) !== (this.units.legState[first + i] === LegState.failed)) return false;
+    }
+    this.#runEnd[unit] = at + sectors;
+    return true;
+  }
+
+  #writeLeg(unit: number, leg: number): void {
+    const from = (this.#run[unit] ?? 0) + (this.units.legDone[leg] ?? 0);
+    const at = (this.units.legAt[leg] ?? 0) + from;
+    const left = (this.#runEnd[unit] ?? 0) - from;
+    this.units.legState[leg] = LegState.inFlight;
+    const buffer = this.#bufferOf(unit, this.#source[unit] ?? 0, from);
+    this.#core.members.write(this.units.legDisk[leg] ?? 0, at, left, buffer, 0, tagOf(TagKind.copy, leg));
+  }
+
+  #writeEnded(unit: number, leg: number, done: number, left: number, result: number): void {
+    if (done !== left && done !== TRANSFER_FAILED) {
+      this.units.legState[leg] = LegState.again;
+      return;
+    }
+    this.units.legState[leg] = LegState.ok;
+    if (done === TRANSFER_FAILED) {
+      this.units.failed[unit] = 1;
+      this.#failures.fail(this.units.legDisk[leg] ?? 0, "copy", errnoOf(result), this.units.at[unit] ?? 0);
+    }
+    const pending = (this.units.legsPending[unit] ?? 0) - 1;
+    this.units.legsPending[unit] = pending;
+    if (pending > 0) return;
+    if (this.units.failed[unit] === 0) this.#tellRepaired(unit);
+    this.#judge(unit);
+  }
+
+  #tellRepaired(unit: number): void {
+    const first = unit * this.#width;
+    const at = this.units.at[unit] ?? 0;
+    const places: number[] = [];
+    for (let leg = first; leg < first + (this.units.legs[unit] ?? 0); leg++) {
+      if (this.units.legState[leg] === LegState.ok) places.push(this.units.legDisk[leg] ?? 0);
+    }
+    const lo = sector(at + (this.#run[unit] ?? 0));
+    this.#found.add({ lo, hi: sector(at + (this.#runEnd[unit] ?? 0)), kind: "repaired", places });
+  }
+
+  #pieceDone(unit: number): void {
+    const piece = this.units.piece[unit] ?? 0;
+    this.#hooks.onCompared(piece);
+    this.units.at[unit] = (this.units.at[unit] ?? 0) + piece;
+    this.units.forgetUnreadable(unit);
+    this.units.state[unit] = UnitState.locked;
+    if ((this.units.at[unit] ?? 0) >= (this.units.hi[unit] ?? 0))
+      this.#hooks.onUnitEnd(unit, this.units.failed[unit] === 1);
+  }
+}
