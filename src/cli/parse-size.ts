@@ -22,6 +22,14 @@ export function parseRate(option: string, text: string): number {
   return parseSize(option, text);
 }
 
+/** A place in an array, of an option that mdadm has not: the unit (B too) must be given, but for 0. Bytes. E_VALUE. */
+export function parsePosition(option: string, text: string): number {
+  if (text === "0") return 0;
+  const bytes = /^\d+B$/i.test(text) ? Number(text.slice(0, -1)) : parseRate(option, text);
+  if (bytes % 512 !== 0) throw new MdError("E_VALUE", `${option}: ${bytes} bytes is not a multiple of 512`);
+  return bytes;
+}
+
 /** An integer from `least` to `most`. E_VALUE. */
 export function parseCount(option: string, text: string, least: number, most: number): number {
   const value = Number(text);

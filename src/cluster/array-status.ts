@@ -46,6 +46,8 @@ export interface SyncStatus {
   readonly speed: number | null;
   /** Seconds, [soonest, latest]; null while it cannot be told. */
   readonly eta: readonly [number, number] | null;
+  /** What a check waits for, if not for the `resync` lock. */
+  readonly waitsFor?: string;
   /** The announced window, array sectors. */
   readonly window: SectorRange | null;
   /** Seconds without progress. */

@@ -140,7 +140,8 @@ function syncOf(context: NodeContext, runner: ResyncRunner): SyncStatus | null {
   // Between two steps (looking for work, waiting for the lock, making a plan) what is to be filled is still to be filled.
   const wanted = context.scrub.current;
   if (pending === null && wanted !== null) {
-    return { ...none, action: wanted.action, phase: "delayed", slot: null, window: null };
+    const waitsFor = "others to have nothing to resync";
+    return { ...none, action: wanted.action, phase: "delayed", slot: null, window: null, waitsFor };
   }
   const next = pending ?? (action === "recover" && !runner.isIdle ? action : null);
   return next === null ? null : { ...none, action: next, phase: "pending", slot: null, window: null };

@@ -2,6 +2,7 @@ import type { Examination } from "../array/examine.ts";
 import { bytesOf, sector } from "../base/units.ts";
 import { BITMAP_VERSION_CLUSTERED, BITMAP_VERSION_INTERNAL } from "../bitmap/bitmap-super.ts";
 import type { ArrayStatus, MemberStatus, SlotStatus, SyncStatus } from "../cluster/array-status.ts";
+import { mismatchesLeft } from "../resync/scrub.ts";
 import { raid10LayoutName } from "../superblock/raid10-layout.ts";
 import { mdUuidText } from "../superblock/uuid.ts";
 import { homehostOf } from "./array-name.ts";
@@ -14,6 +15,7 @@ import type {
   FrozenInfo,
   Health,
   Member,
+  Mismatches,
   NodeInfo,
   Range,
   Sync,
@@ -76,7 +78,7 @@ export function arrayInfo(session: ArraySession, options: ArrayInfoOptions): Arr
     nodes: options.nodes,
     mapping: session.mapping,
     frozen: options.frozen,
-    mismatch: { sectors: null, lastCheckAt: null, lastAction: null, ranges: [] },
+    mismatch: mismatchesOf(status),
     ring: status.ring,
     readBalance: status.readBalance,
     copiedBytes: status.copiedSectors * 512,
@@ -168,20 +170,24 @@ const nodeOf = (status: ArrayStatus, slot: number | null): string | null =>
 function syncInfo(status: ArrayStatus): Sync {
   const { sync, syncSpeedMax } = status;
   const limit = syncSpeedMax === 0 ? null : syncSpeedMax * 1024;
+  if (sync === null && status.isFrozen) {
+    return { ...noSync, action: "frozen", status: "frozen", limitBytesPerSecond: limit };
+  }
   if (sync === null) return { ...noSync, limitBytesPerSecond: limit };
   const running = sync.phase === "running";
   const sources = status.members.filter(({ state }) => state === "in_sync").map(({ raidDisk }) => raidDisk ?? 0);
   const filled = status.members.filter(({ state }) => state === "rebuilding");
   const targets = filled.map(({ raidDisk }) => raidDisk ?? 0);
   const replaces = filled.length > 0 && filled.every(({ isReplacement }) => isReplacement);
+  const isScrub = sync.action === "check" || sync.action === "repair";
   const [low, high] = sync.eta ?? [null, null];
   return {
     action: sync.action,
     status: sync.phase,
-    why: sync.action !== "recover" ? null : replaces ? "replace" : "spare",
+    why: isScrub ? "requested" : sync.action !== "recover" ? null : replaces ? "replace" : "spare",
     node: nodeOf(status, sync.slot),
     from: sync.action === "resync" ? sources.slice(0, 1) : sources,
-    to: sync.action === "resync" ? sources.slice(1) : targets,
+    to: sync.action === "resync" ? sources.slice(1) : sync.action === "recover" ? targets : [],
     doneBytes: running ? sync.done * 512 : null,
     totalBytes: running ? sync.total * 512 : null,
     percent: running && sync.permille !== null ? sync.permille / 10 : null,
@@ -192,15 +198,47 @@ function syncInfo(status: ArrayStatus): Sync {
     etaLowSeconds: low === null ? null : Math.round(low),
     etaHighSeconds: high === null ? null : Math.round(high),
     startedAt: null,
-    waitingFor: sync.phase === "pending" || sync.phase === "delayed" ? "resync lock" : null,
+    waitingFor: sync.phase === "pending" || sync.phase === "delayed" ? (sync.waitsFor ?? "resync lock") : null,
     stalledSeconds: Math.round(sync.stalledFor),
   };
 }
 
 function dirtyLeft({ action, done, total }: SyncStatus, { bitmap }: ArrayStatus): number {
-  if (action === "recover") return (total - done) * 512;
+  if (action !== "resync") return (total - done) * 512;
   return bitmap.needed * bitmap.chunkSectors * 512;
 }
+
+function mismatchesOf({ scrub, members, node }: ArrayStatus): Mismatches {
+  if (scrub === null) return noMismatches;
+  const { action, state, why, mismatched, ranges, isCut, reached, endedAt } = scrub;
+  return {
+    sectors: mismatched,
+    lastCheckAt: endedAt === null ? null : timeText(endedAt),
+    lastAction: action,
+    ranges: ranges.map(({ lo, hi, kind, members: odd }) => {
+      const names = odd.map((number) => members.find((one) => one.number === number)?.path ?? `member ${number}`);
+      const reason = names.length === 0 ? kind : `${kind}: ${names.join(", ")}`;
+      return { loBytes: bytesOf(lo), hiBytes: bytesOf(hi), byNode: node, reason, since: null };
+    }),
+    isCut,
+    left: mismatchesLeft(scrub),
+    state,
+    why,
+    reachedBytes: bytesOf(reached),
+  };
+}
+
+const noMismatches: Mismatches = {
+  sectors: null,
+  lastCheckAt: null,
+  lastAction: null,
+  ranges: [],
+  isCut: false,
+  left: false,
+  state: null,
+  why: null,
+  reachedBytes: null,
+};
 
 const noSync: Sync = {
   action: "idle",

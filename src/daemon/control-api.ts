@@ -367,9 +367,19 @@ export interface ControlMethods {
   };
   grow: { params: GrowParams; data: GrowData; event: never };
   manage: { params: ManageParams; data: ManageData; event: never };
-  /** Of this array on this node: KiB per second that a resync or a recovery may copy, 0 for no limit. */
+  /**
+   * Of this array on this node: sync_action, and KiB per second that may be copied or compared, 0 for no limit. `source`:
+   * the member whose copy is right. E_CONFIRM: nobody can tell which is, so it must be named.
+   */
   action: {
-    params: { readonly array: string | null; readonly limitKib: number };
+    params: {
+      readonly array: string | null;
+      readonly limitKib?: number;
+      readonly action?: "idle" | "frozen" | "check" | "repair";
+      readonly fromBytes?: number;
+      readonly toBytes?: number;
+      readonly source?: string;
+    };
     data: { readonly array: string; readonly changes: readonly Change[] };
     event: never;
   };

@@ -61,17 +61,33 @@ export interface ArrayInfo {
   readonly mapping: Mapping | null;
   /** Locks of this array are not granted now. */
   readonly frozen: FrozenInfo | null;
-  readonly mismatch: {
-    readonly sectors: number | null;
-    readonly lastCheckAt: string | null;
-    readonly lastAction: "check" | "repair" | null;
-    readonly ranges: readonly Range[];
-  };
+  /** Of the check or repair under way on this node, else of its last one. */
+  readonly mismatch: Mismatches;
   /** The data plane's way to the members, e.g. kind "io_uring"; `about` says why it was chosen. */
   readonly ring: { readonly kind: string; readonly about: string };
   readonly readBalance: "balanced" | "first";
   /** Copied since this node assembled the array, resync and recovery. */
   readonly copiedBytes: number;
+}
+
+/** Null: this node has checked nothing yet. */
+export interface Mismatches {
+  /** mismatch_cnt, as md counts: 128 for each copy that differs in a request of 64 KiB. */
+  readonly sectors: number | null;
+  /** When it ended; null while it is under way. */
+  readonly lastCheckAt: string | null;
+  readonly lastAction: "check" | "repair" | null;
+  /** `reason`: what is the matter, and with which members. */
+  readonly ranges: readonly Range[];
+  /** There were more than are listed. */
+  readonly isCut: boolean;
+  /** Something differs still. */
+  readonly left: boolean;
+  readonly state: "running" | "finished" | "stopped" | null;
+  /** What stopped it. */
+  readonly why: string | null;
+  /** Everything before is compared. */
+  readonly reachedBytes: number | null;
 }
 
 export interface Member {

@@ -30,6 +30,7 @@ export class EngineObserver {
     switch (command.type) {
       case "copy":
       case "rewrite":
+      case "compare":
         this.#world.emit({ type: "copying", life, range: command.range });
         break;
       case "setMember": {
@@ -60,7 +61,7 @@ export class EngineObserver {
     const command = this.#commands.get(message.id);
     this.#commands.delete(message.id);
     if (command === undefined) return;
-    if (command.type === "copy" || command.type === "rewrite") {
+    if (command.type === "copy" || command.type === "rewrite" || command.type === "compare") {
       const sectors = message.type === "done" && "sectors" in message.answer ? message.answer.sectors : 0;
       this.#world.emit({ type: "copied", life: this.#life, sectors });
     }

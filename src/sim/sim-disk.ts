@@ -85,6 +85,8 @@ export class SimDisk {
   bad: readonly BadRange[] = [];
   /** What it is given before then is done in time, but it may say so as late as that. */
   answersBy = 0;
+  /** Sectors that hold what nobody wrote. */
+  readonly rotten = new Set<number>();
   readonly #world: World;
   readonly #timing: DiskTiming;
   readonly #flights = new Set<Flight>();
@@ -97,6 +99,17 @@ export class SimDisk {
     this.#timing = timing;
     this.areaOf = areaOf;
     this.versions = new SectorVersions(sectors);
+  }
+
+  /** A bit of the sector flips, and no error tells of it (F20). */
+  rot(sector: number): void {
+    const bytes = this.versions.current(sector).slice();
+    const at = this.#world.random.integer(0, bytes.length);
+    bytes[at] = (bytes[at] ?? 0) ^ (1 << this.#world.random.integer(0, 8));
+    const origin = { completed: this.#completions };
+    this.rotten.add(sector);
+    this.versions.land(sector, sector + 1, bytes, 0, origin);
+    this.versions.makeDurable(sector, sector + 1, origin);
   }
 
   /** `done` gets the bytes transferred, 0 for a flush, or a negative errno: in the kernel, not on the user's thread. */

@@ -1,5 +1,6 @@
 import type { SectorRange, SlotNumber } from "../base/units.ts";
 import type { EngineMemberState } from "../engine/engine-protocol.ts";
+import type { MismatchRange } from "../resync/scrub.ts";
 import type { SimLockEvent } from "./sim-lock-event.ts";
 
 /** What part of a member a sector belongs to. */
@@ -69,6 +70,9 @@ export type SimEvent =
   | { readonly type: "engine_stopped"; readonly life: string }
   | { readonly type: "suspended"; readonly life: string; readonly slot: SlotNumber; readonly range: SectorRange }
   | { readonly type: "resumed"; readonly life: string; readonly slot: SlotNumber }
+  /** A check or repair tells of sectors whose copies differ, or did. */
+  | { readonly type: "mismatch"; readonly life: string; readonly ranges: readonly MismatchRange[] }
+  /** It copies or compares a range: nobody else may write there. */
   | { readonly type: "copying"; readonly life: string; readonly range: SectorRange }
   | { readonly type: "copied"; readonly life: string; readonly sectors: number }
   | {

@@ -4,6 +4,7 @@ import { type ClusterNodeDeps, defaultClusterNodeOptions } from "../cluster/clus
 import { ClusterNode } from "../cluster/cluster-node.ts";
 import { MOST_SLOTS } from "../dlm/lockspace.ts";
 import { joinLockspace } from "../dlm/lockspace-client.ts";
+import type { MismatchRange } from "../resync/scrub.ts";
 import { ChannelWitness } from "./channel-witness.ts";
 import { judgeRequests } from "./checkers/at-rest.ts";
 import { visibleSuperblock } from "./disk-superblocks.ts";
@@ -133,6 +134,14 @@ export class SimNode {
       const node = await ClusterNode.start(this.#deps(process));
       if (this.process !== process) return;
       this.node = node;
+      node.onEvent(({ code, fields }) => {
+        if (code !== "MISMATCH") return;
+        this.#world.emit({
+          type: "mismatch",
+          life: process.life,
+          ranges: fields["ranges"] as readonly MismatchRange[],
+        });
+      });
       this.#world.emit({ type: "log", life: process.life, level: "info", text: `serves IO as slot ${node.slot}` });
       this.#world.tell({ type: "serving", life: process.life });
       const end = await node.ended;

@@ -1,6 +1,7 @@
 import type { ClusterNode } from "../cluster/cluster-node.ts";
 import { judgeLocks } from "./checkers/at-rest.ts";
 import type { Checker } from "./checkers/checker.ts";
+import { FalseMismatchChecker } from "./checkers/false-mismatch.ts";
 import { FaultyMemberChecker } from "./checkers/faulty-member.ts";
 import { ForeignWindowChecker } from "./checkers/foreign-window.ts";
 import { judgeHealed } from "./checkers/healed.ts";
@@ -116,6 +117,7 @@ export class Simulation {
       new LeaseChecker(report),
       new TokenChecker(report),
       new MemberViewChecker(geometry, new Map(disks.map((disk) => [disk.path, disk])), content, report),
+      new FalseMismatchChecker(geometry, disks, content, report),
       new LastCopyChecker(geometry, disks, report),
       new FaultyMemberChecker(report),
       new SuperblockEventsChecker(geometry, disks, report),

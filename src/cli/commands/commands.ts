@@ -18,6 +18,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   "examine-bitmap": async () => (await import("./examine-bitmap.ts")).examineBitmap,
   query: async () => (await import("./query.ts")).query,
   action: async () => (await import("./action.ts")).action,
+  scrub: async () => (await import("./scrub.ts")).scrub,
   wait: async () => (await import("./wait.ts")).wait,
   map: async () => (await import("./map.ts")).map,
   unmap: async () => (await import("./unmap.ts")).unmap,

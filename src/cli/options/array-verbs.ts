@@ -241,12 +241,35 @@ export const arrayVerbs: readonly VerbSpec[] = [
   },
   {
     name: "action",
-    summary: "how fast a resync or a recovery may copy on this node",
-    operands: "[ARRAY]",
-    options: [{ name: "limit", value: "RATE", help: "bytes a second, e.g. 20M; max for no limit" }],
+    summary: "what this node copies or compares (idle, frozen, check, repair), and how fast",
+    operands: "[ARRAY] [idle|frozen|check|repair]",
+    options: [
+      { name: "limit", value: "RATE", help: "bytes a second, e.g. 20M; max for no limit" },
+      { name: "from", value: "SIZE", help: "check or repair from here, e.g. 10G; whole 64K" },
+      { name: "to", value: "SIZE", help: "and to here" },
+      { name: "source", value: "MEMBER", help: "repair: its copy is right; needed where there are two copies" },
+    ],
     examples: [
+      { command: "mdctl action md0 check", text: "compare all copies; mdctl detail lists what differs" },
+      { command: "mdctl --action=repair /dev/mdctl/md0", text: "by majority of three or more copies" },
+      { command: "mdctl action md0 frozen", text: "until idle nothing is resynced or filled by this node" },
       { command: "mdctl action md0 --limit=20M", text: "from now on, also what runs already" },
       { command: "mdctl --action md0 --limit=max", text: "as fast as it can" },
+    ],
+  },
+  {
+    name: "scrub",
+    summary: "compare all copies to the end, and report what differs",
+    operands: "[ARRAY]",
+    options: [
+      { name: "repair", value: "HOW", help: "off (default), majority, or source=MEMBER" },
+      { name: "limit", value: "RATE", help: "bytes a second, e.g. 20M; max for no limit" },
+      { name: "from", value: "SIZE", help: "from here, e.g. 10G; whole 64K" },
+      { name: "to", value: "SIZE", help: "and to here" },
+    ],
+    examples: [
+      { command: "mdctl scrub md0", text: "exit 1 if copies differ" },
+      { command: "mdctl scrub md0 --repair=source=/dev/sda", text: "two copies: nobody else can tell which is right" },
     ],
   },
   {

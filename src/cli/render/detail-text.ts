@@ -3,6 +3,7 @@ import type { ArrayInfo, BitmapSlot, Member, NodeInfo, Sync } from "../../daemon
 import { nextText } from "../../daemon/frozen-info.ts";
 import { parseRaid10Layout, raid10LayoutText } from "../../superblock/raid10-layout.ts";
 import { durationText } from "./duration-text.ts";
+import { mismatchLines } from "./mismatch-text.ts";
 import { safeText } from "./safe-text.ts";
 import { etaText, percentText } from "./sync-text.ts";
 
@@ -58,6 +59,7 @@ export function detailText(array: ArrayInfo, { devices, utcOffset }: DetailOptio
     ...(devices ? ["", ...memberLines(array.members)] : []),
     "",
     ...slotLines(array),
+    ...mismatchLines(array),
   ];
 }
 
@@ -81,7 +83,13 @@ function stateText({ state, health, sync, frozen }: ArrayInfo): string {
   if (frozen !== null) words.push("FROZEN");
   if (health === "degraded") words.push("degraded");
   if (health === "failed") words.push("FAILED");
-  const doing = sync.action === "recover" ? "recovering" : sync.action === "resync" ? "resyncing" : null;
+  const names: Partial<Record<Sync["action"], string>> = {
+    recover: "recovering",
+    resync: "resyncing",
+    check: "checking",
+    repair: "checking",
+  };
+  const doing = names[sync.action] ?? null;
   if (doing !== null && sync.status !== "none") {
     words.push(sync.status === "running" ? doing : `${doing} (${sync.status.toUpperCase()})`);
   }
@@ -90,7 +98,12 @@ function stateText({ state, health, sync, frozen }: ArrayInfo): string {
 
 function syncLines(sync: Sync): readonly string[] {
   if (sync.status !== "running" || sync.percent === null) return [];
-  const label = sync.action === "recover" ? "Rebuild Status" : "Resync Status";
+  const labels: Partial<Record<Sync["action"], string>> = {
+    recover: "Rebuild Status",
+    check: "Check Status",
+    repair: "Check Status",
+  };
+  const label = labels[sync.action] ?? "Resync Status";
   const parts = [
     `${percentText(sync.percent)} complete`,
     etaText(sync),

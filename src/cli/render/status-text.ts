@@ -54,8 +54,16 @@ function arrayLines(array: ArrayInfo, width: number): readonly string[] {
   ];
 }
 
+const doingOf: Partial<Record<Sync["action"], string>> = {
+  recover: "recovering",
+  resync: "resyncing",
+  check: "checking",
+  repair: "repairing",
+};
+
 function syncWords({ action, status, node, waitingFor }: Sync): string {
-  const doing = action === "recover" ? "recovering" : "resyncing";
+  if (status === "frozen") return "frozen";
+  const doing = doingOf[action] ?? action;
   if (status === "running" || status === "remote") return node === null ? doing : `${doing} on ${node}`;
   return waitingFor === null ? `${action} ${status}` : `${action} ${status} (${waitingFor})`;
 }

@@ -126,7 +126,12 @@ export class WriteIntentChecker implements Checker {
     this.#report(`chunk ${chunk} lost its last bit (slot ${slot}) while sector ${sector} may differ between mirrors`);
   }
 
+  /** Contested, or one of its copies has rotted: nobody set a bit for that. */
   #isExcused(sector: number): boolean {
+    const isRotten = this.#legs.some(({ disk, raidDisk }) =>
+      disk.rotten.has(this.#geometry.sectorOn(raidDisk, sector)),
+    );
+    if (isRotten) return true;
     if (!this.#content.isContested(sector)) return false;
     return this.#legs.every(({ disk, raidDisk }) => {
       const at = this.#geometry.sectorOn(raidDisk, sector);
