@@ -242,7 +242,9 @@ export class ComparePieces implements UnitWork {
     this.units.unreadable[leg] = 1;
     this.#core.shared.add(counterIndex.readErrors, 1);
     const at = sector(this.units.at[unit] ?? 0);
-    this.#core.notify({ type: "readError", place: this.units.legDisk[leg] ?? 0, errno: errnoOf(result), at });
+    const sectors = this.units.piece[unit] ?? 0;
+    const place = this.units.legDisk[leg] ?? 0;
+    this.#core.notify({ type: "readError", place, errno: errnoOf(result), at, sectors, during: "copy" });
   }
 
   #allRead(unit: number): void {
