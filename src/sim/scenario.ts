@@ -1,4 +1,6 @@
+import type { BitmapKind } from "../array/md-array.ts";
 import { BITMAP_PAGE_BYTES, BITMAP_SUPER_BYTES } from "../bitmap/bitmap-layout.ts";
+import { copiesOf, decodeRaid10Layout, parseRaid10Layout } from "../superblock/raid10-layout.ts";
 import { drawFaultKinds, type FaultKind, usualFaultKinds } from "./faults.ts";
 import { fastLink, type LinkTiming } from "./lock-link.ts";
 import type { SeededRandom } from "./random.ts";
@@ -13,8 +15,12 @@ const LEAST_SIZE = 128;
 /** What a simulation is made of, besides its seed. */
 export interface Scenario {
   readonly level: 1 | 10;
-  /** Copies of a RAID10. */
+  /** Copies of a RAID10 with near copies. */
   readonly near: number;
+  /** Of a RAID10, as people name it; default: the near one. With other copies it is for one node. */
+  readonly layout?: string;
+  /** Default: clustered. */
+  readonly bitmap?: BitmapKind;
   readonly nodes: number;
   readonly members: number;
   readonly spares: number;
@@ -73,11 +79,19 @@ export function drawScenario(world: World, fixed: Partial<Scenario> = {}): Scena
   const random = world.random.fork();
   const scenario = drawFrom(random, fixed);
   // Else there is no room to grow into.
-  const grows = scenario.faults.includes("growSize") && scenario.used === undefined;
+  const grows = scenario.faults.includes("growSize") && scenario.used === undefined && mayGrow(scenario);
   if (!grows) return scenario;
   const size = Math.max(scenario.size, LEAST_SIZE + 64);
   return { ...scenario, size, used: Math.max(LEAST_SIZE, Math.floor(size * 0.6)) };
 }
+
+/** With far copies an array keeps its size. */
+function mayGrow({ layout }: Scenario): boolean {
+  const { far, offset } = decodeRaid10Layout(wordOf(layout));
+  return far === 1 || offset;
+}
+
+const wordOf = (layout = "n2"): number => parseRaid10Layout(layout) ?? 0;
 
 function drawFrom(random: SeededRandom, fixed: Partial<Scenario>): Scenario {
   return {
@@ -142,6 +156,8 @@ function drawShape(
   const wide = random.integer(near, 6);
   const { level = fixed.members === undefined && !isMirror ? 10 : 1 } = fixed;
   if (level === 1) return { level, near: 2, members, size };
+  const copies = fixed.layout === undefined ? near : copiesOf(decodeRaid10Layout(wordOf(fixed.layout)));
+  const disks = Math.max(wide, copies);
   // About as much data as a mirror of that size, and no less than a member must have.
-  return { level, near, members: wide, size: Math.max(LEAST_SIZE, Math.ceil((size * near) / wide)) };
+  return { level, near, members: disks, size: Math.max(LEAST_SIZE, Math.ceil((size * copies) / disks)) };
 }

@@ -1,8 +1,9 @@
 import { withShape } from "../array/array-shape.ts";
 import { type CreateRequest, createArray, planCreate } from "../array/create-array.ts";
-import type { MdArray } from "../array/md-array.ts";
+import type { BitmapKind, MdArray } from "../array/md-array.ts";
 import { SECTOR_SIZE, sector } from "../base/units.ts";
 import { bitmapLayout } from "../bitmap/bitmap-layout.ts";
+import { copiesOf, decodeRaid10Layout, parseRaid10Layout } from "../superblock/raid10-layout.ts";
 import { ArrayGeometry } from "./array-geometry.ts";
 import { SimBlockDevice } from "./sim-block-device.ts";
 import { type DiskTiming, SimDisk } from "./sim-disk.ts";
@@ -13,6 +14,10 @@ export interface SimArrayOptions {
   /** Default 1; a RAID10 has two near copies, or as many as `near` says, in chunks of 4 KiB. */
   readonly level?: 1 | 10;
   readonly near?: number;
+  /** As people name it. */
+  readonly layout?: string;
+  /** Default: clustered. */
+  readonly bitmap?: BitmapKind;
   readonly members: number;
   readonly spares?: number;
   /** Disks beside them that are no members yet. */
@@ -43,11 +48,11 @@ const LEAST_CHUNK_BYTES = 4096;
 /** The smallest there is: requests touch many. */
 const STRIPE_BYTES = 4096;
 
-/** Disks with a fresh clustered array on them, made by the code that `mdctl create` runs. */
+/** Disks with a fresh array on them, made by the code that `mdctl create` runs. */
 export async function createSimArray(world: World, options: SimArrayOptions): Promise<SimArray> {
   const {
     level = 1,
-    near = 2,
+    bitmap = "clustered",
     members,
     spares = 0,
     blanks = 0,
@@ -61,7 +66,9 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
   } = options;
   // Bitmaps, and room for the takeover records.
   const chunkBytes = chunkSectors * SECTOR_SIZE;
-  const layout = bitmapLayout(level === 10 ? Math.floor((size * members) / near) : size, chunkBytes);
+  const raid10 = level === 10 ? layoutOf(options) : null;
+  const copies = raid10 === null ? members : copiesOf(decodeRaid10Layout(raid10));
+  const layout = bitmapLayout(Math.floor((size * members) / copies), chunkBytes);
   const dataOffset = 32 + slots * layout.slotSectors + (2 * slots + 1) * 8;
   const sectors = dataOffset + size + 160;
   let geometry: ArrayGeometry | null = null;
@@ -84,7 +91,8 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
     name: arrayName,
     uuid: world.random.bytes(16),
     level,
-    layout: level === 10 ? 0x100 | near : null,
+    layout: raid10,
+    bitmap,
     stripeBytes: level === 10 ? stripeBytes : null,
     created: { seconds: 1_700_000_000, microseconds: 0 },
     clusterName: SIM_CLUSTER,
@@ -103,6 +111,12 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
     ? { ...planned, bitmap: { ...planned.bitmap, layout: bitmapLayout(used, chunkBytes) } }
     : planned;
   geometry = new ArrayGeometry(used === size ? array : atMost(array));
+  await writeArray(world, array, disks);
+  if (!assumeClean) for (const [i, disk] of disks.slice(0, members).entries()) scribble(world, disk, i, geometry);
+  return { array, geometry, disks };
+}
+
+async function writeArray(world: World, array: MdArray, disks: readonly SimDisk[]): Promise<void> {
   const thread = new SimThread(world, "create");
   const user = { life: "create", thread, leaseHolds: () => true };
   const devices = new Map(
@@ -119,8 +133,12 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
     });
   });
   if (!(await world.run(world.now + 10_000, () => done))) throw new Error("the simulated array was not created");
-  if (!assumeClean) for (const [i, disk] of disks.slice(0, members).entries()) scribble(world, disk, i, geometry);
-  return { array, geometry, disks };
+}
+
+function layoutOf({ near = 2, layout = `n${near}` }: SimArrayOptions): number {
+  const word = parseRaid10Layout(layout);
+  if (word === null) throw new RangeError(`no layout of a RAID10: ${layout}`);
+  return word;
 }
 
 /** As large as it may become: `grow --size=max`. */

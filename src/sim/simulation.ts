@@ -1,3 +1,4 @@
+import { isClustered } from "../array/md-array.ts";
 import type { ClusterNode } from "../cluster/cluster-node.ts";
 import { judgeLocks } from "./checkers/at-rest.ts";
 import type { Checker } from "./checkers/checker.ts";
@@ -199,11 +200,12 @@ export class Simulation {
 
   /** Nobody asks for anything: no lock is left over and no request pending. Nodes look after each other now and then. */
   async #judgeRest(): Promise<void> {
+    const clustered = isClustered(this.array.array);
     const until = this.world.now + REST_WITHIN;
     for (let wrong = ["nobody has looked yet"]; wrong.length > 0 && !this.failed; ) {
       await this.world.run(this.world.now + LOOK_EVERY);
       const dump = await this.server.dump();
-      wrong = [...this.nodes.flatMap(({ pending }) => pending), ...(dump === null ? [] : judgeLocks(dump))];
+      wrong = [...this.nodes.flatMap(({ pending }) => pending), ...(dump === null ? [] : judgeLocks(dump, clustered))];
       if (this.world.now < until) continue;
       for (const text of wrong) this.world.violation(text);
     }

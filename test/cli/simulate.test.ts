@@ -68,6 +68,30 @@ describe("the same seed", () => {
   }, 120_000);
 });
 
+describe("a layout or a kind of bitmap that is fixed", () => {
+  it("is what all seeds run with", async () => {
+    const line =
+      "simulate --first-seed=1 --seeds=2 --workers=1 --steps=400 --nodes=1 --layout=f3 --bitmap=internal --json";
+    const { exitCode, out } = await mdctl(line);
+    expect(exitCode).toBe(0);
+    const scenario = expect.objectContaining({ level: 10, layout: "f3", bitmap: "internal", nodes: 1 });
+    expect(JSON.parse(out).data.runs).toEqual(
+      [1, 2].map((seed) => expect.objectContaining({ seed, ok: true, scenario })),
+    );
+  });
+
+  it.each([
+    ["--layout=q2", "E_VALUE"],
+    ["--bitmap=external --nodes=1", "E_VALUE"],
+    ["--bitmap=internal", "E_USAGE"],
+    ["--bitmap=none --nodes=2", "E_USAGE"],
+    ["--layout=f2 --nodes=1", "E_LAYOUT_UNSUPPORTED"],
+  ])("%s is refused with %s", async (words, code) => {
+    const { exitCode, out } = await mdctl(`simulate --seed=1 ${words} --json`);
+    expect([exitCode, JSON.parse(out).error.code]).toEqual([2, code]);
+  });
+});
+
 it("the help of simulate tells what each kind of fault is", async () => {
   const { out } = await mdctl("simulate --help");
   expect(out.replace(/\s+/g, " ")).toMatch(/lateDisk \(a disk answers when others may have taken over\)/);

@@ -1,13 +1,16 @@
 import { availableParallelism } from "node:os";
 import { MdError } from "../../base/md-error.ts";
+import { bitmapKind } from "../../daemon/bitmap-kind-param.ts";
 import { type DlmVerdict, runDlmSimulation } from "../../sim/dlm-simulation.ts";
 import { type FaultKind, faultKinds } from "../../sim/faults.ts";
 import { lockFaultKinds, type NodeFaultKind, nodeFaultKinds } from "../../sim/node-faults.ts";
 import { DEFAULT_STEPS, runSimulation, type SimulationOptions } from "../../sim/run-simulation.ts";
+import type { Scenario } from "../../sim/scenario.ts";
 import { type Shrunk, shrink } from "../../sim/shrink.ts";
 import type { Verdict } from "../../sim/simulation.ts";
 import { TRACE_KEPT } from "../../sim/trace.ts";
 import { transcriptOf } from "../../sim/transcript.ts";
+import { parseRaid10Layout } from "../../superblock/raid10-layout.ts";
 import type { Command, CommandContext, CommandResult } from "../command.ts";
 import type { Invocation } from "../invocation.ts";
 import { runWorkers } from "./simulate-workers.ts";
@@ -27,8 +30,9 @@ interface Wanted {
   /** "all", null: each seed draws its own, of all kinds there are or of the usual ones. */
   readonly faults: readonly FaultKind[] | "all" | null;
   readonly without: readonly number[];
-  /** Nodes write to the same blocks at once. */
-  readonly contention: boolean;
+  /** What no seed draws, and the options that say so. */
+  readonly fixed: Partial<Scenario>;
+  readonly fixedBy: readonly string[];
 }
 
 /** How often a node does not care that another one writes to the same blocks, where it need not. */
@@ -55,8 +59,33 @@ function readWanted(invocation: Invocation): Wanted {
     lines: numberOf(invocation, "trace", 0, 1e6) ?? TRACE_LINES,
     dlm,
     faults: faultsOf(invocation, dlm ? [...nodeFaultKinds, ...lockFaultKinds] : faultKinds),
-    contention: invocation.has("contention"),
+    ...fixedOf(invocation),
     without: (invocation.value("without") ?? "").split(",").filter(Boolean).map(Number),
+  };
+}
+
+function fixedOf(invocation: Invocation): Pick<Wanted, "fixed" | "fixedBy"> {
+  const layout = invocation.value("layout");
+  const bitmap = bitmapKind(invocation.value("bitmap"));
+  if (layout !== null && parseRaid10Layout(layout) === null) {
+    throw new MdError("E_VALUE", `layout: "${layout}" is no layout of raid10; n2 is`);
+  }
+  const isAlone = bitmap !== null && bitmap !== "clustered";
+  if (isAlone && numberOf(invocation, "nodes", 1, 8) !== 1) {
+    throw new MdError("E_USAGE", `bitmap ${bitmap}: one node alone uses the array`, { hint: "--nodes=1" });
+  }
+  const contention = invocation.has("contention");
+  return {
+    fixed: {
+      ...(contention ? { contention: CONTENTION } : {}),
+      ...(layout === null ? {} : { level: 10, layout }),
+      ...(bitmap === null ? {} : { bitmap }),
+    },
+    fixedBy: [
+      ...(contention ? ["--contention"] : []),
+      ...(layout === null ? [] : [`--layout=${layout}`]),
+      ...(bitmap === null ? [] : [`--bitmap=${bitmap}`]),
+    ],
   };
 }
 
@@ -79,25 +108,25 @@ async function runHere(wanted: Wanted, context: CommandContext): Promise<Command
 }
 
 function runOne(
-  { dlm, nodes, steps, faults, without, contention, lines }: Wanted,
+  { dlm, nodes, steps, faults, without, fixed, lines }: Wanted,
   seed: number,
 ): Promise<Verdict | DlmVerdict> {
   const size = { seed, ...(nodes === null ? {} : { nodes }), ...(steps === null ? {} : { steps }) };
   const own = faults === null ? {} : faults === "all" ? { drawnFrom: faultKinds } : { faults };
-  const told = { traceLines: Math.max(lines, TRACE_KEPT), ...(contention ? { contention: CONTENTION } : {}) };
+  const told = { traceLines: Math.max(lines, TRACE_KEPT), ...fixed };
   if (!dlm) return runSimulation({ ...size, scenario: { without, ...own, ...told } });
   const scenario = faults === null || faults === "all" ? {} : { faults: faults.filter(isNodeFault) };
   return runDlmSimulation({ ...size, scenario });
 }
 
 async function runMany(wanted: Wanted, workers: number, context: CommandContext): Promise<CommandResult> {
-  const { first, seeds, nodes, steps, faults, dlm, lines, contention } = wanted;
+  const { first, seeds, nodes, steps, faults, dlm, lines, fixedBy } = wanted;
   const words = [
     ...(nodes === null ? [] : [`--nodes=${nodes}`]),
     ...(steps === null ? [] : [`--steps=${steps}`]),
     ...(faults === null ? [] : [`--faults=${faults === "all" ? faults : faults.join()}`]),
     ...(dlm ? ["--dlm"] : []),
-    ...(contention ? ["--contention"] : []),
+    ...fixedBy,
     `--trace=${lines}`,
   ];
   const range = { first, count: seeds };
@@ -122,7 +151,7 @@ const workOf = (verdict: Verdict | DlmVerdict): string =>
 async function tell(
   context: CommandContext,
   verdict: Verdict | DlmVerdict,
-  { lines, steps: given, contention }: Wanted,
+  { lines, steps: given, fixed, fixedBy }: Wanted,
 ): Promise<void> {
   const { seed, scenario, steps, virtualMs, hash, faults, ok } = verdict;
   const seconds = (virtualMs / 1000).toFixed(1);
@@ -138,14 +167,14 @@ async function tell(
     context.print(`again: mdctl simulate --dlm --seed=${seed} --nodes=${scenario.nodes}\n`);
     return;
   }
-  const own = { traceLines: Math.max(lines, TRACE_KEPT), ...(contention ? { contention: CONTENTION } : {}) };
+  const own = { traceLines: Math.max(lines, TRACE_KEPT), ...fixed };
   const run = ({ scenario: shrunk, ...options }: SimulationOptions): Promise<Verdict> =>
     runSimulation({ ...options, scenario: { ...shrunk, ...own } });
   const { shrunk, verdict: small, runs } = await shrink(verdict, given ?? DEFAULT_STEPS, SHRINK_RUNS, run);
   context.print(`shrunk by ${runs} runs from ${verdict.steps} events to ${small.steps}:\n\n`);
   const what = `seed ${seed}, ${shrunk.nodes} nodes: ${small.violations[0] ?? ""}`;
   context.print(transcriptOf(what, small.events(lines)));
-  context.print(`\nagain: mdctl simulate ${wordsOf(seed, shrunk)}${contention ? " --contention" : ""}\n`);
+  context.print(`\nagain: mdctl simulate ${[wordsOf(seed, shrunk), ...fixedBy].join(" ")}\n`);
 }
 
 function wordsOf(seed: number, { steps, nodes, faults, without }: Shrunk): string {

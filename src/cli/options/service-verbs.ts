@@ -157,6 +157,8 @@ export const serviceVerbs: readonly VerbSpec[] = [
       { name: "nodes", value: "N", help: "1 to 8" },
       { name: "steps", value: "N", help: "events while things break" },
       { name: "faults", value: "LIST", help: faultHelp() },
+      { name: "layout", value: "LAYOUT", help: "each array is a RAID10 with it" },
+      { name: "bitmap", value: "KIND", help: "internal or none: arrays of one node (with --nodes=1)" },
       { name: "contention", help: "nodes write to the same blocks at once, as no cluster filesystem does" },
       { name: "without", value: "LIST", help: "numbers of faults that do not happen, as a shrunk failure says" },
       { name: "trace", value: "LINES", help: "of the transcript to show after a failure" },

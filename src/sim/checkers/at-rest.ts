@@ -1,19 +1,21 @@
+import { EXCLUSIVE } from "../../cluster/exclusive-use.ts";
 import type { LockRecord, LockReply } from "../../dlm/lock-call.ts";
 import { type LockMode, lockModes } from "../../dlm/lock-mode.ts";
 import { engineCounters, type SharedBlock } from "../../engine/shared-block.ts";
 
 /** What each member holds of a resource when nothing is said, copied or changed (the table in ARCHITECTURE.md). */
-function modeAtRest(resource: string, slot: number): readonly LockMode[] {
+function modeAtRest(resource: string, slot: number, clustered: boolean): readonly LockMode[] {
   const [, kind, number] = /^([a-z-]+?)(\d{4})?$/.exec(resource) ?? [];
   const isOwn = Number(number) === slot;
   if (kind === "bitmap") return isOwn ? ["PW"] : ["NL"];
   // Taken with the first refusal, and kept.
   if (kind === "result") return isOwn ? ["PW", "NL"] : ["NL"];
+  if (resource === EXCLUSIVE && !clustered) return ["EX"];
   return everybodysAtRest.has(resource) ? ["CR"] : ["NL"];
 }
 
-/** Every member of an array holds these in CR. */
-const everybodysAtRest: ReadonlySet<string> = new Set(["ack", "no-new-dev", "exclusive"]);
+/** Every member of an array holds these in CR; the only one of an array that is not clustered has it for itself. */
+const everybodysAtRest: ReadonlySet<string> = new Set(["ack", "no-new-dev", EXCLUSIVE]);
 
 const modeOf = (number: number): string => lockModes[number] ?? String(number);
 
@@ -23,14 +25,18 @@ const textOf = ({ slot, queue, gr, rq }: LockRecord): string => {
   return `slot ${slot - 1} in ${mode}${waits}`;
 };
 
-/** `dump`: the lock server's. Returns locks that nobody needs at rest, or whose owner is no member; and waits. */
-export function judgeLocks({ members = [], resources = [] }: LockReply): readonly string[] {
+/**
+ * The lock server's dump of an array's lockspace. Returns locks that nobody needs at rest, or whose owner is no member; and
+ * waits.
+ */
+export function judgeLocks({ members = [], resources = [] }: LockReply, clustered = true): readonly string[] {
   const live = new Set(members.map(({ slot }) => slot));
   const wrong: string[] = [];
   for (const { name, locks } of resources) {
     for (const lock of locks) {
       const held = lockModes[lock.gr] ?? "NL";
-      const fits = lock.queue === "g" && live.has(lock.slot) && modeAtRest(name, lock.slot - 1).includes(held);
+      const fits =
+        lock.queue === "g" && live.has(lock.slot) && modeAtRest(name, lock.slot - 1, clustered).includes(held);
       if (!fits) wrong.push(`lock left over: ${name} by ${textOf(lock)}`);
     }
     for (const member of members) {
