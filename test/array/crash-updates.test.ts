@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { planMember, prepareMember } from "../../src/array/add-member.ts";
+import { shapeOf, withShape } from "../../src/array/array-shape.ts";
 import {
   activateSpares,
   addSpare,
@@ -11,6 +12,7 @@ import {
   type Transition,
 } from "../../src/array/array-state.ts";
 import { assembleArray } from "../../src/array/assemble-array.ts";
+import { bitmapFor } from "../../src/array/bitmap-kind.ts";
 import { readSlot, writeSlot } from "../../src/array/bitmap-store.ts";
 import { createArray } from "../../src/array/create-array.ts";
 import type { MdArray } from "../../src/array/md-array.ts";
@@ -102,6 +104,48 @@ describe("a power cut at any moment of an update (F22) leaves the state before i
     const [end] = log.crashStates(log.length);
     // A spare that was dropped still calls itself one, and is only one event behind: Linux md takes it for one, too.
     if (step(array).changes[0]?.type !== "removed") expect(await found(end ?? [])).toEqual(after);
+  });
+});
+
+describe("a power cut at any moment of a change of shape (F22) leaves the shape before it or after it, and all members", () => {
+  const shape = (array: MdArray, change: Partial<MdArray>): Transition => ({
+    array: withShape(array, { ...shapeOf(array), ...change }),
+    changes: [],
+  });
+  const kinds = { slots: 4, clusterName: "alpha" } as const;
+  const rows: readonly (readonly [string, (array: MdArray) => MdArray])[] = [
+    ["a smaller size", (array) => shape(array, { memberSize: sector(array.memberSize - 128) }).array],
+    ["one more raid device, taken by the spare", (array) => activateSpares(shape(array, { raidDisks: 3 }).array).array],
+    ["one raid device less", (array) => shape(failMember(array, 1).array, { raidDisks: 1 }).array],
+    ["no bitmap", (array) => ({ ...array, bitmap: bitmapFor(array, { ...kinds, kind: "none" }) })],
+  ];
+
+  it.each(rows)("%s", async (_, change) => {
+    const { array, images } = await prepared();
+    const log = new DiskLog(images);
+    const next = nextUpdate(change(array), later);
+    expect(await writeSuperblocks(next, byNumber(log.devices))).toEqual([]);
+    const look = async (state: readonly Uint8Array[]) => {
+      const { array: seen } = await assembleArray(state.map((image, i) => new MemoryDevice(`/dev/disk${i}`, image)));
+      const { memberSize, raidDisks, bitmap } = seen;
+      return { memberSize, raidDisks, kind: bitmap.kind, roles: withoutFaulty(rolesOf(seen)) };
+    };
+    const before = await look(images);
+    for (let steps = 0; steps <= log.length; steps++) {
+      for (const state of log.crashStates(steps)) {
+        const seen = await look(state);
+        if (JSON.stringify(seen) !== JSON.stringify(before)) {
+          expect(seen).toEqual({
+            memberSize: next.memberSize,
+            raidDisks: next.raidDisks,
+            kind: next.bitmap.kind,
+            roles: withoutFaulty(rolesOf(next)),
+          });
+        }
+      }
+    }
+    const [end] = log.crashStates(log.length);
+    expect(await look(end ?? [])).not.toEqual(before);
   });
 });
 

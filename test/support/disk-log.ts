@@ -1,5 +1,5 @@
 import { MdError } from "../../src/base/md-error.ts";
-import { bytesOf, type Sector, sector } from "../../src/base/units.ts";
+import { bytesOf, SECTOR_SIZE, type Sector, sector } from "../../src/base/units.ts";
 import type { BlockDevice } from "../../src/blockdev/block-device.ts";
 import { MemoryDevice } from "../../src/blockdev/memory-device.ts";
 
@@ -49,7 +49,8 @@ export class DiskLog {
 
   /**
    * Every state that a power cut after the first `steps` steps may leave: each write that was not flushed is there or
-   * not, independently. Each state is one image per disk.
+   * not, independently. Each state is one image per disk. Last come the states in which the newest write is torn: all
+   * before it are there, and of it the sectors before or after some point.
    */
   *crashStates(steps: number): Generator<readonly Uint8Array[]> {
     const done = this.#steps.slice(0, steps);
@@ -67,6 +68,23 @@ export class DiskLog {
         if (order >= 0 && (mask & (1 << order)) === 0) continue;
         images[step.disk]?.set(step.bytes, step.at);
       }
+      yield images;
+    }
+    yield* tornStates(this.#before, done);
+  }
+}
+
+function* tornStates(before: readonly Uint8Array[], done: readonly DiskStep[]): Generator<readonly Uint8Array[]> {
+  const torn = done.at(-1);
+  if (torn?.type !== "write") return;
+  for (let cut = SECTOR_SIZE; cut < torn.bytes.byteLength; cut += SECTOR_SIZE) {
+    for (const [lo, hi] of [
+      [0, cut],
+      [cut, torn.bytes.byteLength],
+    ] as const) {
+      const images = before.map((image) => image.slice());
+      for (const step of done.slice(0, -1)) if (step.type === "write") images[step.disk]?.set(step.bytes, step.at);
+      images[torn.disk]?.set(torn.bytes.subarray(lo, hi), torn.at + lo);
       yield images;
     }
   }
