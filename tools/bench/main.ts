@@ -12,6 +12,7 @@ interface Bench {
 const benches: Record<string, () => Promise<Bench>> = {
   nbd: () => import("./nbd.ts"),
   dlm: () => import("./dlm.ts"),
+  resync: () => import("./resync.ts"),
   failover: () => import("./failover.ts"),
 };
 
