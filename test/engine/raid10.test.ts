@@ -13,7 +13,7 @@ import {
   on,
   range,
 } from "../support/engine-bench.ts";
-import { placesOf, raid10Shape } from "../support/raid10.ts";
+import { mdPlaces, placesOf, raid10Shape } from "../support/raid10.ts";
 
 const EIO = -5;
 const CHUNK = 16;
@@ -101,6 +101,34 @@ describe.each([
       expect(new Set(bytesRead(bench, read.buffer, 500))).toEqual(new Set([7]));
       expect(bench.ring.log.filter((op) => op.path === diskName(lost))).toEqual([]);
       expect(raid10.copies).toBeGreaterThan(1);
+    }
+  });
+});
+
+describe.each(["n2", "f2", "o2"])("RAID10 %s in chunks", (layout) => {
+  it.each([8, 64, 2048, 4096])("of %i sectors cuts requests where they end, and nowhere else", (chunkSectors) => {
+    const shape = raid10Shape(layout, 3, chunkSectors, 4);
+    const bits = new Uint8Array(Math.ceil(Math.ceil(shape.size / 64) / 8));
+    const bench = new EngineBench({ disks: 3, shape, bits });
+    const ends = Array.from({ length: shape.size / chunkSectors }, (_, chunk) => chunk * chunkSectors).slice(1);
+    for (const [i, end] of ends.entries()) {
+      const written = bench.write(end - 7, 14, 1 + i);
+      bench.run();
+      expect(written.errno).toBe(0);
+      for (const at of [end - 7, end - 1, end, end + 6]) {
+        const copies = mdPlaces(shape, at).map(([disk, on]) => bench.content(diskName(disk), on, 1));
+        expect(copies.map((copy) => [copy[0], copy[511]])).toEqual(copies.map(() => [1 + i, 1 + i]));
+      }
+    }
+    // Two copies of each of the two parts.
+    expect(bench.ring.log.filter(isWrite)).toHaveLength(ends.length * 4);
+    const written = new Set(ends.flatMap((end) => Array.from({ length: 14 }, (_, sectors) => end - 7 + sectors)));
+    const places = [...written].flatMap((at) => mdPlaces(shape, at).map(([disk, on]) => `${disk}:${on}`));
+    for (let disk = 0; disk < 3; disk++) {
+      const content = bench.content(diskName(disk), 0, shape.memberSize);
+      for (let on = 0; on < shape.memberSize; on++) {
+        if (content[on * 512] !== 0) expect(places, `disk ${disk} sector ${on}`).toContain(`${disk}:${on}`);
+      }
     }
   });
 });
