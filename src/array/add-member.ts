@@ -38,6 +38,7 @@ export function planMember(array: MdArray, device: BlockDevice, deviceUuid: Uint
     dataSize: sector(available),
     devFlags: 0,
     correctedReads: 0,
+    badBlockLog: null,
   };
 }
 

@@ -203,7 +203,8 @@ const unsupported = [
 function checkFeatures(path: string, superblock: Superblock): void {
   for (const [feature, why] of unsupported) {
     if (!hasFeature(superblock, Feature[feature])) continue;
-    throw new MdError("E_METADATA_UNSUPPORTED", `${path} cannot be used: ${why}`);
+    const hint = feature === "badBlocks" ? { hint: `mdctl examine-badblocks ${path}` } : {};
+    throw new MdError("E_METADATA_UNSUPPORTED", `${path} cannot be used: ${why}`, hint);
   }
 }
 

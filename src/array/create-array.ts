@@ -107,6 +107,7 @@ export function planCreate(request: CreateRequest): MdArray {
       dataSize: sector(device.size - dataOffset),
       devFlags: device.devFlags ?? 0,
       correctedReads: 0,
+      badBlockLog: null,
     };
   });
   return {

@@ -1,4 +1,5 @@
 import type { Sector } from "../base/units.ts";
+import type { BadBlockLog } from "../superblock/bad-block-log.ts";
 
 /**
  * in_sync: a full copy. rebuilding: has a raid_disk, good below `recoveredTo`. spare: bound, without a raid_disk.
@@ -30,6 +31,8 @@ export interface Member {
   /** Of `MemberFlag`. */
   readonly devFlags: number;
   readonly correctedReads: number;
+  /** As another has made it; null: none. Clustered arrays have none. */
+  readonly badBlockLog: BadBlockLog | null;
 }
 
 export const hasFlag = ({ devFlags }: Member, flag: number): boolean => (devFlags & flag) !== 0;

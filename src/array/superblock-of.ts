@@ -1,15 +1,17 @@
 import { type Sector, sector } from "../base/units.ts";
+import type { BadBlockLog } from "../superblock/bad-block-log.ts";
 import { Feature, IN_SYNC, type MdTime, ROLE_FAULTY, ROLE_SPARE, type Superblock } from "../superblock/superblock.ts";
 import type { BitmapKind, MdArray } from "./md-array.ts";
 import type { Member } from "./member.ts";
 
 /**
- * What `member` holds on disk. No bad-block log: clustered arrays have none, and the place that mdadm gives it is the
- * bitmap of slot 1.
+ * What `member` holds on disk. Clustered arrays have no bad-block log: the place that mdadm gives it is the bitmap of
+ * slot 1.
  */
 export function superblockOf(array: MdArray, member: Member): Superblock {
   const rebuilding = member.state === "rebuilding";
   const recovery = rebuilding ? Feature.recoveryOffset | (member.byBitmap ? Feature.recoveryBitmap : 0) : 0;
+  const log = array.bitmap.kind === "clustered" ? null : member.badBlockLog;
   const filling = recovery | (member.isReplacement ? Feature.replacement : 0);
   return {
     minor: array.minor,
@@ -37,9 +39,9 @@ export function superblockOf(array: MdArray, member: Member): Superblock {
     correctedReads: member.correctedReads,
     deviceUuid: member.deviceUuid,
     devFlags: member.devFlags,
-    bblogShift: 0,
-    bblogSize: 0,
-    bblogOffset: 0,
+    bblogShift: log?.shift ?? 0,
+    bblogSize: log?.sectors ?? 0,
+    bblogOffset: log?.offset ?? 0,
     utime: array.updated,
     events: array.events,
     resyncOffset: array.resyncOffset,
@@ -83,6 +85,9 @@ export const cleanUpdate = (array: MdArray, now: MdTime, syncedTo: Sector | null
   resyncOffset: syncedTo === null ? IN_SYNC : BigInt(syncedTo),
 });
 
+const logOf = ({ bblogOffset, bblogSize, bblogShift }: Superblock): BadBlockLog | null =>
+  bblogSize === 0 || bblogOffset === 0 ? null : { offset: bblogOffset, sectors: bblogSize, shift: bblogShift };
+
 /** The member that a superblock describes, in the role that was chosen for it. */
 export const memberOf = (
   superblock: Superblock,
@@ -100,4 +105,5 @@ export const memberOf = (
   dataSize: superblock.dataSize,
   devFlags: superblock.devFlags,
   correctedReads: superblock.correctedReads,
+  badBlockLog: logOf(superblock),
 });

@@ -39,6 +39,7 @@ const miscOptions: Readonly<Record<string, string>> = {
   "--examine": "examine",
   "-X": "examine-bitmap",
   "--examine-bitmap": "examine-bitmap",
+  "--examine-badblocks": "examine-badblocks",
   "-Q": "query",
   "--query": "query",
   "-S": "stop",

@@ -16,6 +16,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   detail: async () => (await import("./detail.ts")).detail,
   examine: async () => (await import("./examine.ts")).examineCommand,
   "examine-bitmap": async () => (await import("./examine-bitmap.ts")).examineBitmap,
+  "examine-badblocks": async () => (await import("./examine-bad-blocks.ts")).examineBadBlocksCommand,
   query: async () => (await import("./query.ts")).query,
   action: async () => (await import("./action.ts")).action,
   scrub: async () => (await import("./scrub.ts")).scrub,

@@ -230,6 +230,16 @@ export const arrayVerbs: readonly VerbSpec[] = [
     ],
   },
   {
+    name: "examine-badblocks",
+    summary: "the list of bad blocks of a member",
+    operands: "MEMBER...",
+    options: [],
+    examples: [
+      { command: "mdctl examine-badblocks /dev/sdb", text: "a disk" },
+      { command: "mdctl --examine-badblocks disk0.img", text: "an image file" },
+    ],
+  },
+  {
     name: "query",
     summary: "what is this device",
     operands: "DEVICE",
