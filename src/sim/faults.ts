@@ -17,17 +17,21 @@ const diskFaultKinds = [
 /** By an operator: a member is failed and wanted back, or replaced; spares come and go; it grows; a node leaves for long. */
 const operatorKinds = ["moveMember", "replaceMember", "addDisk", "removeSpare", "growSize", "drain"] as const;
 
+/** An operator's check, repair, frozen or idle. The last of all kinds: of seeds that do not draw it nothing changes. */
+const syncKinds = ["syncAction"] as const;
+
 export type FaultKind =
   | NodeFaultKind
   | (typeof diskFaultKinds)[number]
   /** What was not flushed is lost, what was under way is torn. */
   | "powerCut"
-  | (typeof operatorKinds)[number];
+  | (typeof operatorKinds)[number]
+  | (typeof syncKinds)[number];
 
 /** Everything that can break. */
 export const faultKinds: readonly FaultKind[] = [
   ...[...nodeFaultKinds, ...lockFaultKinds, ...diskFaultKinds],
-  ...(["powerCut", ...operatorKinds] as const),
+  ...(["powerCut", ...operatorKinds, ...syncKinds] as const),
 ];
 
 export interface FaultPlan {
@@ -107,7 +111,10 @@ export class Faults {
       disk.dead = false;
       disk.answersBy = 0;
     }
-    for (const node of this.#targets.nodes) node.comeBack();
+    for (const node of this.#targets.nodes) {
+      node.comeBack();
+      if (this.#plan.kinds.includes("syncAction")) node.thaw();
+    }
     this.#hurt.clear();
     this.#say("everything is mended");
   }
@@ -153,6 +160,9 @@ export class Faults {
         break;
       case "drain":
         this.#drain();
+        break;
+      case "syncAction":
+        this.#operator.syncAction(this.#targets.world.random.fork());
         break;
       case "lateDisk":
         this.#late(this.#targets.world.random.pick(this.#targets.array.disks));

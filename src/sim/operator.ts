@@ -1,5 +1,6 @@
 import { sector } from "../base/units.ts";
 import type { ClusterNode } from "../cluster/cluster-node.ts";
+import type { SeededRandom } from "./random.ts";
 import type { SimProcess } from "./sim-process.ts";
 import type { World } from "./world.ts";
 
@@ -108,6 +109,24 @@ export class Operator {
     this.#command(0, "the array", async (node) => {
       const size = by === null ? "max" : sector(evenBelow(node.status().memberSize + by));
       await node.grow({ size, raidDisks: null, chunkBytes: null, stripeSectors: null, assumeClean: false });
+    });
+  }
+
+  /** Somebody has all copies compared or repaired, or stops what goes on, on whatever node. `random`: for this alone. */
+  syncAction(random: SeededRandom): void {
+    const action = random.pick(["check", "check", "repair", "frozen", "idle"] as const);
+    const at = random.next();
+    const limited = random.chance(0.3);
+    this.#targets.say(`sync_action: ${action}`);
+    this.#command(0, "sync_action", (node) => {
+      if (action === "frozen" || action === "idle") {
+        node.setSyncAction(action);
+        return Promise.resolve();
+      }
+      const { size, members } = node.status();
+      const source = action === "repair" ? random.pick(members).number : null;
+      const from = limited ? sector(Math.floor(at * size)) : null;
+      return Promise.resolve().then(() => node.scrub({ action, from, to: null, source }));
     });
   }
 

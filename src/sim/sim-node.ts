@@ -119,6 +119,16 @@ export class SimNode {
     this.#awayUntil = 0;
   }
 
+  /** Nothing keeps it from copying any more. */
+  thaw(): void {
+    const { node, process } = this;
+    if (node === null || process === null) return;
+    // One that stands still may be told later what it was told before.
+    this.#world.schedule(0, process.control, () => {
+      if (node.status().isFrozen) node.setSyncAction("idle");
+    });
+  }
+
   cutLink(direction: Direction = "both"): void {
     this.#linkDown = direction;
     this.process?.link.cut(direction);

@@ -28,3 +28,14 @@ it.each([
   }
   expect(replaced).toBeGreaterThan(0);
 });
+
+it("checks and repairs at any time tell of nothing that nobody spoilt, whoever dies or fails meanwhile", async () => {
+  let begun = 0;
+  for (const seed of [42_000, 42_001, 42_002, 42_003]) {
+    const faults = ["syncAction", "syncAction", "crash", "powerCut", "writeErrors", "repairDisk"] as const;
+    const verdict = await runSimulation({ seed, scenario: { faults, pace: [50, 250] } });
+    expectOk(verdict);
+    begun += verdict.faults.filter((fault) => /sync_action: (check|repair)/.test(fault)).length;
+  }
+  expect(begun).toBeGreaterThan(0);
+});

@@ -30,6 +30,7 @@ export const faultTexts: Readonly<Record<string, string>> = {
   addDisk: "a disk is added",
   removeSpare: "a spare is removed",
   growSize: "the array grows",
+  syncAction: "copies are checked or repaired, or nothing is copied for a while",
   powerCut: "everything loses power: what is not flushed is lost, what is under way is torn",
 };
 
