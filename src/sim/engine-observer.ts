@@ -15,6 +15,8 @@ export class EngineObserver {
   readonly #commands = new Map<number, EngineCommand>();
   /** By place. */
   readonly #disks = new Map<number, string>();
+  /** Places whose member has failed, and nobody has settled it: until then the loop takes nothing else about them. */
+  readonly #blocked = new Set<number>();
 
   constructor(world: World, life: string, config: EngineConfig) {
     this.#world = world;
@@ -35,11 +37,13 @@ export class EngineObserver {
         break;
       case "setMember": {
         const { state, place, path } = command.member;
+        if (this.#blocked.has(place)) break;
         if (state !== "faulty") this.#world.tell({ type: "member_taken", life, disk: path });
         if (state === "in_sync") this.#seen(place, path, "in_sync");
         break;
       }
       case "settleFailure":
+        this.#blocked.delete(command.place);
         if (command.outcome === "last_copy") this.#seen(command.place, null, "in_sync");
         break;
       case "resume":
@@ -54,7 +58,10 @@ export class EngineObserver {
     if (message.type === "notice") {
       const { notice } = message;
       // It reads nothing from a member that failed, from that instant.
-      if (notice.type === "memberFailed") this.#seen(notice.place, null, "faulty");
+      if (notice.type === "memberFailed") {
+        this.#blocked.add(notice.place);
+        this.#seen(notice.place, null, "faulty");
+      }
       this.#world.emit({ type: "log", life: this.#life, level: "info", text: JSON.stringify(notice) });
       return;
     }
@@ -71,7 +78,7 @@ export class EngineObserver {
   #done(command: EngineCommand): void {
     switch (command.type) {
       case "setMember":
-        if (command.member.state !== "in_sync") {
+        if (command.member.state !== "in_sync" && !this.#blocked.has(command.member.place)) {
           this.#seen(command.member.place, command.member.path, command.member.state);
         }
         break;

@@ -50,7 +50,10 @@ export type SimEvent =
   | { readonly type: "serving"; readonly life: string }
   /** The lock server has thrown this life out, or it has left: others may take its slot over from now on. */
   | { readonly type: "evicted"; readonly life: string }
-  /** A life that was evicted before it knew that it was a member is one now, as another incarnation. */
+  /**
+   * A life that was evicted is a member after all: as another incarnation, since it had not heard that it was one, or
+   * because the lock server forgot of it before anybody else had heard.
+   */
   | { readonly type: "readmitted"; readonly life: string }
   /** `recoverPrep` reached this life. */
   | { readonly type: "recovering"; readonly life: string }

@@ -35,12 +35,16 @@ export class SimLockServer {
   readonly #watches = new Set<Watch>();
   /** Which life has joined as which incarnation. */
   readonly #incarnations = new Map<string, string>();
-  /** Lives that were thrown out. */
-  readonly #evicted = new Set<string>();
+  /** Lives that were thrown out, their incarnations, and whether any other life has heard of it. */
+  readonly #evicted = new Map<string, { readonly incarnation: string; heard: boolean }>();
 
   constructor(world: World) {
     this.#world = world;
     this.thread = new SimThread(world, "lockd");
+    world.observe((event) => {
+      if (event.type !== "joined" && event.type !== "recovering") return;
+      for (const evicted of this.#evicted.values()) evicted.heard = true;
+    });
   }
 
   /** Grows with each restart: a connection to an older life of the server is lost. */
@@ -69,7 +73,7 @@ export class SimLockServer {
     for (const [incarnation, life] of this.#incarnations) {
       if (present.has(incarnation)) continue;
       this.#incarnations.delete(incarnation);
-      this.#evicted.add(life);
+      this.#evicted.set(life, { incarnation, heard: false });
       this.#world.emit({ type: "evicted", life });
     }
   }
@@ -79,6 +83,12 @@ export class SimLockServer {
     const isNew = this.#incarnations.get(incarnation) !== life;
     this.#incarnations.set(incarnation, life);
     if (isNew && this.#evicted.delete(life)) this.#world.tell({ type: "readmitted", life });
+  }
+
+  /** It has forgotten something. What nobody has heard of yet has never been: who was thrown out may be a member still. */
+  #forget(): void {
+    this.#world.tell({ type: "locks_lost" });
+    for (const [life, { incarnation, heard }] of this.#evicted) if (!heard) this.#joined(incarnation, life);
   }
 
   /** Members and locks of the one lockspace there is. */
@@ -130,7 +140,7 @@ export class SimLockServer {
     this.#former = null;
     this.#primary = new SimPrimary(this.#newLife(), { mayHaveForgotten: true });
     this.#rewatch();
-    this.#world.tell({ type: "locks_lost" });
+    this.#forget();
     this.#world.emit({ type: "fault", what: "lock server restarted with nothing" });
   }
 
@@ -140,7 +150,7 @@ export class SimLockServer {
     this.#former = null;
     this.#primary = this.#primary.succeededBy(this.#newLife(), calls);
     this.#rewatch();
-    this.#world.tell({ type: "locks_lost" });
+    this.#forget();
     this.#world.emit({ type: "fault", what: `lock server restarted without its last ${calls} calls` });
   }
 
@@ -151,7 +161,7 @@ export class SimLockServer {
     this.#primary = this.#primary.succeededBy(this.#newLife(), calls);
     this.#rewatch();
     const who = [...nodes].join(", ");
-    this.#world.tell({ type: "locks_lost" });
+    this.#forget();
     this.#world.emit({ type: "fault", what: `a replica without the last ${calls} calls took over; not for ${who}` });
   }
 
