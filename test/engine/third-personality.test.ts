@@ -4,7 +4,7 @@ import type { ArrayShape, Personality } from "../../src/array/personality.ts";
 import { MdError } from "../../src/base/md-error.ts";
 import { type Sector, sector } from "../../src/base/units.ts";
 import { builtInPersonalities, type Personalities } from "../../src/engine/personalities.ts";
-import { EngineBench, isWrite, on } from "../support/engine-bench.ts";
+import { EngineBench, isWrite, member, on, range } from "../support/engine-bench.ts";
 
 /** Members one after the other, each sector once: what md calls linear. */
 class Linear implements Personality {
@@ -61,10 +61,10 @@ const personalities: Personalities = new Map([
   [LINEAR, (shape: ArrayShape): Personality => new Linear(shape)],
 ]);
 
-function linearBench(): EngineBench {
-  const shape = { level: LINEAR, layout: 0, chunkSectors: 0, memberSize: sector(1000), size: sector(3000) };
-  return new EngineBench({ disks: 3, shape, personalities, bits: new Uint8Array(6) });
-}
+const linearShape = { level: LINEAR, layout: 0, chunkSectors: 0, memberSize: sector(1000), size: sector(3000) };
+
+const linearBench = (): EngineBench =>
+  new EngineBench({ disks: 3, shape: linearShape, personalities, bits: new Uint8Array(6) });
 
 describe("a personality that the engine was not made for", () => {
   it("is served by the same paths: requests go round the ends of members", () => {
@@ -91,8 +91,43 @@ describe("a personality that the engine was not made for", () => {
     expect(bench.failures()).toEqual([]);
   });
 
+  it("has nothing to copy from: marked chunks are equal to themselves, and no member is written", async () => {
+    const bits = new Uint8Array(6).fill(0xff, 0, 5);
+    const bench = new EngineBench({ disks: 3, shape: linearShape, personalities, bits });
+    expect(bench.shared.read("neededChunks")).toBe(40);
+    const { answer } = await bench.send({ type: "copy", kind: "resync", range: range(0, 3000) });
+    expect(answer).toMatchObject({ failed: false, sectors: 0 });
+    expect(bench.shared.read("neededChunks")).toBe(0);
+    expect(bench.ring.log.filter(isWrite)).toEqual([]);
+  });
+
+  it("is flushed on every member, and not without one of them", () => {
+    const bench = linearBench();
+    const good = bench.flush();
+    bench.run();
+    expect(good.errno).toBe(0);
+    const flushed = bench.ring.log.filter(({ type }) => type === "flush").map(({ path }) => path);
+    expect(new Set(flushed)).toEqual(new Set(["d0", "d1", "d2"]));
+    bench.ring.fail((op) => op.type === "flush" && op.path === "d2", -5);
+    const bad = bench.flush();
+    bench.run();
+    expect(bad.errno).toBe(5);
+    expect(bench.failures()).toEqual([]);
+  });
+
+  it("does not begin without one of its members, and lets none of them go", async () => {
+    const members = [{}, { state: "faulty" as const }, {}];
+    expect(
+      () => new EngineBench({ disks: 3, shape: linearShape, personalities, members, bits: new Uint8Array(6) }),
+    ).toThrow("no copy is in sync");
+    const bench = linearBench();
+    const { error } = await bench.send({ type: "setMember", member: { ...member(1), state: "faulty" } });
+    expect(error).toMatchObject({ code: "E_LAST_COPY" });
+  });
+
   it("is refused where nobody has registered it", () => {
-    const shape = { level: LINEAR, layout: 0, chunkSectors: 0, memberSize: sector(1000), size: sector(3000) };
-    expect(() => new EngineBench({ disks: 3, shape, bits: new Uint8Array(6) })).toThrow("level -1 is not supported");
+    expect(() => new EngineBench({ disks: 3, shape: linearShape, bits: new Uint8Array(6) })).toThrow(
+      "level -1 is not supported",
+    );
   });
 });
