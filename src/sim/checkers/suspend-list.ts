@@ -101,7 +101,11 @@ export class SuspendListChecker implements Checker {
     if (announcement === undefined) return;
     this.#begun.delete(number);
     const { owner, slot, range, hearers } = announcement;
-    if (!this.#leases.holds(owner)) return;
+    if (!this.#leases.holds(owner)) {
+      // It may have been told anything, and has given up what it announced before.
+      this.#announced.delete(slot);
+      return;
+    }
     this.#announced.set(slot, announcement);
     for (const life of hearers) {
       const found = this.#lists.get(life)?.get(slot) ?? null;
