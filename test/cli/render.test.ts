@@ -228,6 +228,9 @@ describe("detail", () => {
       " spare rebuilding   /dev/sdc",
       " faulty   /dev/sdb",
     ]);
+    const marked = [member(0, "/dev/sda", { flags: ["write-mostly", "failfast"] })];
+    const [line] = detailText(arrayInfo("md0", { members: marked }), utc).filter((one) => one.includes("/dev/sda"));
+    expect(line).toContain(" active sync writemostly failfast   /dev/sda");
     const pending = detailText(arrayInfo("md0", { sync: { ...idle, action: "resync", status: "pending" } }), utc);
     expect(pending).toContain("             State : active, resyncing (PENDING)");
   });
@@ -262,6 +265,14 @@ describe("status", () => {
     expect(text).toContain("sdb is faulty: 1 write and 0 read errors here");
     expect(text).toContain("n3  down 12 s, slot 2");
     expect(text).toContain("next: replace serial S4X7 of md0, then: mdctl remove md0 faulty");
+  });
+
+  it("names the disk that begins to fail", () => {
+    const errors = { read: 3, corrected: 24, write: 0, checksum: null, lastAt: null };
+    const members = [member(0, "/dev/sda"), member(1, "/dev/sdb", { serial: "S4X7", errors })];
+    const text = statusText(statusData([arrayInfo("md0", { members })]));
+    expect(text).toContain("      sdb (serial S4X7): 3 read errors here, 24 sectors rewritten so far\n");
+    expect(text).not.toContain("sda");
   });
 
   it("that is frozen says so first: why, what ends it, when at the latest", () => {

@@ -128,7 +128,7 @@ const bySlot = (a: Member, b: Member): number => (a.slot ?? 1e9) - (b.slot ?? 1e
 function memberState({ role, inSync, flags }: Member): string {
   switch (role) {
     case "active":
-      return inSync ? "active sync" : "spare rebuilding";
+      return inSync ? `active sync${marks(flags)}` : "spare rebuilding";
     case "faulty":
       return flags.includes("blocked") ? "faulty blocked" : "faulty";
     case "missing":
@@ -143,6 +143,10 @@ function memberState({ role, inSync, flags }: Member): string {
       return role satisfies never;
   }
 }
+
+/** Spelled as mdadm does here. */
+const marks = (flags: Member["flags"]): string =>
+  `${flags.includes("write-mostly") ? " writemostly" : ""}${flags.includes("failfast") ? " failfast" : ""}`;
 
 function slotLines({ bitmap, nodes, suspended }: ArrayInfo): readonly string[] {
   if (bitmap?.type !== "clustered") return [];

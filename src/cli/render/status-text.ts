@@ -47,6 +47,7 @@ function arrayLines(array: ArrayInfo, width: number): readonly string[] {
     line,
     ...(sync.status === "running" ? [`${indent}${syncText(sync)}`] : []),
     ...members.filter(({ role }) => role === "faulty").map((member) => `${indent}${faultyText(member)}`),
+    ...members.filter(hasReadErrors).map((member) => `${indent}${readErrorsText(member)}`),
     ...suspended.map(
       ({ loBytes, hiBytes, byNode }) =>
         `${indent}${sizeText(loBytes)} to ${sizeText(hiBytes)} suspended${byNode === null ? "" : ` by ${byNode}`}`,
@@ -68,10 +69,20 @@ function syncWords({ action, status, node, waitingFor }: Sync): string {
   return waitingFor === null ? `${action} ${status}` : `${action} ${status} (${waitingFor})`;
 }
 
-function faultyText({ path, serial, number, errors }: Member): string {
-  const name = path === null ? `member ${number}` : basename(path);
-  const disk = serial === null ? "" : ` (serial ${serial})`;
-  return `${name}${disk} is faulty: ${errors.write} write and ${errors.read} read errors here`;
+const hasReadErrors = ({ role, errors }: Member): boolean => role !== "faulty" && errors.read + errors.corrected > 0;
+
+/** A disk that begins to fail is known by it. */
+function readErrorsText(member: Member): string {
+  const { read, corrected } = member.errors;
+  return `${diskText(member)}: ${read} read errors here, ${corrected} sectors rewritten so far`;
+}
+
+const diskText = ({ path, serial, number }: Member): string =>
+  `${path === null ? `member ${number}` : basename(path)}${serial === null ? "" : ` (serial ${serial})`}`;
+
+function faultyText(member: Member): string {
+  const { errors } = member;
+  return `${diskText(member)} is faulty: ${errors.write} write and ${errors.read} read errors here`;
 }
 
 function nodeLines({ name, slot, state, lastSeenSeconds, note }: NodeInfo): readonly string[] {
