@@ -19,7 +19,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-describe("blocks that cannot be read, on several nodes at once", () => {
+describe("F15: blocks that cannot be read, on several nodes at once", () => {
   it("are rewritten while all write, and nothing is lost", async () => {
     const begun = vi.spyOn(RewritePath.prototype, "begin");
     for (let seed = 1; seed <= 4; seed++) {
