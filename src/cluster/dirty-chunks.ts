@@ -1,6 +1,3 @@
-import { readSlot } from "../array/bitmap-store.ts";
-import { inSyncMembers } from "../array/md-array.ts";
-import { MdError } from "../base/md-error.ts";
 import { type Sector, type SectorRange, type SlotNumber, sectorRange, slotNumber } from "../base/units.ts";
 import { bitBytes } from "../bitmap/bitmap-layout.ts";
 import { bitIsSet, mergeBits } from "../bitmap/bitmap-merge.ts";
@@ -29,28 +26,12 @@ export async function gatherDirtyChunks(context: NodeContext): Promise<DirtyChun
   return { bits, eventsCleared };
 }
 
-/**
- * As all in-sync members have it: one whose failure only the slot's owner has seen so far lacks what was set since.
- * Returns the slot's events_cleared.
- */
+/** Returns the slot's events_cleared. */
 async function mergeSlot(context: NodeContext, slot: SlotNumber, into: Uint8Array): Promise<number> {
   const { array, devices, env } = context;
-  const first = await readSlotBits(array, devices, slot, env.log);
-  mergeBits(into, first.bits);
-  let { eventsCleared } = first.super;
-  for (const member of inSyncMembers(array).slice(1)) {
-    const device = devices.get(member.number);
-    if (device === undefined) continue;
-    try {
-      const { super: found, bits } = await readSlot(array, member, device, slot);
-      mergeBits(into, bits);
-      eventsCleared = Math.max(eventsCleared, found.eventsCleared);
-    } catch (error) {
-      if (!(error instanceof MdError)) throw error;
-      env.log.warn({ evt: "bitmap-unreadable", path: device.path, slot, err: error.message }, "another copy is used");
-    }
-  }
-  return eventsCleared;
+  const found = await readSlotBits(array, devices, slot, env.log);
+  mergeBits(into, found.bits);
+  return found.super.eventsCleared;
 }
 
 /** The first run of chunks with a bit that reaches beyond `from`, from there on; null if there is none. */

@@ -4,7 +4,7 @@ import type { MemberDevices } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
 import { type SlotNumber, slotNumber } from "../base/units.ts";
 import { bitBytes } from "../bitmap/bitmap-layout.ts";
-import { trimBits } from "../bitmap/bitmap-merge.ts";
+import { mergeBits, trimBits } from "../bitmap/bitmap-merge.ts";
 import { bitsOfRange } from "../bitmap/resize-bits.ts";
 import type { Logger } from "../env/logger.ts";
 import { IN_SYNC } from "../superblock/superblock.ts";
@@ -17,8 +17,9 @@ export const otherSlots = ({ array, lockspace }: Pick<NodeContext, "array" | "lo
     : [];
 
 /**
- * A slot's bitmap, from the first in-sync member that can be read. One that makes no sense counts as "everything may
- * differ": copying too much is safe. E_IO if no member can be read.
+ * A slot's bitmap as all in-sync members have it together: one whose failure died with the slot's owner, or that lost in a
+ * power cut what it had said to be durable, lacks bits that the others have, and may be the first. One that makes no sense counts as "everything may differ" if there is no
+ * other: copying too much is safe. E_IO if no member can be read.
  */
 export async function readSlotBits(
   array: MdArray,
@@ -26,13 +27,14 @@ export async function readSlotBits(
   slot: SlotNumber,
   log: Logger,
 ): Promise<SlotContent> {
+  let found: SlotContent | null = null;
   let broken = false;
   let unread: MdError | null = null;
   for (const member of inSyncMembers(array)) {
     const device = devices.get(member.number);
     if (device === undefined) continue;
     try {
-      return await readSlot(array, member, device, slot);
+      found = union(found, await readSlot(array, member, device, slot));
     } catch (error) {
       if (!(error instanceof MdError)) throw error;
       log.warn(
@@ -43,10 +45,20 @@ export async function readSlotBits(
       else broken = true;
     }
   }
+  if (found !== null) return found;
   if (!broken) throw unread ?? new MdError("E_IO", `no in-sync member to read slot ${slot}'s bitmap from`);
   const bits = new Uint8Array(bitBytes(array.bitmap.layout)).fill(0xff);
   trimBits(bits, array.bitmap.layout.chunks);
   return { super: freshBitmapSuper(array), bits };
+}
+
+function union(one: SlotContent | null, other: SlotContent): SlotContent {
+  if (one === null) return other;
+  const bits = one.bits.slice();
+  mergeBits(bits, other.bits);
+  const events = Math.max(one.super.events, other.super.events);
+  const eventsCleared = Math.max(one.super.eventsCleared, other.super.eventsCleared);
+  return { super: { ...one.super, events, eventsCleared }, bits };
 }
 
 /** What our bitmap begins with. */
