@@ -26,7 +26,7 @@ export class AdderFirst {
   async wait(clock: Clock, stop: AbortSignal): Promise<void> {
     const expected = this.#expected;
     if (expected === null) return;
-    await sleep(clock, LIMIT_MS, AbortSignal.any([expected.over.signal, stop]));
+    await sleep(clock, LIMIT_MS, expected.over.signal, stop);
     this.over(expected.slot);
   }
 }

@@ -222,7 +222,7 @@ export class ResyncPass {
     if (this.#isDue) await this.#writeDown();
     if (speedLimit.earlyMs(copied, ms) <= 0) return;
     await this.#others.pause();
-    await speedLimit.wait(copied, beganAt, AbortSignal.any([this.#stop, this.#interrupt]));
+    await speedLimit.wait(copied, beganAt, this.#stop, this.#interrupt);
   }
 
   get #isDue(): boolean {

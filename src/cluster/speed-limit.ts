@@ -31,11 +31,11 @@ export class SpeedLimit {
   }
 
   /** Waits until what was copied since `beganAt` is within the limit, as it is now and as it becomes. */
-  async wait(sectors: number, beganAt: number, signal: AbortSignal): Promise<void> {
+  async wait(sectors: number, beganAt: number, ...signals: readonly AbortSignal[]): Promise<void> {
     for (;;) {
       const early = this.earlyMs(sectors, this.#clock.now() - beganAt);
-      if (early <= 0 || signal.aborted) return;
-      await sleep(this.#clock, early, AbortSignal.any([signal, this.#changed.signal]));
+      if (early <= 0 || signals.some((signal) => signal.aborted)) return;
+      await sleep(this.#clock, early, ...signals, this.#changed.signal);
     }
   }
 }

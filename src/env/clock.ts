@@ -19,16 +19,19 @@ export interface Clock {
   after(ms: number, action: () => void): Timer;
 }
 
-/** Resolves after `ms`, or as soon as `signal` aborts (whichever comes first; never rejects). */
-export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
+/**
+ * Resolves after `ms`, or as soon as any of `signals` aborts (whichever comes first; never rejects). Not `AbortSignal.any`:
+ * a signal that lives long would keep a reference for each time that it was waited for.
+ */
+export function sleep(clock: Clock, ms: number, ...signals: readonly (AbortSignal | undefined)[]): Promise<void> {
   return new Promise((resolve) => {
-    if (signal?.aborted) return resolve();
+    if (signals.some((signal) => signal?.aborted)) return resolve();
     const finish = (): void => {
       timer.cancel();
-      signal?.removeEventListener("abort", finish);
+      for (const signal of signals) signal?.removeEventListener("abort", finish);
       resolve();
     };
     const timer = clock.after(ms, finish);
-    signal?.addEventListener("abort", finish);
+    for (const signal of signals) signal?.addEventListener("abort", finish);
   });
 }
