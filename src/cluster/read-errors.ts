@@ -116,6 +116,7 @@ export class ReadErrors {
     if (lost === 0) return;
     history.add("error", "READERROR", `${who}: ${lost} sectors ${where} cannot be read, nor written anew`, fields);
     this.#lost.push({ what, until: env.clock.now() + LOST_MS });
+    if (this.#lost.length > MOST_WAITING) this.#lost.shift();
   }
 
   #isKnown({ number, lo, hi }: Unreadable): boolean {

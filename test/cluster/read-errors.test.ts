@@ -94,6 +94,22 @@ describe("a block that a member could not read", () => {
     expect(member(a, 1)).toMatchObject({ readErrors: 50, state: "in_sync" });
   });
 
+  it("is not tried again for a minute if no other copy has it", async () => {
+    const { world, a } = await pair();
+    a.engine.badSectors.add("1 803");
+    a.engine.unreadable.add(803);
+    readError(a, 1, 800);
+    await world.until(() => texts(a, "READERROR").some((text) => text.includes("cannot be read")));
+    await world.idle(a);
+    for (let i = 0; i < 30; i++) readError(a, 1, 800);
+    await world.idle(a);
+    expect(rewrites(a)).toHaveLength(1);
+    expect(a.node.status().health).toBe("UU");
+    await world.clock.advance(61_000);
+    readError(a, 1, 800);
+    await world.until(() => rewrites(a).length === 2);
+  });
+
   it("stays as it is on the last copy, of which nobody else could write it", async () => {
     const { world, a, b } = await pair();
     await world.wait(b.node.failMember(1));

@@ -292,7 +292,7 @@ export class FakeEngine implements Engine {
     let [sectors, lost] = [0, 0];
     for (let at = lo; at < hi && target !== undefined; at++) {
       if (!this.badSectors.has(`${place} ${at}`)) continue;
-      if (source === undefined) lost++;
+      if (source === undefined || this.unreadable.has(at)) lost++;
       else {
         const from = bytesOf(sector(source.dataOffset + at));
         const data = this.#disks.bytes(source.path).slice(from, from + 512);
