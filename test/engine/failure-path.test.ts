@@ -146,7 +146,7 @@ describe("a leg that fails", () => {
     expect(write.errno).toBe(0);
   });
 
-  it("that is short for good counts as failed, not as partly good", () => {
+  it("F18: that is short for good counts as failed, not as partly good", () => {
     const bench = benchWithBit();
     bench.ring.fail(on("d1", isWrite), 0);
     const write = bench.write(0, 8, 2);

@@ -95,7 +95,7 @@ describe("a write", () => {
     ).toEqual([1, 1]);
   });
 
-  it("asks again for what a short transfer left, and for what was put off", () => {
+  it("F18: asks again for what a short transfer left, and for what was put off", () => {
     const bench = new EngineBench();
     const log = since(bench);
     bench.ring.fail(on("d0", isWrite), 3 * 512, 1);
