@@ -10,7 +10,7 @@ import type { Lockspace } from "../dlm/lockspace.ts";
 import { type EngineConfig, roomFor } from "../engine/engine-protocol.ts";
 import { SharedBlock } from "../engine/shared-block.ts";
 import type { Env } from "../env/env.ts";
-import type { PillReader } from "../fencing/pill-check.ts";
+import { PillCheck, type PillReader } from "../fencing/pill-check.ts";
 import { nodeLimit } from "../fencing/takeover-layout.ts";
 import { hasTakeoverRoom } from "../fencing/takeover-store.ts";
 import { MessageBus, type MessageHandler } from "../messages/message-bus.ts";
@@ -21,9 +21,11 @@ import { engineMember, firstPlace } from "./engine-members.ts";
 import { EXCLUSIVE, takeUse } from "./exclusive-use.ts";
 import { GuardedEngine } from "./guarded-engine.ts";
 import { GuardedLock } from "./guarded-lock.ts";
+import { LeaseGate } from "./lease-gate.ts";
 import { LeasedDevice, WriteLease } from "./leased-device.ts";
 import { MembershipFeed } from "./membership-feed.ts";
 import { assembleOpened, closeAll, openMembers } from "./open-members.ts";
+import { readOwnPill } from "./own-pill.ts";
 import { type OwnBits, ownBits } from "./slot-bits.ts";
 import { SlotLocks } from "./slot-locks.ts";
 import { condemnOthers, condemnVictim, introduce } from "./takeover-records.ts";
@@ -96,6 +98,7 @@ async function join(
   const { env, options } = deps;
   const shared = new SharedBlock();
   const writeLease = new WriteLease(shared, env.clock);
+  const leaseGate = new LeaseGate(shared, env.clock);
   undo.push(async () => writeLease.end());
   const open: OpenBlockDevice = async (path, how) => new LeasedDevice(await deps.openDevice(path, how), writeLease);
   const opened = await openMembers(open, deps.memberPaths);
@@ -111,7 +114,7 @@ async function join(
     clusterName: before.array.bitmap.clusterName,
     maxMembers: nodeLimit(before.array),
     listener: feed,
-    lease: (writeUntil, readUntil) => shared.setLease(writeUntil, readUntil),
+    lease: (...ends) => leaseGate.set(...ends),
     access: accessTo(members, env, deps.nodeName),
   });
   undo.push(() => lockspace.leave());
@@ -138,13 +141,23 @@ async function join(
   const pill = await introduce(writer, lockspace.slot, lockspace.incarnation);
   if (pill === null) {
     env.log.warn({ evt: "takeover.no_room", array: array.name }, "no room on the members for takeover records");
+  } else {
+    const check = new PillCheck(pill);
+    leaseGate.askFirst(async () => {
+      const { verdict, path } = await readOwnPill(members.now(), pill, check);
+      if (verdict !== "condemned") return true;
+      // Nothing is given back: whoever took the slot over has it already.
+      lockspace.abandon();
+      feed.fenced(`${path} says that its slot was taken over`);
+      return false;
+    });
   }
+  members.now = () => ({ array, devices });
   const own = await ownBits(array, devices, lockspace.slot, { alone: lockspace.members.length === 1, log: env.log });
   const config = engineConfig(deps, { array, devices, slot: lockspace.slot, own, pill });
   const engine = new GuardedEngine(await deps.startEngine(config, shared));
   undo.push(() => engine.send({ type: "stop" }));
   await engine.send({ type: "setBalance", balance: "first" });
-  members.now = () => ({ array, devices });
   return {
     feed,
     members,
