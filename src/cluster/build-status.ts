@@ -126,8 +126,13 @@ function syncOf(context: NodeContext, runner: ResyncRunner): SyncStatus | null {
     const slot = context.lockspace.slot;
     return { action, phase: "running", slot, permille, done, total, speed, eta, window, stalledFor };
   }
+  const { delayedBy, delayed } = runner;
   const none = { permille: null, done: 0, total: 0, speed: null, eta: null, stalledFor: 0 };
   const action = array.members.some((member) => member.state === "rebuilding") ? "recover" : "resync";
+  if (delayedBy !== null) {
+    const waitsFor = `array ${delayedBy} on the same disk`;
+    return { ...none, action: delayed, phase: "delayed", slot: null, window: null, waitsFor };
+  }
   const [remote] = context.remoteSyncs.keys();
   const [announced] = node.windows.keys();
   const slot = remote ?? announced;

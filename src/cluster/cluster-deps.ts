@@ -6,6 +6,7 @@ import type { EngineConfig } from "../engine/engine-protocol.ts";
 import type { SharedBlock } from "../engine/shared-block.ts";
 import type { Env } from "../env/env.ts";
 import { ownProtocol, type ProtocolRange } from "../messages/protocol-version.ts";
+import type { SyncTurns } from "../resync/sync-turns.ts";
 
 /** An array's members, for methods of fencing that work on them. */
 export interface ArrayAccess {
@@ -88,5 +89,9 @@ export interface ClusterNodeDeps {
   readonly openDevice: OpenBlockDevice;
   /** The path on this host of the device with this superblock UUID (16 bytes), null if it is not to be seen. */
   readonly findDevice: (deviceUuid: Uint8Array) => Promise<string | null>;
+  /** What a member lies on, so that arrays with a disk in common take turns. */
+  readonly diskOf: (path: string) => string;
+  /** One for all arrays of this node. */
+  readonly syncTurns: SyncTurns;
   readonly options: ClusterNodeOptions;
 }

@@ -6,9 +6,10 @@ import { planRecovery, type RecoveryPlan } from "../resync/recovery-plan.ts";
 import type { PassOutcome } from "../resync/resync-machine.ts";
 import type { ResyncProgress } from "../resync/resync-progress.ts";
 import type { ScrubAction } from "../resync/scrub.ts";
+import type { SyncTurn } from "../resync/sync-turns.ts";
 import { activateByPlan } from "./device-change.ts";
 import { beginFilling } from "./filling.ts";
-import type { NodeContext } from "./node-context.ts";
+import { type NodeContext, shortName } from "./node-context.ts";
 import { ReadErrors } from "./read-errors.ts";
 import { finishRecovery } from "./recovery-metadata.ts";
 import { ResyncAnnouncer } from "./resync-announcer.ts";
@@ -44,6 +45,9 @@ export class ResyncRunner {
   #interrupt = new AbortController();
   /** A part of a check has ended, and the next one is about to begin. */
   #between: RunningSync | null = null;
+  #turnWait: SyncTurn | null = null;
+  /** What is to be done when it ends. */
+  #delayed: SyncAction = "resync";
   readonly #retry: ResyncRetry;
   #ended: Promise<void> = Promise.resolve();
 
@@ -127,18 +131,47 @@ export class ResyncRunner {
     if (mayCopy && plan.type === "recover")
       await this.#context.adderFirst.wait(this.#context.env.clock, this.#stop.signal);
     const { status } = await this.#context.resyncLock.convert("EX", { signal: this.#stop.signal });
+    this.#delayed = this.#pending ?? "resync";
     this.#pending = null;
     if (status !== "granted") return;
     let pauseMs = 0;
     try {
       await this.readErrors.workOff(this.#others, this.#stop.signal);
-      if (mayCopy) pauseMs = await this.#workOff();
+      if (mayCopy) pauseMs = await this.#whenDisksAreFree(() => this.#workOff());
       await this.#others.end();
     } finally {
       this.#pass = null;
       await this.#context.resyncLock.convert("NL");
     }
     if (pauseMs > 0 && !this.#kicked) await sleep(this.#context.env.clock, pauseMs, this.#stop.signal);
+  }
+
+  /** Of the arrays of this node that share a disk only one is copied at a time. */
+  async #whenDisksAreFree(work: () => Promise<number>): Promise<number> {
+    const { deps, array, devices } = this.#context;
+    const disks = array.members.flatMap(({ number }) => devices.get(number)?.path ?? []).map(deps.diskOf);
+    const turn = deps.syncTurns.ask(shortName(this.#context), disks);
+    try {
+      if (turn.waitsFor !== null) {
+        this.#turnWait = turn;
+        await turn.wait(this.#stop.signal);
+      }
+      this.#turnWait = null;
+      return await work();
+    } finally {
+      this.#turnWait = null;
+      turn.end();
+    }
+  }
+
+  /** What waits for `delayedBy`. */
+  get delayed(): SyncAction {
+    return this.#delayed;
+  }
+
+  /** The array of this node that is copied first, since it shares a disk; null: none. */
+  get delayedBy(): string | null {
+    return this.#turnWait?.waitsFor ?? null;
   }
 
   /** Milliseconds until the next look that must not come earlier. */

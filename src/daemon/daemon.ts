@@ -11,6 +11,7 @@ import { joinLockspace } from "../dlm/lockspace-client.ts";
 import { startEngine } from "../engine/engine-handle.ts";
 import type { Env } from "../env/env.ts";
 import { checkWatchdog } from "../fencing/watchdog.ts";
+import { SyncTurns } from "../resync/sync-turns.ts";
 import { mdUuidText } from "../superblock/uuid.ts";
 import { shortName } from "./array-name.ts";
 import { ArraySession } from "./array-session.ts";
@@ -18,6 +19,7 @@ import { ClusterMembership } from "./cluster-membership.ts";
 import type { DaemonConfig } from "./config.ts";
 import type { FrozenInfo } from "./control-api.ts";
 import { DeviceScan } from "./device-scan.ts";
+import { diskOf } from "./disk-of.ts";
 import { type ArrayFencing, FenceMethods } from "./fence-methods.ts";
 import { frozenInfo, type LockspaceView } from "./frozen-info.ts";
 import { Guard } from "./guard.ts";
@@ -57,6 +59,7 @@ export class Daemon {
   readonly operations: Operations;
   readonly scan = new DeviceScan();
   readonly startedAt: string;
+  readonly #syncTurns = new SyncTurns();
   readonly #sessions = new Map<string, ArraySession>();
   readonly #starting = new Set<string>();
   /** Arrays that this node had to leave without being told to, by UUID. */
@@ -204,6 +207,8 @@ export class Daemon {
           return openFileDevice(path, how);
         },
         findDevice: (deviceUuid) => this.scan.find(deviceUuid),
+        diskOf,
+        syncTurns: this.#syncTurns,
         options,
       });
       const session = new ArraySession(node, { readOnly: request.readOnly, queueDepth: options.queueDepth });

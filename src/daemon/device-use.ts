@@ -42,12 +42,13 @@ function look(path: string): Stats {
   }
 }
 
-const numbers = (device: number): string =>
+/** MAJOR:MINOR, as in /sys/dev/block. */
+export const deviceNumbers = (device: number): string =>
   `${(device >>> 8) & 0xfff}:${(device & 0xff) | ((device >>> 12) & 0xfff00)}`;
 
 /** Mounted or used as swap: itself, or one of its partitions. */
 function refuseMounted(path: string, device: number): void {
-  const own = new Set([numbers(device), ...partitionsOf(numbers(device))]);
+  const own = new Set([deviceNumbers(device), ...partitionsOf(deviceNumbers(device))]);
   for (const line of readLines("/proc/self/mountinfo")) {
     const [, , at, , folder] = line.split(" ");
     if (at !== undefined && own.has(at)) throw new MdError("E_DEVICE_BUSY", `${path} is mounted on ${folder}`);
@@ -55,7 +56,7 @@ function refuseMounted(path: string, device: number): void {
   for (const line of readLines("/proc/swaps").slice(1)) {
     const [swap = ""] = line.split(/\s+/);
     const stats = statSync(swap, { throwIfNoEntry: false });
-    if (stats?.isBlockDevice() && own.has(numbers(stats.rdev))) {
+    if (stats?.isBlockDevice() && own.has(deviceNumbers(stats.rdev))) {
       throw new MdError("E_DEVICE_BUSY", `${path} is used as swap`);
     }
   }

@@ -5,6 +5,7 @@ import { ClusterNode } from "../cluster/cluster-node.ts";
 import { MOST_SLOTS } from "../dlm/lockspace.ts";
 import { joinLockspace } from "../dlm/lockspace-client.ts";
 import type { MismatchRange } from "../resync/scrub.ts";
+import { SyncTurns } from "../resync/sync-turns.ts";
 import { ChannelWitness } from "./channel-witness.ts";
 import { judgeRequests } from "./checkers/at-rest.ts";
 import { visibleSuperblock } from "./disk-superblocks.ts";
@@ -230,6 +231,8 @@ export class SimNode {
         const device = new SimBlockDevice(disk, process.controlUser, { readOnly });
         return Promise.resolve(wrappers.device?.(device) ?? device);
       },
+      diskOf: (path) => path,
+      syncTurns: new SyncTurns(),
       findDevice: (deviceUuid) => {
         const found = disks.find((disk) => {
           const superblock = visibleSuperblock(disk, geometry);

@@ -14,6 +14,7 @@ import { MOST_SLOTS } from "../../src/dlm/lockspace.ts";
 import { joinLockspace } from "../../src/dlm/lockspace-client.ts";
 import { MemoryLockMaster } from "../../src/dlm/memory-lock-master.ts";
 import { silentLogger } from "../../src/env/logger.ts";
+import { SyncTurns } from "../../src/resync/sync-turns.ts";
 import { sameUuid } from "../../src/superblock/uuid.ts";
 import { createRequest } from "../array/example.ts";
 import { FakeClock } from "../support/fake-clock.ts";
@@ -128,6 +129,9 @@ export class ClusterWorld {
     return world;
   }
 
+  /** Of all hosts, as if they were one. */
+  readonly syncTurns = new SyncTurns();
+
   /** Begins to assemble the array on a host; the clock must be moved for it to come to an end. */
   begin(name: string, paths: readonly string[], options: Partial<ClusterNodeOptions> = {}): Promise<TestNode> {
     const link = new Link(this.master);
@@ -157,6 +161,8 @@ export class ClusterWorld {
       },
       openDevice: async (path) => this.disks.open(path, name),
       findDevice: async (uuid) => this.#find(uuid, name),
+      diskOf: (path) => path,
+      syncTurns: this.syncTurns,
       options: { ...defaultClusterNodeOptions, ...options },
     };
     return ClusterNode.start(deps).then((node) => {
