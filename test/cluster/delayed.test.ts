@@ -13,7 +13,7 @@ it("an array waits for another one of this node with which it shares a disk, and
   await world.clock.advance(5000);
   expect(engine.needed.size).toBe(before);
   other.end();
-  await world.until(() => sync() === null);
+  await world.wait(node.waitIdle());
   expect(engine.needed.size).toBe(0);
   // And its own turn is over.
   expect(world.syncTurns.ask("backup", world.members).waitsFor).toBe(null);
