@@ -10,7 +10,7 @@ import type { Lockspace } from "../dlm/lockspace.ts";
 import { type EngineConfig, roomFor } from "../engine/engine-protocol.ts";
 import { SharedBlock } from "../engine/shared-block.ts";
 import type { Env } from "../env/env.ts";
-import { PillCheck, type PillReader } from "../fencing/pill-check.ts";
+import type { PillReader } from "../fencing/pill-check.ts";
 import { nodeLimit } from "../fencing/takeover-layout.ts";
 import { hasTakeoverRoom } from "../fencing/takeover-store.ts";
 import { MessageBus, type MessageHandler } from "../messages/message-bus.ts";
@@ -25,10 +25,10 @@ import { LeaseGate } from "./lease-gate.ts";
 import { LeasedDevice, WriteLease } from "./leased-device.ts";
 import { MembershipFeed } from "./membership-feed.ts";
 import { assembleOpened, closeAll, openMembers } from "./open-members.ts";
-import { readOwnPill } from "./own-pill.ts";
+import { slotCheck } from "./own-pill.ts";
 import { type OwnBits, ownBits } from "./slot-bits.ts";
 import { SlotLocks } from "./slot-locks.ts";
-import { condemnOthers, condemnVictim, introduce } from "./takeover-records.ts";
+import { condemnOthers, condemnVictim, introduce, type RecordWriter } from "./takeover-records.ts";
 
 /** The array as this node knows it at the moment; who keeps it up to date says where it is. */
 export interface MembersInUse {
@@ -138,21 +138,8 @@ async function join(
   });
   const writer = { array, devices, env, nodeName: deps.nodeName };
   if (!isClustered(array)) await condemnOthers(writer, lockspace.slot);
-  const pill = await introduce(writer, lockspace.slot, lockspace.incarnation);
-  if (pill === null) {
-    env.log.warn({ evt: "takeover.no_room", array: array.name }, "no room on the members for takeover records");
-  } else {
-    const check = new PillCheck(pill);
-    leaseGate.askFirst(async () => {
-      const { verdict, path } = await readOwnPill(members.now(), pill, check);
-      if (verdict !== "condemned") return true;
-      // Nothing is given back: whoever took the slot over has it already.
-      lockspace.abandon();
-      feed.fenced(`${path} says that its slot was taken over`);
-      return false;
-    });
-  }
   members.now = () => ({ array, devices });
+  const pill = await introduceUs(writer, lockspace, { feed, leaseGate, members });
   const own = await ownBits(array, devices, lockspace.slot, { alone: lockspace.members.length === 1, log: env.log });
   const config = engineConfig(deps, { array, devices, slot: lockspace.slot, own, pill });
   const engine = new GuardedEngine(await deps.startEngine(config, shared));
@@ -175,6 +162,27 @@ async function join(
     shared,
     writeLease,
   };
+}
+
+/** Null: the members have no room for takeover records. From now on they are asked before a lease comes back. */
+async function introduceUs(
+  writer: RecordWriter,
+  lockspace: Lockspace,
+  { feed, leaseGate, members }: { feed: MembershipFeed; leaseGate: LeaseGate; members: MembersInUse },
+): Promise<PillReader | null> {
+  const { array, env } = writer;
+  const pill = await introduce(writer, lockspace.slot, lockspace.incarnation);
+  if (pill === null) {
+    env.log.warn({ evt: "takeover.no_room", array: array.name }, "no room on the members for takeover records");
+    return null;
+  }
+  const isStillOurs = slotCheck(pill, members, (path) => {
+    // Nothing is given back: whoever took the slot over has it already.
+    lockspace.abandon();
+    feed.fenced(`${path} says that its slot was taken over`);
+  });
+  leaseGate.askFirst(isStillOurs);
+  return pill;
 }
 
 /** E_PROTOCOL_VERSION if the others speak what we do not. */

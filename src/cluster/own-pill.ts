@@ -1,7 +1,7 @@
 import { inSyncMembers, type MdArray } from "../array/md-array.ts";
 import { type MemberDevices, readBytes } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
-import type { PillCheck, PillReader, PillVerdict } from "../fencing/pill-check.ts";
+import { PillCheck, type PillReader, type PillVerdict } from "../fencing/pill-check.ts";
 import { TAKEOVER_BLOCK_BYTES } from "../fencing/takeover-blocks.ts";
 import { pillAt, takeoverLayout } from "../fencing/takeover-layout.ts";
 
@@ -35,4 +35,18 @@ export async function readOwnPill(
     }
   }
   return { verdict, path: "" };
+}
+
+/** Asks the members whether the slot is ours still; `onTakenOver` hears of one that says that it is not. */
+export function slotCheck(
+  pill: PillReader,
+  members: { now(): { readonly array: MdArray; readonly devices: MemberDevices } },
+  onTakenOver: (path: string) => void,
+): () => Promise<boolean> {
+  const check = new PillCheck(pill);
+  return async () => {
+    const { verdict, path } = await readOwnPill(members.now(), pill, check);
+    if (verdict === "condemned") onTakenOver(path);
+    return verdict !== "condemned";
+  };
 }
