@@ -87,6 +87,8 @@ export class SimDisk {
   answersBy = 0;
   /** Sectors that hold what nobody wrote. */
   readonly rotten = new Set<number>();
+  /** Sectors that it once refused to give. */
+  readonly unread = new Set<number>();
   readonly #world: World;
   readonly #timing: DiskTiming;
   readonly #flights = new Set<Flight>();
@@ -211,7 +213,10 @@ export class SimDisk {
     switch (op.type) {
       case "read": {
         const hi = op.at + op.target.byteLength / SECTOR_SIZE;
-        if (this.#firstBad(op.at, hi, "read") !== null) return fail(op.at);
+        if (this.#firstBad(op.at, hi, "read") !== null) {
+          for (let at = op.at; at < hi; at++) this.unread.add(at);
+          return fail(op.at);
+        }
         this.versions.read(op.at, op.target);
         return op.target.byteLength;
       }

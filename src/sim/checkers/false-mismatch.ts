@@ -5,8 +5,8 @@ import type { SimEvent } from "../sim-event.ts";
 import type { Checker, Report } from "./checker.ts";
 
 /**
- * A check tells of a sector only if one of its copies has rotted (F20), or two nodes wrote it at once (decision 23): writes
- * under way, nodes that died and members that failed all leave copies that differ for a while, and are no mismatch.
+ * A check tells of a sector only if one of its copies has rotted (F20) or could not be read, which it may have repaired, or
+ * if two nodes wrote it at once (decision 23): writes under way, nodes that died and members that failed all leave copies that differ for a while, and are no mismatch.
  */
 export class FalseMismatchChecker implements Checker {
   readonly name = "no mismatch but what is spoilt";
@@ -26,18 +26,18 @@ export class FalseMismatchChecker implements Checker {
     if (event.type !== "mismatch") return;
     for (const { lo, hi, kind } of event.ranges) {
       for (let sector = lo; sector < hi && kind !== "unreadable"; sector++) {
-        if (this.#isRotten(sector) || this.#content.isContested(sector)) continue;
+        if (this.#isSpoilt(sector) || this.#content.isContested(sector)) continue;
         this.#report(`${event.life} tells of a mismatch in sector ${sector}, which nobody spoilt`);
         return;
       }
     }
   }
 
-  #isRotten(sector: number): boolean {
+  #isSpoilt(sector: number): boolean {
     const { raidDisks } = this.#geometry.personality;
     for (let raidDisk = 0; raidDisk < raidDisks; raidDisk++) {
       const at = this.#geometry.sectorOn(raidDisk, sector);
-      if (this.#disks.some((disk) => disk.rotten.has(at))) return true;
+      if (this.#disks.some((disk) => disk.rotten.has(at) || disk.unread.has(at))) return true;
     }
     return false;
   }
