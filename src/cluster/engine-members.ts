@@ -2,6 +2,7 @@ import type { ArrayChange } from "../array/array-state.ts";
 import { bitmapStart, isClustered, type MdArray, memberByNumber } from "../array/md-array.ts";
 import { hasFlag, type Member, MemberFlag } from "../array/member.ts";
 import { assert } from "../base/assert.ts";
+import { deferred } from "../base/deferred.ts";
 import { MdError } from "../base/md-error.ts";
 import { type Sector, type SlotNumber, sector } from "../base/units.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
@@ -45,6 +46,7 @@ export class EngineMembers {
   /** By place, as the data plane has it (faulty ones included until they are removed, or another takes the place). */
   readonly #placed = new Map<number, Member>();
   /** Places that the data plane itself has stopped using: they wait for `settleFailure`. */
+  readonly #onBlocked = new Set<() => void>();
   readonly #blocked = new Set<number>();
   /** Places whose member has failed for us. */
   readonly #failed = new Set<number>();
@@ -83,6 +85,26 @@ export class EngineMembers {
 
   block(place: number): void {
     this.#blocked.add(place);
+    for (const wake of this.#onBlocked) wake();
+  }
+
+  /**
+   * For the holder of the token: `work`, unless a member fails before it is done. What the data plane is to make durable
+   * may wait for the failure's end, and that for the token. Then false; the work goes on without us.
+   */
+  async unlessBlocked(work: Promise<unknown>): Promise<boolean> {
+    const { promise, resolve } = deferred<boolean>();
+    const wake = (): void => resolve(false);
+    if (this.hasBlocked) wake();
+    this.#onBlocked.add(wake);
+    const done = work.then(() => true);
+    // Its error is nobody's any more once the race is over.
+    done.catch(() => {});
+    try {
+      return await Promise.race([promise, done]);
+    } finally {
+      this.#onBlocked.delete(wake);
+    }
   }
 
   isBlocked(place: number): boolean {

@@ -1,6 +1,7 @@
 import { clearSlot, isInShape, type SlotContent } from "../array/bitmap-store.ts";
 import { isClustered, isDegraded, type MdArray } from "../array/md-array.ts";
 import type { MemberFailure } from "../array/write-members.ts";
+import { MdError } from "../base/md-error.ts";
 import type { SlotNumber } from "../base/units.ts";
 import { clearBits, countBits } from "../bitmap/bitmap-merge.ts";
 import type { NodeContext } from "./node-context.ts";
@@ -53,7 +54,7 @@ export async function takeOverBits(
   const dirty = countBits(found.bits, layout.chunks);
   if (dirty === 0 && isInShape(array, found.super)) return 0;
   if (dirty > 0) {
-    if (!(await mergeBits(context, array, found.bits))) return takeOverBits(context, slot, how);
+    if (!(await mergeBits(context, array, found.bits, how.hasToken))) return takeOverBits(context, slot, how);
     // Before the lock is free: the others ask us next, and must hear that we have work.
     await context.ownWindow.needs(true);
   }
@@ -65,10 +66,21 @@ export async function takeOverBits(
   return dirty;
 }
 
-/** False: our bitmap has taken another form since the bits were read. */
-async function mergeBits(context: NodeContext, { bitmap }: MdArray, bits: Uint8Array): Promise<boolean> {
+/** False: our bitmap has taken another form since the bits were read. E_SYNC_RUNNING with the token, if a member fails. */
+async function mergeBits(
+  context: NodeContext,
+  { bitmap, name }: MdArray,
+  bits: Uint8Array,
+  hasToken: boolean,
+): Promise<boolean> {
   try {
-    await context.engine.send({ type: "mergeBits", bits });
+    const merging = context.engine.send({ type: "mergeBits", bits });
+    if (!hasToken) await merging;
+    else if (!(await context.members.unlessBlocked(merging))) {
+      throw new MdError("E_SYNC_RUNNING", `a member of "${name}" has just failed, and not all nodes know of it yet`, {
+        hint: "try again",
+      });
+    }
     return true;
   } catch (error) {
     await context.formChange;

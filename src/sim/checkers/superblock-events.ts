@@ -1,6 +1,6 @@
 import type { Superblock } from "../../superblock/superblock.ts";
 import { sameUuid } from "../../superblock/uuid.ts";
-import type { ArrayGeometry } from "../array-geometry.ts";
+import { type ArrayGeometry, SUPERBLOCK_SECTORS } from "../array-geometry.ts";
 import { visibleSuperblock } from "../disk-superblocks.ts";
 import type { SimDisk } from "../sim-disk.ts";
 import type { SimEvent } from "../sim-event.ts";
@@ -32,7 +32,10 @@ export class SuperblockEventsChecker implements Checker {
       for (const disk of this.#disks.values()) this.#remember(disk);
     } else if (event.type === "write_landed" && event.area === "superblock") {
       const disk = this.#disks.get(event.disk);
-      if (disk !== undefined) this.#judge(event.life, disk);
+      const { superblockAt } = this.#geometry;
+      // A wipe may begin behind it.
+      const touches = event.lo < superblockAt + SUPERBLOCK_SECTORS && event.hi > superblockAt;
+      if (disk !== undefined && touches) this.#judge(event.life, disk);
     }
   }
 
