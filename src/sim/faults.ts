@@ -240,7 +240,7 @@ export class Faults {
   #dispensable(): readonly SimDisk[] {
     const { array } = this.#targets;
     const legs = inSyncLegs(array.disks, array.geometry);
-    const sound = legs.filter(({ disk }) => !this.#hurt.has(disk));
+    const sound = legs.filter(({ disk }) => !this.#hurt.has(disk) && !this.#operator.isBusyWith(disk.path));
     return legs
       .filter((leg) => {
         const others = sound.filter((other) => other !== leg);

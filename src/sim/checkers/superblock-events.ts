@@ -9,7 +9,8 @@ import type { Checker, Report } from "./checker.ts";
 /**
  * Events only rise (md-cluster, 15): what is written to a superblock has a higher number than what was there, and as high
  * a number as any that can be seen on another member; and a number is used once: two superblocks with the same one say
- * the same of the array. (A number may be written again: who finds an update begun finishes it under its own.)
+ * the same of the array. A number may be written again: who finds an update begun finishes it under its own, and who could
+ * not write all that he wanted to says something else under it, but only until he tells the others of the update.
  */
 export class SuperblockEventsChecker implements Checker {
   readonly name = "events strictly increasing";
@@ -18,6 +19,8 @@ export class SuperblockEventsChecker implements Checker {
   readonly #report: Report;
   /** By disk: what it said before. */
   readonly #before = new Map<SimDisk, Superblock>();
+  /** By disk: who wrote that. */
+  readonly #writers = new Map<SimDisk, string>();
 
   constructor(geometry: ArrayGeometry, disks: readonly SimDisk[], report: Report) {
     this.#geometry = geometry;
@@ -36,7 +39,20 @@ export class SuperblockEventsChecker implements Checker {
       // A wipe may begin behind it.
       const touches = event.lo < superblockAt + SUPERBLOCK_SECTORS && event.hi > superblockAt;
       if (disk !== undefined && touches) this.#judge(event.life, disk);
+    } else if (event.type === "message_begun" && event.message.type === "metadata_updated") {
+      this.#judgeTold(event.life);
     }
+  }
+
+  /** What is told of now is the same everywhere. */
+  #judgeTold(life: string): void {
+    const written = [...this.#disks.values()].filter((disk) => this.#writers.get(disk) === life);
+    const newest = Math.max(...written.map((disk) => this.#before.get(disk)?.events ?? 0));
+    const contents = written.flatMap((disk) => {
+      const superblock = this.#before.get(disk);
+      return superblock?.events === newest ? [contentOf(superblock)] : [];
+    });
+    if (new Set(contents).size > 1) this.#report(`${life} tells of events ${newest}, under which members differ`);
   }
 
   #remember(disk: SimDisk): Superblock | null {
@@ -52,15 +68,20 @@ export class SuperblockEventsChecker implements Checker {
     const now = visibleSuperblock(disk, this.#geometry);
     if (now === null || now === before) return;
     this.#before.set(disk, now);
+    const writer = this.#writers.get(disk);
+    this.#writers.set(disk, life);
     // A device that is being added: no update has taken it in yet.
     if (now.events === 0) return;
     // Only a part has landed that says the same as before.
     if (before?.events === now.events && contentOf(before) === contentOf(now)) return;
-    if (before !== undefined && sameUuid(before.deviceUuid, now.deviceUuid))
-      this.#compare(life, disk, now, disk, before);
+    const own = (other: SimDisk): string | undefined => (other === disk ? writer : this.#writers.get(other));
+    const isUnfinished = (other: SimDisk, theirs: Superblock): boolean =>
+      theirs.events === now.events && own(other) === life;
+    const same = before !== undefined && sameUuid(before.deviceUuid, now.deviceUuid);
+    if (same && !isUnfinished(disk, before)) this.#compare(life, disk, now, disk, before);
     for (const other of this.#disks.values()) {
       const theirs = other === disk ? null : visibleSuperblock(other, this.#geometry);
-      if (theirs !== null) this.#compare(life, disk, now, other, theirs);
+      if (theirs !== null && !isUnfinished(other, theirs)) this.#compare(life, disk, now, other, theirs);
     }
   }
 
