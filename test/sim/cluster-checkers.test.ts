@@ -124,7 +124,9 @@ describe("the checker of events", () => {
       });
       await world.run(world.now + 100, () => done);
     };
-    return { reports, write };
+    const message = { type: "metadata_updated", from: slotNumber(0), number: 0 } as const;
+    const tell = (): void => world.tell({ type: "message_begun", life: "n1.1", number: 1, message });
+    return { reports, write, tell };
   }
   const next = ({ events }: Superblock): Partial<Superblock> => ({ events: events + 1 });
   const last = ({ events }: Superblock): Partial<Superblock> => ({ events: events - 1 });
@@ -142,6 +144,17 @@ describe("the checker of events", () => {
     for (const at of [0, 1]) await write(at, next);
     await write(0, last);
     expect(reports.join("\n")).toMatch(/after events \d+ on \/sim\/d0\n.*after events \d+ on \/sim\/d1/);
+  });
+
+  it("lets an update that failed half way say something else under its number, until it is told of", async () => {
+    const { reports, write, tell } = await make();
+    await write(0, next);
+    await write(0, other);
+    tell();
+    expect(reports).toEqual([]);
+    await write(1, next);
+    tell();
+    expect(reports).toEqual([expect.stringMatching(/tells of events \d+, under which members differ/)]);
   });
 
   it("bites on a number that is used twice", async () => {
