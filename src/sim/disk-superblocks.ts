@@ -1,5 +1,5 @@
 import { SECTOR_SIZE, sector } from "../base/units.ts";
-import { Feature, hasFeature, isActiveRole, roleOf, type Superblock } from "../superblock/superblock.ts";
+import { Feature, hasFeature, isActiveRole, ROLE_SPARE, roleOf, type Superblock } from "../superblock/superblock.ts";
 import { decodeSuperblock } from "../superblock/superblock-codec.ts";
 import { type ArrayGeometry, SUPERBLOCK_SECTORS } from "./array-geometry.ts";
 import type { SimDisk } from "./sim-disk.ts";
@@ -74,7 +74,7 @@ export function newestSuperblock(disks: readonly SimDisk[], geometry: ArrayGeome
   let newest: Superblock | null = null;
   for (const disk of disks) {
     const superblock = durableSuperblock(disk, geometry);
-    if (superblock === null || !isActiveRole(roleOf(superblock, superblock.devNumber))) continue;
+    if (superblock === null || roleOf(superblock, superblock.devNumber) === ROLE_SPARE) continue;
     if (newest === null || superblock.events > newest.events) newest = superblock;
   }
   return newest;

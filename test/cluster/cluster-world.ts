@@ -129,8 +129,15 @@ export class ClusterWorld {
     return world;
   }
 
-  /** Of all hosts, as if they were one. */
-  readonly syncTurns = new SyncTurns();
+  /** By host. */
+  readonly #syncTurns = new Map<string, SyncTurns>();
+
+  /** Among the arrays of one host; what this world has is one of them. */
+  turnsOf(host: string): SyncTurns {
+    const turns = this.#syncTurns.get(host) ?? new SyncTurns();
+    this.#syncTurns.set(host, turns);
+    return turns;
+  }
 
   /** Begins to assemble the array on a host; the clock must be moved for it to come to an end. */
   begin(name: string, paths: readonly string[], options: Partial<ClusterNodeOptions> = {}): Promise<TestNode> {
@@ -162,7 +169,7 @@ export class ClusterWorld {
       openDevice: async (path) => this.disks.open(path, name),
       findDevice: async (uuid) => this.#find(uuid, name),
       diskOf: (path) => path,
-      syncTurns: this.syncTurns,
+      syncTurns: this.turnsOf(name),
       options: { ...defaultClusterNodeOptions, ...options },
     };
     return ClusterNode.start(deps).then((node) => {

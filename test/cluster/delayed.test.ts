@@ -3,7 +3,7 @@ import { ClusterWorld } from "./cluster-world.ts";
 
 it("an array waits for another one of this node with which it shares a disk, and says so", async () => {
   const world = await ClusterWorld.create({ clean: false });
-  const other = world.syncTurns.ask("backup", [world.members[1] ?? ""]);
+  const other = world.turnsOf("n1").ask("backup", [world.members[1] ?? ""]);
   const { node, engine } = await world.start("n1");
   const sync = () => node.status().sync;
   await world.until(() => sync()?.phase === "delayed");
@@ -16,15 +16,15 @@ it("an array waits for another one of this node with which it shares a disk, and
   await world.wait(node.waitIdle());
   expect(engine.needed.size).toBe(0);
   // And its own turn is over.
-  expect(world.syncTurns.ask("backup", world.members).waitsFor).toBe(null);
+  expect(world.turnsOf("n1").ask("backup", world.members).waitsFor).toBe(null);
 });
 
 it("leaves in good order while it waits", async () => {
   const world = await ClusterWorld.create({ clean: false });
-  const other = world.syncTurns.ask("backup", world.members);
+  const other = world.turnsOf("n1").ask("backup", world.members);
   const { node } = await world.start("n1");
   await world.until(() => node.status().sync?.phase === "delayed");
   await world.wait(node.stop());
   other.end();
-  expect(world.syncTurns.ask("backup", world.members).waitsFor).toBe(null);
+  expect(world.turnsOf("n1").ask("backup", world.members).waitsFor).toBe(null);
 });
