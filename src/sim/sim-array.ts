@@ -108,7 +108,7 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
   // Of less only others' arrays are. A few MiB have a bitmap of several pages so.
   const isSmall = chunkBytes < LEAST_CHUNK_BYTES;
   const array = isSmall
-    ? { ...planned, bitmap: { ...planned.bitmap, layout: bitmapLayout(used, chunkBytes) } }
+    ? { ...planned, bitmap: { ...planned.bitmap, layout: bitmapLayout(planned.bitmap.layout.syncSize, chunkBytes) } }
     : planned;
   geometry = new ArrayGeometry(used === size ? array : atMost(array));
   await writeArray(world, array, disks);

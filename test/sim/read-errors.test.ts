@@ -51,7 +51,15 @@ describe("a rewrite that races with a write is caught", () => {
       return isRewrite ? lock.call(this, holder, 1e9, 1e9 + 1) : lock.call(this, holder, lo, hi);
     });
     // All write to a few blocks, all the time.
-    const crowded = { ...unreadable, nodes: 1, size: 128, longest: 64, burst: 8, think: [1, 4] } as const;
+    const crowded = {
+      ...unreadable,
+      nodes: 1,
+      size: 128,
+      longest: 64,
+      burst: 8,
+      think: [1, 4],
+      pace: [5, 40],
+    } as const;
     expect(await foundIn(crowded, {})).toMatch(/may differ between mirrors|is acknowledged, but|possible are/);
   });
 });
