@@ -12,14 +12,17 @@ export class LeaseGate {
   readonly #shared: SharedBlock;
   readonly #clock: Clock;
   #ask: (() => Promise<boolean>) | null = null;
+  /** What is to count once the members were asked. */
   #pending: Parameters<LeaseSink> | null = null;
+  /** Answers to any question but the last one are old: the lease has ended once more since. */
+  #question = 0;
 
   constructor(shared: SharedBlock, clock: Clock) {
     this.#shared = shared;
     this.#clock = clock;
   }
 
-  /** From now on `ask` is asked first: may we go on? Before, this node knew nothing that could be old. */
+  /** From now on `ask` is asked first: may we go on? It does not reject. Before, this node knew nothing that could be old. */
   askFirst(ask: () => Promise<boolean>): void {
     this.#ask = ask;
   }
@@ -27,9 +30,10 @@ export class LeaseGate {
   set(...ends: Parameters<LeaseSink>): void {
     const now = this.#clock.now();
     const [writeUntil] = ends;
-    const comesBack = writeUntil > now && this.#shared.writeUntil > 0 && !this.#shared.leaseHolds(now);
+    const comesBack = writeUntil > now && !this.#shared.leaseHolds(now);
     if (this.#ask === null || !comesBack) {
       this.#pending = null;
+      this.#question++;
       this.#shared.setLease(...ends);
       return;
     }
@@ -39,9 +43,12 @@ export class LeaseGate {
   }
 
   async #askBefore(ask: () => Promise<boolean>): Promise<void> {
+    this.#question++;
+    const question = this.#question;
     const goesOn = await ask();
+    if (question !== this.#question || this.#pending === null) return;
     const ends = this.#pending;
     this.#pending = null;
-    if (goesOn && ends !== null) this.#shared.setLease(...ends);
+    if (goesOn) this.#shared.setLease(...ends);
   }
 }

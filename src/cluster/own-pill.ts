@@ -7,7 +7,7 @@ import { pillAt, takeoverLayout } from "../fencing/takeover-layout.ts";
 
 export interface OwnPill {
   readonly verdict: PillVerdict;
-  /** The member that says that we were taken over. */
+  /** The member that says so. */
   readonly path: string;
 }
 
@@ -20,21 +20,22 @@ export async function readOwnPill(
   { slot }: PillReader,
   check: PillCheck,
 ): Promise<OwnPill> {
-  let verdict: PillVerdict = "unknown";
-  for (const member of inSyncMembers(array)) {
-    const layout = takeoverLayout(array, member);
-    const device = devices.get(member.number);
-    if (layout === null || device === undefined) continue;
-    try {
-      const block = await readBytes(device, pillAt(layout, slot), TAKEOVER_BLOCK_BYTES);
-      const said = check.verdict(block, 0);
-      if (said === "condemned") return { verdict: said, path: device.path };
-      if (said === "clear") verdict = "clear";
-    } catch (error) {
-      if (!(error instanceof MdError)) throw error;
-    }
-  }
-  return { verdict, path: "" };
+  const found = await Promise.all(
+    inSyncMembers(array).map(async (member): Promise<OwnPill> => {
+      const layout = takeoverLayout(array, member);
+      const device = devices.get(member.number);
+      if (layout === null || device === undefined) return { verdict: "unknown", path: "" };
+      try {
+        const block = await readBytes(device, pillAt(layout, slot), TAKEOVER_BLOCK_BYTES);
+        return { verdict: check.verdict(block, 0), path: device.path };
+      } catch (error) {
+        if (!(error instanceof MdError)) throw error;
+        return { verdict: "unknown", path: device.path };
+      }
+    }),
+  );
+  const said = (verdict: PillVerdict): OwnPill | undefined => found.find((one) => one.verdict === verdict);
+  return said("condemned") ?? said("clear") ?? { verdict: "unknown", path: "" };
 }
 
 /** Asks the members whether the slot is ours still; `onTakenOver` hears of one that says that it is not. */

@@ -62,6 +62,11 @@ export class ParamsReader {
     return this.#list(name).map((item) => this.#text(name, item));
   }
 
+  /** None where a client, of an older version perhaps, does not speak of them. */
+  textsIfAny(name: string): readonly string[] {
+    return Object.hasOwn(this.#fields, name) ? this.texts(name) : [];
+  }
+
   textsOrNulls(name: string): readonly (string | null)[] {
     return this.#list(name).map((item) => (item === null ? null : this.#text(name, item)));
   }

@@ -53,6 +53,8 @@ export class SimRing implements IoRing {
     this.arena = new Uint8Array(options.arenaBytes);
     this.completedTag = new Uint32Array(options.entries * 2);
     this.completedResult = new Int32Array(options.entries * 2);
+    // The loop looks at the lease and enters the kernel at once; what may stand still in between no checker can forgive.
+    options.user.thread.beforePause(() => this.#submit());
   }
 
   openDevice(path: string, { readOnly }: { readonly readOnly: boolean }): DeviceIndex {
@@ -126,7 +128,7 @@ export class SimRing implements IoRing {
   closeSocket(): void {}
 
   submitAndReap(waitMs: number): number {
-    for (const start of this.#queued.splice(0)) start();
+    this.#submit();
     this.#timeout?.cancel();
     this.#timeout = null;
     // Not always all that is there: a batch may end anywhere.
@@ -140,6 +142,10 @@ export class SimRing implements IoRing {
     if (this.#ready.length > 0) this.wake();
     else if (count === 0 && waitMs > 0) this.#timeout = this.#options.clock.after(waitMs, () => this.#listener());
     return count;
+  }
+
+  #submit(): void {
+    for (const start of this.#queued.splice(0)) start();
   }
 
   /** Has the owner run a turn soon. */

@@ -11,6 +11,8 @@ export class SimThread {
   readonly #world: World;
   readonly #held: Held[] = [];
   #state: "running" | "paused" | "ended" = "running";
+  /** What it has decided to do and is doing in the same breath: no instant lies in between. */
+  #onPause: () => void = () => {};
 
   constructor(world: World, name: string) {
     this.#world = world;
@@ -33,7 +35,14 @@ export class SimThread {
 
   /** As SIGSTOP: time passes, it does not notice. */
   pause(): void {
-    if (this.#state === "running") this.#state = "paused";
+    if (this.#state !== "running") return;
+    this.#onPause();
+    this.#state = "paused";
+  }
+
+  /** `finish` ends what is under way before the thread stands still. */
+  beforePause(finish: () => void): void {
+    this.#onPause = finish;
   }
 
   /** What fell due meanwhile happens now, in its order. */

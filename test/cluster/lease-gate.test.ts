@@ -19,11 +19,11 @@ describe("a lease that comes back after it was over", () => {
     gate = new LeaseGate(shared, clock);
     asked = 0;
     answer = deferred();
+    gate.set(...within(100));
     gate.askFirst(() => {
       asked++;
       return answer.promise;
     });
-    gate.set(...within(100));
     await clock.advance(50);
     gate.set(...within(100));
     expect([holds(), asked]).toEqual([true, 0]);
@@ -54,5 +54,29 @@ describe("a lease that comes back after it was over", () => {
     answer.resolve(true);
     await clock.advance(10);
     expect(holds()).toBe(false);
+  });
+
+  it("is asked about also when the host has slept and gave it up by itself", async () => {
+    gate.set(0, 0);
+    gate.set(...within(1000));
+    expect([holds(), asked]).toEqual([false, 1]);
+    answer.resolve(true);
+    await clock.advance(10);
+    expect(holds()).toBe(true);
+  });
+
+  it("does not count for an answer to an older question", async () => {
+    const first = answer;
+    gate.set(...within(1000));
+    gate.set(0, 0);
+    answer = deferred();
+    gate.set(...within(1000));
+    expect(asked).toBe(2);
+    first.resolve(true);
+    await clock.advance(10);
+    expect(holds()).toBe(false);
+    answer.resolve(true);
+    await clock.advance(10);
+    expect(holds()).toBe(true);
   });
 });
