@@ -152,38 +152,39 @@ export class ComparePieces implements UnitWork {
     else this.#writeEnded(unit, index, done, left, result);
   }
 
-  /** Writes what is right over what is not. The lease holds. */
+  /** Writes what is right over what is not, on members that still are copies. The lease holds. */
   write(unit: number): void {
     this.units.state[unit] = UnitState.writing;
     let legs = 0;
-    const first = unit * this.#width;
-    for (let leg = first; leg < first + (this.units.legs[unit] ?? 0); leg++) {
+    for (let leg = unit * this.#width; leg < this.#endOfLegs(unit); leg++) {
       if (this.units.legState[leg] !== LegState.failed) continue;
       this.units.legDone[leg] = 0;
       this.units.legAttempts[leg] = 0;
-      legs++;
-      this.#writeLeg(unit, leg);
+      if (this.#writeLeg(unit, leg)) legs++;
     }
     this.units.legsPending[unit] = legs;
+    if (legs === 0) this.#runDone(unit);
   }
 
   writeAgain(unit: number): void {
-    const first = unit * this.#width;
-    for (let leg = first; leg < first + (this.units.legs[unit] ?? 0); leg++) {
-      if (this.units.legState[leg] === LegState.again) this.#writeLeg(unit, leg);
+    let dropped = 0;
+    for (let leg = unit * this.#width; leg < this.#endOfLegs(unit); leg++) {
+      if (this.units.legState[leg] === LegState.again && !this.#writeLeg(unit, leg)) dropped++;
     }
+    if (dropped > 0) this.#legsEnded(unit, dropped);
   }
 
   dropAgain(unit: number): boolean {
     let dropped = 0;
-    const first = unit * this.#width;
-    for (let leg = first; leg < first + (this.units.legs[unit] ?? 0); leg++) {
+    for (let leg = unit * this.#width; leg < this.#endOfLegs(unit); leg++) {
       if (this.units.legState[leg] !== LegState.again) continue;
       this.units.legState[leg] = LegState.skipped;
       dropped++;
     }
+    if (dropped === 0) return false;
+    this.units.failed[unit] = 1;
     this.units.legsPending[unit] = (this.units.legsPending[unit] ?? 0) - dropped;
-    return dropped > 0 && this.units.legsPending[unit] === 0;
+    return this.units.legsPending[unit] === 0;
   }
 
   /** How many in-sync copies there are of what begins at `at`; `keep`: they become the unit's legs. */
@@ -396,13 +397,21 @@ export class ComparePieces implements UnitWork {
     return true;
   }
 
-  #writeLeg(unit: number, leg: number): void {
+  /** False: the member is no copy any more, and is left alone. */
+  #writeLeg(unit: number, leg: number): boolean {
+    const { members } = this.#core;
+    const place = this.units.legDisk[leg] ?? 0;
+    if (members.state[place] !== MemberState.inSync) {
+      this.units.legState[leg] = LegState.skipped;
+      return false;
+    }
     const from = (this.#run[unit] ?? 0) + (this.units.legDone[leg] ?? 0);
     const at = (this.units.legAt[leg] ?? 0) + from;
     const left = (this.#runEnd[unit] ?? 0) - from;
     this.units.legState[leg] = LegState.inFlight;
     const buffer = this.#bufferOf(unit, this.#source[unit] ?? 0, from);
-    this.#core.members.write(this.units.legDisk[leg] ?? 0, at, left, buffer, 0, tagOf(TagKind.copy, leg));
+    members.write(place, at, left, buffer, 0, tagOf(TagKind.copy, leg));
+    return true;
   }
 
   #writeEnded(unit: number, leg: number, done: number, left: number, result: number): void {
@@ -410,25 +419,38 @@ export class ComparePieces implements UnitWork {
       this.units.legState[leg] = LegState.again;
       return;
     }
-    this.units.legState[leg] = LegState.ok;
+    this.units.legState[leg] = done === left ? LegState.ok : LegState.failed;
     if (done === TRANSFER_FAILED) {
       this.units.failed[unit] = 1;
       this.#failures.fail(this.units.legDisk[leg] ?? 0, "copy", errnoOf(result), this.units.at[unit] ?? 0);
     }
-    const pending = (this.units.legsPending[unit] ?? 0) - 1;
+    this.#legsEnded(unit, 1);
+  }
+
+  #legsEnded(unit: number, legs: number): void {
+    const pending = (this.units.legsPending[unit] ?? 0) - legs;
     this.units.legsPending[unit] = pending;
-    if (pending > 0) return;
-    if (this.units.failed[unit] === 0) this.#tellRepaired(unit);
+    if (pending === 0) this.#runDone(unit);
+  }
+
+  /** Goes on behind it; after a failed write the unit ends, so that no other run of it goes to that member. */
+  #runDone(unit: number): void {
+    if (this.units.failed[unit] !== 0) {
+      this.#hooks.onUnitEnd(unit, true);
+      return;
+    }
+    this.#tellRepaired(unit);
     this.#judge(unit);
   }
 
+  /** Members that were left alone have no part in it. */
   #tellRepaired(unit: number): void {
-    const first = unit * this.#width;
     const at = this.units.at[unit] ?? 0;
     const places: number[] = [];
-    for (let leg = first; leg < first + (this.units.legs[unit] ?? 0); leg++) {
+    for (let leg = unit * this.#width; leg < this.#endOfLegs(unit); leg++) {
       if (this.units.legState[leg] === LegState.ok) places.push(this.units.legDisk[leg] ?? 0);
     }
+    if (places.length === 0) return;
     const lo = sector(at + (this.#run[unit] ?? 0));
     this.#found.add({ lo, hi: sector(at + (this.#runEnd[unit] ?? 0)), kind: "repaired", places });
   }
@@ -441,5 +463,9 @@ export class ComparePieces implements UnitWork {
     this.units.state[unit] = UnitState.locked;
     if ((this.units.at[unit] ?? 0) >= (this.units.hi[unit] ?? 0))
       this.#hooks.onUnitEnd(unit, this.units.failed[unit] === 1);
+  }
+
+  #endOfLegs(unit: number): number {
+    return unit * this.#width + (this.units.legs[unit] ?? 0);
   }
 }

@@ -162,8 +162,8 @@ export class CopyPath {
     if (this.#current === null) this.#begin();
     if (this.#current === null) return;
     if (members.blocked > 0 || members.inSync === 0) this.#aborted = true;
-    for (let unit = 0; unit < this.units.count && !quiesced; unit++) {
-      if (!this.#aborted && this.units.state[unit] === UnitState.locked) this.#pieces.start(unit);
+    for (let unit = 0; unit < this.units.count && !quiesced && !this.#aborted; unit++) {
+      if (this.units.state[unit] === UnitState.locked) this.#pieces.start(unit);
       if (mayWrite && this.units.state[unit] === UnitState.read) this.#pieces.write(unit);
       if (mayWrite && this.units.state[unit] === UnitState.writing) this.#pieces.writeAgain(unit);
     }

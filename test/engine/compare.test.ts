@@ -237,6 +237,64 @@ describe("a repair", () => {
     expect(answer?.failed).toBe(true);
     expect(bench.failures()).toEqual([expect.objectContaining({ place: 2, during: "copy" })]);
   });
+
+  it("writes no more to a member that refused one", async () => {
+    const bench = mirrors(3);
+    for (const at of [10, 20, 30]) spoil(bench, "d1", at);
+    bench.ring.fail((op) => isWrite(op) && op.path === "d1", EIO);
+    const { answer } = await bench.send(compare(0, SIZE, majority));
+    expect(answer).toMatchObject({ failed: true, ranges: [] });
+    expect(bench.ring.log.filter(on("d1", isWrite)).map(({ at }) => at - DATA_AT)).toEqual([10]);
+  });
+
+  it("begins no write when a member has failed and nobody has settled it", async () => {
+    const bench = mirrors(3);
+    spoil(bench, "d1", 10);
+    spoil(bench, "d2", 4000);
+    bench.ring.fail(on("d1", isWrite), EIO);
+    const at4000 = (at: number, sectors: number) => at <= DATA_AT + 4000 && DATA_AT + 4000 < at + sectors;
+    bench.ring.hold((op) => on("d1", isWrite)(op) || (isRead(op) && at4000(op.at, op.sectors)));
+    const sent = await bench.send(compare(0, SIZE, majority));
+    bench.ring.release();
+    bench.run();
+    await bench.settle();
+    expect(sent.answer?.failed).toBe(true);
+    expect(bench.ring.log.filter(isWrite).map(({ path }) => path)).toEqual(["d1"]);
+  });
+
+  it.each(["faulty", "removed"])("leaves a member alone that became %s while the lease was away", async (fate) => {
+    const bench = mirrors(3);
+    spoil(bench, "d1", 10);
+    spoil(bench, "d1", 20);
+    spoil(bench, "d2", 30);
+    bench.shared.setLease(bench.now);
+    const sent = await bench.send(compare(0, SIZE, majority));
+    await bench.send({ type: "setMember", member: { ...member(1), state: "faulty" } });
+    if (fate === "removed") await bench.send({ type: "removeMember", place: 1 });
+    bench.shared.setLease(Number.POSITIVE_INFINITY);
+    bench.pass(10);
+    await bench.settle();
+    expect(bench.ring.log.filter(on("d1", isWrite))).toEqual([]);
+    expect(sent.answer).toMatchObject({
+      failed: false,
+      ranges: [{ lo: 30, hi: 31, kind: "repaired", places: [2] }],
+    });
+  });
+
+  it("names only those that took it, and writes no short rest to a member that is faulty", async () => {
+    const bench = mirrors(5);
+    spoil(bench, "d1", 10, 8);
+    spoil(bench, "d2", 10, 8);
+    bench.ring.fail(on("d1", isWrite), 512, 1);
+    bench.ring.hold(on("d1", isWrite));
+    const sent = await bench.send(compare(0, SIZE, majority));
+    await bench.send({ type: "setMember", member: { ...member(1), state: "faulty" } });
+    bench.ring.release();
+    bench.run();
+    await bench.settle();
+    expect(bench.ring.log.filter(on("d1", isWrite)).length).toBe(1);
+    expect(sent.answer?.ranges).toEqual([{ lo: 10, hi: 18, kind: "repaired", places: [2] }]);
+  });
 });
 
 describe.each([
