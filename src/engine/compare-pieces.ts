@@ -317,25 +317,21 @@ export class ComparePieces implements UnitWork {
     return true;
   }
 
-  /** It is the named source; or without one in this range enough others say the same. */
+  /** It is the named source; or, where that one has no copy or none is named, more than half of all say the same. */
   #isRight(unit: number, leg: number, at: number, sectors: number): boolean {
     const first = unit * this.#width;
-    const legs = this.units.legs[unit] ?? 0;
+    const end = this.#endOfLegs(unit);
     const named = this.#rule?.source ?? null;
     if (named !== null) {
-      for (let other = first; other < first + legs; other++) {
-        if (this.units.legDisk[other] === named && this.units.unreadable[other] === 0) return other === leg;
-      }
+      // One that cannot be read leaves the block undecided: the others are what was called wrong.
+      for (let other = first; other < end; other++) if (this.units.legDisk[other] === named) return other === leg;
     }
     let same = 0;
-    let readable = 0;
-    for (let other = first; other < first + legs; other++) {
+    for (let other = first; other < end; other++) {
       if (this.units.unreadable[other] !== 0) continue;
-      readable++;
       if (other === leg || this.#sameAs(unit, leg, other, at, sectors)) same++;
     }
-    // What cannot be read says nothing else: all that can agree.
-    return same * 2 > legs || same === readable;
+    return same * 2 > end - first;
   }
 
   /** For each copy that is not what the first one is, once a request. */

@@ -31,6 +31,8 @@ const clean = {
   isCut: false,
   unsettled: false,
 };
+const readsAt = (path: string, at: number) =>
+  on(path, (op) => isRead(op) && op.at <= DATA_AT + at && DATA_AT + at < op.at + op.sectors);
 const has = (bench: EngineBench, path: string, at: number): number => bench.content(path, at, 1)[0] ?? -1;
 
 describe("a comparison", () => {
@@ -116,7 +118,7 @@ describe("a comparison", () => {
 
   it("names what one copy cannot read", async () => {
     const bench = mirrors(2);
-    bench.ring.fail((op) => on("d1", isRead)(op) && op.at <= DATA_AT + 200 && op.at + op.sectors > DATA_AT + 200, EIO);
+    bench.ring.fail(readsAt("d1", 200), EIO);
     const { answer } = await bench.send(compare(0, SIZE));
     expect(answer).toMatchObject({
       failed: false,
@@ -195,13 +197,33 @@ describe("a repair", () => {
     for (const path of ["d0", "d1", "d2"]) expect(has(bench, path, 66)).toBe(42);
   });
 
-  it("heals what a copy cannot read from one that can", async () => {
-    const bench = mirrors(2);
-    bench.ring.fail((op) => on("d1", isRead)(op) && op.at <= DATA_AT + 200 && op.at + op.sectors > DATA_AT + 200, EIO);
+  it.each([
+    ["the one copy that is named", 2, { source: 0 }],
+    ["two of three", 3, majority],
+  ] as const)("heals what a copy cannot read from %s", async (_, disks, rule) => {
+    const bench = mirrors(disks);
+    bench.ring.fail(readsAt("d1", 200), EIO);
     spoil(bench, "d1", 200);
-    const { answer } = await bench.send(compare(0, SIZE, majority));
+    const { answer } = await bench.send(compare(0, SIZE, rule));
     expect(answer?.ranges).toEqual([{ lo: 200, hi: 208, kind: "repaired", places: [1] }]);
     expect(has(bench, "d1", 200)).toBe(7);
+  });
+
+  it.each([
+    ["two, by majority", 2, majority, ["d0"]],
+    ["three, by majority", 3, majority, ["d0", "d2"]],
+    ["two, the source of which it is", 2, { source: 0 }, ["d0"]],
+    ["three, the source of which it is", 3, { source: 0 }, ["d0"]],
+  ] as const)("does not take what the others have for a copy that cannot be read: %s", async (_, disks, rule, bad) => {
+    const bench = mirrors(disks);
+    // The page's other sectors can be read one by one.
+    spoil(bench, "d1", 10, 6);
+    if (disks === 3) spoil(bench, "d2", 10, 6, rule === majority ? 98 : 99);
+    for (const path of bad) bench.ring.fail(readsAt(path, 12), EIO);
+    const { answer } = await bench.send(compare(0, SIZE, rule));
+    const places = bad.map((path) => Number(path.slice(1)));
+    expect(answer?.ranges).toEqual([{ lo: 8, hi: 16, kind: "unreadable", places }]);
+    expect(bench.ring.log.filter(isWrite)).toEqual([]);
   });
 
   it("never comes between: a local write waits for it, and it for the write", async () => {
@@ -252,8 +274,7 @@ describe("a repair", () => {
     spoil(bench, "d1", 10);
     spoil(bench, "d2", 4000);
     bench.ring.fail(on("d1", isWrite), EIO);
-    const at4000 = (at: number, sectors: number) => at <= DATA_AT + 4000 && DATA_AT + 4000 < at + sectors;
-    bench.ring.hold((op) => on("d1", isWrite)(op) || (isRead(op) && at4000(op.at, op.sectors)));
+    bench.ring.hold((op) => on("d1", isWrite)(op) || readsAt(op.path, 4000)(op));
     const sent = await bench.send(compare(0, SIZE, majority));
     bench.ring.release();
     bench.run();
