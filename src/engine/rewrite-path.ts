@@ -162,6 +162,10 @@ export class RewritePath {
         this.#nextPiece();
         return;
       case Step.fetching:
+        if (members.state[this.#source] !== MemberState.inSync) {
+          this.#fetch();
+          return;
+        }
         members.read(this.#source, this.#sourceAt + this.#done, left, buffer, tag);
         break;
       case Step.recording:

@@ -173,6 +173,25 @@ describe("what a member could not read", () => {
     expect(bench.failures()).toEqual([]);
   });
 
+  it.each([
+    ["the next copy", 3, { sectors: 8, lost: 0 }],
+    ["nowhere", 2, { sectors: 0, lost: 8 }],
+  ] as const)("comes from %s if the first is removed before it is read", async (_, disks, outcome) => {
+    const bench = spoiled(disks);
+    bench.ring.hold((op) => on("d1", isRead)(op) && op.sectors <= 8 && covers(BAD)(op));
+    const sent = await bench.send(rewrite(0, 64));
+    expect(bench.ring.held.length).toBe(1);
+    await bench.send({ type: "quiesce" });
+    bench.ring.release();
+    bench.run();
+    await bench.send({ type: "setMember", member: { ...member(0), state: "faulty" } });
+    expect((await bench.send({ type: "removeMember", place: 0 })).answer).toEqual({ type: "none" });
+    await bench.send({ type: "unquiesce" });
+    await bench.settle();
+    expect(sent.answer).toMatchObject({ ...outcome, givenUp: false });
+    expect(bench.failures()).toEqual([]);
+  });
+
   it("comes from the other member of its raid_disk, where one replaces another", async () => {
     const bench = spoiled();
     bench.ring.disks.set("d2", new Uint8Array((DATA_AT + 4096) * 512).fill(7));
