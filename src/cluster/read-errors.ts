@@ -74,12 +74,15 @@ export class ReadErrors {
     this.#context.lookForWork();
   }
 
-  /** We have the `resync` lock. Nothing stays suspended on the other nodes. */
+  /** We have the `resync` lock. Nothing stays suspended on the other nodes, whatever goes wrong. */
   async workOff(others: ResyncAnnouncer, stop: AbortSignal): Promise<void> {
     if (!this.hasWork) return;
     for (let what = this.#waiting[0]; what !== undefined && !stop.aborted; what = this.#waiting[0]) {
       try {
         await this.#rewrite(others, what, stop);
+      } catch (error) {
+        await others.withdraw();
+        throw error;
       } finally {
         this.#waiting.shift();
       }

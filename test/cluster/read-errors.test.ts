@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { MemberFlag } from "../../src/array/member.ts";
 import { readSuperblock } from "../../src/array/superblock-store.ts";
+import { MdError } from "../../src/base/md-error.ts";
 import { sector } from "../../src/base/units.ts";
 import type { EngineCommand } from "../../src/engine/engine-protocol.ts";
 import { ClusterWorld, type TestNode } from "./cluster-world.ts";
@@ -47,6 +48,17 @@ describe("a block that a member could not read", () => {
     expect(b.engine.suspended.isEmpty).toBe(true);
     expect(member(a, 1)).toMatchObject({ correctedReads: 1, readErrors: 1, state: "in_sync" });
     expect(texts(a, "REWRITE")).toEqual(["d1[1]: 1 sectors in [800, 808) were rewritten and read again"]);
+  });
+
+  it("keeps nobody away any more when its rewrite has failed", async () => {
+    const { world, a, b } = await pair();
+    a.engine.onCommand = ({ type }) => {
+      if (type === "rewrite") throw new MdError("E_VALUE", "no");
+    };
+    readError(a, 1, 800);
+    await world.until(() => rewrites(a).length > 0);
+    await world.clock.advance(200);
+    expect(b.engine.suspended.isEmpty).toBe(true);
   });
 
   it("is no business of a node that copies elsewhere: it waits for the resync lock", async () => {
