@@ -13,7 +13,7 @@ import { type NodeContext, shortName } from "./node-context.ts";
 import { ReadErrors } from "./read-errors.ts";
 import { finishRecovery } from "./recovery-metadata.ts";
 import { ResyncAnnouncer } from "./resync-announcer.ts";
-import { type Copying, ResyncPass, type Scrubbing } from "./resync-pass.ts";
+import { type Copying, type PassSignals, ResyncPass, type Scrubbing } from "./resync-pass.ts";
 import { ResyncRetry } from "./resync-retry.ts";
 import { endScrub } from "./scrub-command.ts";
 import { ruleOf } from "./scrub-window.ts";
@@ -118,6 +118,7 @@ export class ResyncRunner {
 
   async #turn(): Promise<void> {
     this.#kicked = false;
+    const signals = this.#signals;
     const plan = await this.#plan();
     const waitMs = plan.type === "nothing" ? Number.POSITIVE_INFINITY : await this.#retry.waitMs(plan);
     const mayCopy = waitMs <= 0;
@@ -137,7 +138,7 @@ export class ResyncRunner {
     let pauseMs = 0;
     try {
       await this.readErrors.workOff(this.#others, this.#stop.signal);
-      if (mayCopy) pauseMs = await this.#whenDisksAreFree(() => this.#workOff());
+      if (mayCopy) pauseMs = await this.#whenDisksAreFree(signals, () => this.#workOff());
       await this.#others.end();
     } finally {
       this.#pass = null;
@@ -147,14 +148,16 @@ export class ResyncRunner {
   }
 
   /** Of the arrays of this node that share a disk only one is copied at a time. */
-  async #whenDisksAreFree(work: () => Promise<number>): Promise<number> {
+  async #whenDisksAreFree({ stop, interrupt }: PassSignals, work: () => Promise<number>): Promise<number> {
     const { deps, array, devices } = this.#context;
     const disks = array.members.flatMap(({ number }) => devices.get(number)?.path ?? []).map(deps.diskOf);
     const turn = deps.syncTurns.ask(shortName(this.#context), disks);
     try {
       if (turn.waitsFor !== null) {
         this.#turnWait = turn;
-        await turn.wait(this.#stop.signal);
+        await turn.wait(AbortSignal.any([stop, interrupt]));
+        // What an operator has ended meanwhile is planned anew.
+        if (turn.waitsFor !== null) return 0;
       }
       this.#turnWait = null;
       return await work();
@@ -177,10 +180,13 @@ export class ResyncRunner {
   /** Milliseconds until the next look that must not come earlier. */
   async #workOff(): Promise<number> {
     while (!this.#stop.signal.aborted) {
+      // An interrupt that comes after the plan is one of what was planned.
+      const signals = this.#signals;
       // While we waited for the lock, whoever had it may have done all of it.
       const plan = await this.#plan();
       if (plan.type === "nothing") return 0;
       await this.#others.start();
+      if (signals.interrupt.aborted) continue;
       if (plan.type === "activate") {
         await activateByPlan(this.#context);
         continue;
@@ -188,12 +194,12 @@ export class ResyncRunner {
       if (plan.type === "check" || plan.type === "repair") {
         const { current } = this.#context.scrub;
         if (current === null) continue;
-        return await this.#scrub({ type: current.action, report: current });
+        return await this.#scrub({ type: current.action, report: current }, signals);
       }
       // The members may have changed since; from here on the pass is about these very devices.
       const copying = plan.type === "recover" ? await beginFilling(this.#context, this.#stop.signal) : plan;
       if (copying === null) continue;
-      this.#pass = await this.#newPass(copying);
+      this.#pass = await ResyncPass.plan(this.#context, this.#others, signals, copying);
       const outcome = await this.#pass.run();
       if (outcome === "failed") await sleep(this.#context.env.clock, RETRY_MS, this.#stop.signal);
       if (outcome === "finished" && copying.type === "recover") await finishRecovery(this.#context, copying.targets);
@@ -208,13 +214,13 @@ export class ResyncRunner {
     return 0;
   }
 
-  #newPass(copying: Copying): Promise<ResyncPass> {
-    const signals = { stop: this.#stop.signal, interrupt: this.#interrupt.signal };
-    return ResyncPass.plan(this.#context, this.#others, signals, copying);
+  /** As they are now: each interrupt ends what was begun with those before it. */
+  get #signals(): PassSignals {
+    return { stop: this.#stop.signal, interrupt: this.#interrupt.signal };
   }
 
   /** A part of it; between two parts the `resync` lock is anybody's. */
-  async #scrub(scrubbing: Scrubbing): Promise<number> {
+  async #scrub(scrubbing: Scrubbing, signals: PassSignals): Promise<number> {
     const { scrub } = this.#context;
     const isThere = ruleOf(this.#context, scrubbing.report) !== null;
     if (!isThere) {
@@ -222,13 +228,13 @@ export class ResyncRunner {
       return 0;
     }
     this.#between = null;
-    const pass = await this.#newPass(scrubbing);
+    const pass = await ResyncPass.plan(this.#context, this.#others, signals, scrubbing);
     this.#pass = pass;
-    const outcome = await pass.run();
+    const outcome = await pass.run().catch(neverPossible);
     // Meanwhile it may have been ended, and another one begun.
     if (scrub.current?.id !== scrubbing.report.id) return 0;
-    if (outcome === "finished") {
-      endScrub(this.#context, null);
+    if (outcome === "finished" || outcome instanceof MdError) {
+      endScrub(this.#context, outcome === "finished" ? null : outcome.message);
       return 0;
     }
     this.#between = outcome === "stopped" ? { action: pass.action, progress: pass.progress } : null;
@@ -288,4 +294,10 @@ export class ResyncRunner {
     });
     this.#pass = null;
   }
+}
+
+/** What is refused for what it asks is refused each time: no reason to try it again. */
+function neverPossible(error: unknown): MdError {
+  if (error instanceof MdError && error.code === "E_VALUE") return error;
+  throw error;
 }
