@@ -212,12 +212,15 @@ export function applyPeerUpdate(
     resyncOffset: announced.resyncOffset,
     maxDev: Math.max(array.maxDev, announced.devRoles.length),
   };
+  // One that the update did not reach says nothing about what the member is now.
+  const currentOf = ({ number }: Member): Superblock | null => {
+    const own = superblocks.get(number);
+    return own !== undefined && own.events >= announced.events ? own : null;
+  };
+  next = { ...next, members: next.members.map((member) => countedBy(member, currentOf(member))) };
   const changes: ArrayChange[] = [];
   for (const member of next.members) {
-    const own = superblocks.get(member.number);
-    // One that the update did not reach says nothing about what the member is now.
-    const current = own !== undefined && own.events >= announced.events ? own : null;
-    const change = peerChange(member, announced, current);
+    const change = peerChange(member, announced, currentOf(member));
     if (change === null) continue;
     changes.push(change);
     next = applyChange(next, member, change);
@@ -229,6 +232,12 @@ export function applyPeerUpdate(
     array: { ...next, faultyElsewhere },
     changes: [...rebuilt, ...changes.filter(({ type }) => type !== "rebuilt")],
   };
+}
+
+/** What any node has corrected stays counted: the next update of another one is not to write an older number. */
+function countedBy(member: Member, own: Superblock | null): Member {
+  if (own === null || own.correctedReads <= member.correctedReads) return member;
+  return { ...member, correctedReads: own.correctedReads };
 }
 
 /** What became of one member, by the table of roles and its own superblock. */

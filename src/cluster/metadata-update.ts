@@ -14,7 +14,15 @@ import { MdError } from "../base/md-error.ts";
 import type { Send } from "../messages/message-bus.ts";
 import { followShape } from "./grow-receiver.ts";
 import { settleShape } from "./grow-settle.ts";
-import { countError, mdTime, memberText, type NodeContext, recordChanges, withCorrected } from "./node-context.ts";
+import {
+  correctedWritten,
+  countError,
+  mdTime,
+  memberText,
+  type NodeContext,
+  recordChanges,
+  withCorrected,
+} from "./node-context.ts";
 import { decideCandidates, readPeerUpdate } from "./peer-update.ts";
 
 /** What to make of the array as it is once the token is held. Throws an MdError to leave everything as it is. */
@@ -137,7 +145,10 @@ async function write(context: NodeContext, transition: Transition): Promise<Tran
       await context.engine.send({ type: "setEvents", events: array.events });
       const written = await writeInOrder(context, array);
       failures = written.failures;
-      if (failures.length === 0 && !isUsedTwice) return next;
+      if (failures.length === 0 && !isUsedTwice) {
+        correctedWritten(context, transition.array, next.array);
+        return next;
+      }
       isAgain = failures.length > 0 && written.reached !== "all";
       if (written.reached !== "none") isUsedTwice = isAgain;
     }

@@ -117,16 +117,24 @@ function countsOf({ errors }: NodeContext, number: number): ErrorCounts {
   return counts;
 }
 
-/** The array as it is to be written: superblocks count what was corrected, as md's do. */
+/** The array as it is to be written: superblocks count what was corrected, as md's do. See `correctedWritten`. */
 export function withCorrected({ errors }: NodeContext, array: MdArray): MdArray {
   const members = array.members.map((member) => {
     const counts = errors.get(member.number);
     if (counts === undefined || counts.corrected === 0) return member;
-    const correctedReads = member.correctedReads + counts.corrected;
-    counts.corrected = 0;
-    return { ...member, correctedReads };
+    return { ...member, correctedReads: member.correctedReads + counts.corrected };
   });
   return { ...array, members };
+}
+
+/** `written` is on the members: what it counts, beyond what `before` did, need not be counted here any more. */
+export function correctedWritten({ errors }: NodeContext, before: MdArray, written: MdArray): void {
+  for (const { number, correctedReads } of before.members) {
+    const counts = errors.get(number);
+    const now = written.members.find((member) => member.number === number);
+    if (counts === undefined || now === undefined) continue;
+    counts.corrected = Math.max(0, counts.corrected - Math.max(0, now.correctedReads - correctedReads));
+  }
 }
 
 /** E_VALUE for a device whose blocks are larger than those in which the data plane of this array writes. */

@@ -97,6 +97,30 @@ describe("a block that a member could not read", () => {
     expect(member(a, 1).correctedReads).toBe(1);
   });
 
+  it("stays counted by the next update of a node that has not corrected it", async () => {
+    const { world, a, b } = await pair(3);
+    a.engine.badSectors.add("1 803");
+    readError(a, 1, 800);
+    await world.until(() => member(a, 1).correctedReads === 1);
+    await world.wait(a.node.failMember(2));
+    expect(member(b, 1).correctedReads).toBe(1);
+    await world.wait(b.node.removeMember(2));
+    expect((await readSuperblock(world.disks.open("/dev/d1", "look"))).correctedReads).toBe(1);
+  });
+
+  it("is still to be counted after an update that could not be written", async () => {
+    const { world, a } = await pair(3);
+    a.engine.badSectors.add("1 803");
+    readError(a, 1, 800);
+    await world.until(() => member(a, 1).correctedReads === 1);
+    for (const path of world.members) world.disks.failWrites(path, "a");
+    await expect(world.wait(a.node.failMember(2))).rejects.toMatchObject({ code: "E_IO" });
+    expect(member(a, 1).correctedReads).toBe(1);
+    for (const path of world.members) world.disks.heal(path, "a");
+    await world.wait(a.node.failMember(2));
+    expect((await readSuperblock(world.disks.open("/dev/d1", "look"))).correctedReads).toBe(1);
+  });
+
   it("is looked at once, however often clients ask for it meanwhile", async () => {
     const { world, a } = await pair();
     for (let i = 0; i < 50; i++) readError(a, 1, 800);
