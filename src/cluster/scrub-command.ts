@@ -53,7 +53,8 @@ export function endScrub({ scrub, history, env }: NodeContext, why: string | nul
   const { report } = scrub;
   if (report === null) return;
   const { action, reached, from, to, mismatched, ranges, isCut } = report;
-  const found = mismatched === 0 ? "all copies are equal" : `${mismatched} sectors in requests that differed`;
+  const equal = why === null ? `all copies are equal in [${from}, ${to})` : `no difference up to ${reached}`;
+  const found = mismatched === 0 ? equal : `${mismatched} sectors in requests that differed`;
   const text = why === null ? `${action} finished: ${found}` : `${action} stopped at ${reached}: ${why}; ${found}`;
   const fields = { action, outcome: report.state, from, to, reached, mismatched, ranges, isCut };
   history.add(mismatchesLeft(report) ? "warn" : "info", action.toUpperCase(), text, fields);

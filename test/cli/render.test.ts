@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { detailText } from "../../src/cli/render/detail-text.ts";
 import { mdstatText } from "../../src/cli/render/mdstat-text.ts";
+import { mismatchLines } from "../../src/cli/render/mismatch-text.ts";
 import { safeText } from "../../src/cli/render/safe-text.ts";
 import { statusText } from "../../src/cli/render/status-text.ts";
 import type { ArrayInfo, Sync } from "../../src/daemon/control-api.ts";
@@ -309,6 +310,18 @@ describe("status", () => {
     expect(text).toContain("active, resync pending (resync lock)");
     expect(text).not.toContain("%");
   });
+});
+
+it("calls copies equal only when all of them were compared", () => {
+  const { mismatch } = arrayInfo("md0");
+  const clean = { ...mismatch, sectors: 0, lastAction: "check", reachedBytes: 65536 } as const;
+  const text = (change: Partial<typeof mismatch>) =>
+    mismatchLines({ name: "md0", mismatch: { ...clean, ...change } }).join("\n");
+  expect(text({ state: "finished" })).toBe("md0: check finished, all copies are equal");
+  expect(text({ state: "stopped", why: "idle" })).toBe(
+    "md0: check stopped: idle (at 65536 bytes; --from=65536B goes on), no difference up to 65536 bytes",
+  );
+  expect(text({ state: "running", reachedBytes: 0 })).toMatch(/ running .*, no difference up to 0 bytes$/);
 });
 
 it("shows control characters as escapes", () => {

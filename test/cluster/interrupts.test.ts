@@ -61,6 +61,7 @@ it("a check that the data plane can never make ends and says why", async () => {
     state: "stopped",
     why: "the transfer memory is too small to compare so many copies",
   });
+  expect(n1.node.events().at(-1)?.text).toMatch(/^check stopped at 0: the transfer .*; no difference up to 0$/);
   expect(sent(n1, "compare")).toBe(1);
   expect(n1.node.status().sync).toBe(null);
 });

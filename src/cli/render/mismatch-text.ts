@@ -12,8 +12,8 @@ export function mismatchLines({ name, mismatch }: Pick<ArrayInfo, "name" | "mism
     state === "finished"
       ? "finished"
       : `${state ?? "stopped"}${why === null ? "" : `: ${safeText(why)}`} (at ${reachedBytes ?? 0} bytes; --from=${reachedBytes ?? 0}B goes on)`;
-  const found =
-    sectors === 0 ? "all copies are equal" : `mismatch_cnt ${sectors}, ${ranges.length}${isCut ? "+" : ""} ranges`;
+  const equal = state === "finished" ? "all copies are equal" : `no difference up to ${reachedBytes ?? 0} bytes`;
+  const found = sectors === 0 ? equal : `mismatch_cnt ${sectors}, ${ranges.length}${isCut ? "+" : ""} ranges`;
   const shown = ranges
     .slice(0, SHOWN)
     .map(({ loBytes, hiBytes, reason }) => `  ${loBytes}-${hiBytes} B  ${safeText(reason)}`);
