@@ -145,11 +145,19 @@ function syncOf(context: NodeContext, runner: ResyncRunner): SyncStatus | null {
   // Between two steps (looking for work, waiting for the lock, making a plan) what is to be filled is still to be filled.
   const wanted = context.scrub.current;
   if (pending === null && wanted !== null) {
-    const waitsFor = "others to have nothing to resync";
+    const waitsFor = comesFirst(context, runner.isIdle);
     return { ...none, action: wanted.action, phase: "delayed", slot: null, window: null, waitsFor };
   }
   const next = pending ?? (action === "recover" && !runner.isIdle ? action : null);
   return next === null ? null : { ...none, action: next, phase: "pending", slot: null, window: null };
+}
+
+/** Why a check does not begin. At rest this node has work of its own only if no copy could give what it needs. */
+function comesFirst({ array, shared }: NodeContext, isAtRest: boolean): string {
+  const later = isAtRest ? ", which is tried again later" : "";
+  if (shared.read("neededChunks") > 0) return `the resync of this node's own chunks${later}`;
+  if (array.members.some(({ state }) => state === "rebuilding")) return `the recovery of a member${later}`;
+  return "others to have nothing to resync";
 }
 
 /** Of an array that one node uses alone, that one. */

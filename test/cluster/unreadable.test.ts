@@ -32,6 +32,14 @@ describe("a sector that no copy can give", () => {
     await world.idle(b);
   });
 
+  it("is what a check waits for, not other nodes", async () => {
+    const { world, b } = await takenOver();
+    b.node.scrub({ action: "check", from: null, to: null, source: null });
+    await world.clock.advance(100);
+    const waitsFor = "the resync of this node's own chunks, which is tried again later";
+    expect(b.node.status().sync).toMatchObject({ action: "check", phase: "delayed", waitsFor });
+  });
+
   it("is tried again more and more rarely, and is done when it can be read", async () => {
     const { world, b } = await takenOver();
     const from = world.clock.now();
