@@ -30,8 +30,8 @@ export async function whileAlone<T>(
 
 /**
  * For the holder of the token: runs `change` while this node is the only one that uses the array (lock_all_bitmaps;
- * md-cluster, 22). Every other slot's lock is held, its bits are ours, and nobody is in the middle of taking one over.
- * E_HELD names who is there; then all of them are given back.
+ * md-cluster, 22). Every other slot's lock is held, its bits are ours, and nobody is in the middle of taking one over
+ * (E_SYNC_RUNNING). E_HELD names who is there; then all of them are given back.
  */
 export async function withAllSlots<T>(
   context: NodeContext,
@@ -61,6 +61,10 @@ async function heldBy(context: NodeContext, what: string, slot: SlotNumber | nul
   const { lockspace } = context;
   const there = lockspace.members.filter((member) => member.slot === slot).map(({ node }) => node);
   const holders = there.length > 0 ? there : await othersWith(lockspace, "exclusive");
+  // Nobody uses it: some node, perhaps this one, is in the middle of taking the slot over.
+  if (holders.length === 0 && slot !== null) {
+    return new MdError("E_SYNC_RUNNING", `a takeover of slot ${slot} is under way`, { hint: "try again" });
+  }
   const who = holders.join(", ") || "another node";
   const name = shortName(context);
   return new MdError("E_HELD", `${what} of ${name} cannot change: ${who} uses it, too`, {

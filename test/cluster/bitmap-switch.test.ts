@@ -1,9 +1,10 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { assembleArray } from "../../src/array/assemble-array.ts";
 import type { BitmapWish } from "../../src/array/bitmap-kind.ts";
 import { type Examination, examine } from "../../src/array/examine.ts";
 import type { BitmapKind } from "../../src/array/md-array.ts";
 import { bytesOf, sector } from "../../src/base/units.ts";
+import { SlotLocks } from "../../src/cluster/slot-locks.ts";
 import type { EngineCommand } from "../../src/engine/engine-protocol.ts";
 import { readTakeover } from "../../src/fencing/takeover-store.ts";
 import { IN_SYNC, ROLE_FAULTY } from "../../src/superblock/superblock.ts";
@@ -95,6 +96,19 @@ describe("switching the bitmap", () => {
     await world.wait(a.node.stop());
     const c = await world.start("c");
     await world.wait(c.node.switchBitmap(toKind("none")));
+  });
+
+  it("blames nobody while this node itself is taking a slot over", async () => {
+    const { world, nodes } = await cluster(["a"]);
+    const [a] = nodes as [TestNode];
+    const busy = vi.spyOn(SlotLocks.prototype, "tryTake").mockResolvedValueOnce(false);
+    await expect(world.wait(a.node.switchBitmap(toKind("none")))).rejects.toMatchObject({
+      code: "E_SYNC_RUNNING",
+      message: "a takeover of slot 1 is under way",
+      hint: "try again",
+    });
+    busy.mockRestore();
+    await world.wait(a.node.switchBitmap(toKind("none")));
   });
 
   it("is refused while a node joins that has its slot already", async () => {
