@@ -69,6 +69,8 @@ export class FailurePath {
     const first = request * table.width;
     const legs = table.legs[request] ?? 0;
     this.#judgeLegs(request, first, legs, "flush");
+    // It is done again, with those that have come in meanwhile.
+    if (table.overwritten[request] !== 0) return;
     this.#alive.fill(0);
     for (let disk = 0; disk < legs; disk++) {
       const flushed = table.legState[first + disk] === LegState.ok && members.state[disk] === MemberState.inSync;
@@ -94,8 +96,11 @@ export class FailurePath {
       }
       const state = members.state[disk];
       if (state === MemberState.blocked) table.lostIn[request] = this.#era;
-      // It was out of use when the request was issued, and has turned out to be the last copy.
-      if (state === MemberState.inSync) table.error[request] = Errno.EIO;
+      if (state !== MemberState.inSync || table.legState[leg] === LegState.failed) continue;
+      // Out of use when the request was issued. A flush may have gone on while a member was filled and became whole; for a
+      // write, which none comes in beside, it has turned out to be the last copy.
+      if (during === "flush") table.overwritten[request] = 1;
+      else table.error[request] = Errno.EIO;
     }
     return copies;
   }

@@ -71,6 +71,31 @@ describe("a member", () => {
     expect(new Set(bench.content("new", 16, 8))).toEqual(new Set([3]));
   });
 
+  it("that becomes whole beside a flush is flushed, too: the flush is no failure", async () => {
+    const bench = withRoom();
+    await bench.send({ type: "setMember", member: { ...member(2), state: "faulty" } });
+    await bench.send({ type: "removeMember", place: 2 });
+    bench.ring.hold((op) => op.type === "flush" && op.path === "d1");
+    const flush = bench.flush();
+    bench.run();
+    await bench.send({ type: "setMember", member: { ...rebuilding(2), path: "new" } });
+    await bench.settle();
+    await bench.send({ type: "setMember", member: { ...member(2), path: "new" } });
+    await bench.settle();
+    const from = bench.ring.log.length;
+    expect(flush.errno).toBe(null);
+    bench.ring.release();
+    bench.run();
+    await bench.settle();
+    expect(flush.errno).toBe(0);
+    expect(
+      bench.ring.log
+        .slice(from)
+        .filter(({ type }) => type === "flush")
+        .map(({ path }) => path),
+    ).toContain("new");
+  });
+
   it("that cannot be opened is refused, and the array goes on", async () => {
     const bench = withRoom();
     await bench.send({ type: "setMember", member: { ...member(2), state: "faulty" } });
