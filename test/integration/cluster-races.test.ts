@@ -163,7 +163,9 @@ describe("slots", () => {
       await write("n2", `read -P 0x${n + 1} ${n}M 1M`);
     }
     await expectAgreement(["n1", "n2"], [a, b]);
-    expect((await host.data<StatusData>("n1", "status")).verdict).toBe("ok");
+    // On a busy machine a renewal may just be late: then the other node is suspect for a moment.
+    const verdict = async (): Promise<string> => (await host.data<StatusData>("n1", "status")).verdict;
+    await expect.poll(verdict, { timeout: 30_000 }).toBe("ok");
   });
 });
 
