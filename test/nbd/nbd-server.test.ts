@@ -386,6 +386,39 @@ describe.each([
     await host.isWhole();
   });
 
+  it("serves a client although four others fetch nothing of much that they asked for, and then serves those", async () => {
+    open();
+    const { data } = host.sink;
+    for (let at = 0; at < data.length; at += 4096) data.writeUInt32BE(at, at);
+    const places = data.length / MIB;
+    const asked = Array.from({ length: 48 }, (_, i) => i);
+    const bytes = asked.map((i) =>
+      requestBytes(READ, { cookie: BigInt(i), offset: BigInt((i % places) * MIB), length: MIB }),
+    );
+    const deaf = await Promise.all([1, 2, 3, 4].map(() => host.client()));
+    for (const client of deaf) {
+      client.socket.pause();
+      client.send(...bytes);
+    }
+    await host.until(() => host.server.usage.freePages < 300, "nothing is left");
+    const quick = await host.client();
+    for (let i = 0; i < 20; i++) expect((await quick.call(READ, { length: MIB })).errno).toBe(0);
+    for (const client of deaf) {
+      client.socket.resume();
+      const answered = new Set<bigint>();
+      for (const _ of asked) {
+        const { cookie, errno, data: read } = await client.reply(MIB);
+        const at = (Number(cookie) % places) * MIB;
+        expect([errno, read.readUInt32BE(0), read.readUInt32BE(MIB - 4096)]).toEqual([0, at, at + MIB - 4096]);
+        answered.add(cookie);
+      }
+      expect(answered.size).toBe(asked.length);
+      client.destroy();
+    }
+    quick.destroy();
+    await host.isWhole();
+  });
+
   it("loses nothing of clients that die in the middle", async () => {
     open();
     const data = Buffer.alloc(MIB, 7);

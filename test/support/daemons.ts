@@ -13,7 +13,7 @@ import { realClock } from "../../src/env/real-env.ts";
 import type { LifeLog } from "./life-log.ts";
 import { tempDir } from "./temp-dir.ts";
 
-const program = fileURLToPath(new URL("../../bin/mdctl.mjs", import.meta.url));
+const ownProgram = fileURLToPath(new URL("../../bin/mdctl.mjs", import.meta.url));
 
 const inOwnPids = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", process.execPath];
 
@@ -32,6 +32,10 @@ export interface HostOptions {
   readonly daemonOptions?: readonly string[];
   /** Each has a pid namespace of its own, as if it were on a host of its own: none can see that another is gone. Root only. */
   readonly ownPids?: boolean;
+  /** Another mdctl.mjs than this project's: of a build. */
+  readonly program?: string;
+  /** A command that becomes the one behind it, in the same process, before a node's daemon. */
+  readonly under?: (node: string) => readonly string[];
 }
 
 interface NodeProcess {
@@ -45,12 +49,14 @@ interface NodeProcess {
 export class Host {
   readonly folder = tempDir("host");
   readonly #options: HostOptions;
+  readonly #program: string;
   readonly #nodes = new Map<string, NodeProcess>();
   /** All that ever ran here, also those that have ended. */
   readonly #lives: { readonly node: string; readonly process: NodeProcess }[] = [];
 
   constructor(options: HostOptions = {}) {
     this.#options = options;
+    this.#program = options.program ?? ownProgram;
   }
 
   path(name: string): string {
@@ -78,7 +84,7 @@ export class Host {
   /** Starts a daemon and waits until it says that it listens. */
   async start(node: string): Promise<void> {
     const args = [
-      ...[program, "daemon", `--node=${node}`, "--cluster=test", `--lock-server=${this.lockServerOf(node)}`],
+      ...[this.#program, "daemon", `--node=${node}`, "--cluster=test", `--lock-server=${this.lockServerOf(node)}`],
       ...[
         `--socket=${this.socketOf(node)}`,
         `--state-dir=${this.path(node)}`,
@@ -86,7 +92,8 @@ export class Host {
       ],
       ...["--file-members", "--log-format=json", ...(this.#options.daemonOptions ?? [])],
     ];
-    const [command = "", ...before] = this.#options.ownPids === true ? inOwnPids : [process.execPath];
+    const interpreter = this.#options.ownPids === true ? inOwnPids : [process.execPath];
+    const [command = "", ...before] = [...(this.#options.under?.(node) ?? []), ...interpreter];
     const child = spawn(command, [...before, ...args], { stdio: ["ignore", "ignore", "pipe"] });
     const log: string[] = [];
     const running: NodeProcess = { child, log, killedAt: null };
@@ -134,18 +141,20 @@ export class Host {
 
   /** Runs `mdctl` against a node's daemon, as a process. */
   run(node: string, ...args: readonly string[]): Promise<CommandOutcome> {
-    return runProgram(process.execPath, [program, `--socket=${this.socketOf(node)}`, ...args]);
+    return runProgram(process.execPath, [this.#program, `--socket=${this.socketOf(node)}`, ...args]);
   }
 
   /** Begins `mdctl`; the function ends it with SIGINT and tells its exit status. */
   begin(node: string, ...args: readonly string[]): () => Promise<number | null> {
-    const child = spawn(process.execPath, [program, `--socket=${this.socketOf(node)}`, ...args], { stdio: "ignore" });
+    const child = spawn(process.execPath, [this.#program, `--socket=${this.socketOf(node)}`, ...args], {
+      stdio: "ignore",
+    });
     return () => endOf(child, "SIGINT");
   }
 
   /** Runs `mdctl`, sends it SIGINT when it has said its first word, and tells its exit status. */
   async interrupted(node: string, ...args: readonly string[]): Promise<number | null> {
-    const child = spawn(process.execPath, [program, `--socket=${this.socketOf(node)}`, ...args], {
+    const child = spawn(process.execPath, [this.#program, `--socket=${this.socketOf(node)}`, ...args], {
       stdio: ["ignore", "ignore", "pipe"],
     });
     child.stderr.once("data", () => child.kill("SIGINT"));

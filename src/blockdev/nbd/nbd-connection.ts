@@ -1,6 +1,7 @@
 import { assert } from "../../base/assert.ts";
 import { greeting, type HandshakeState, handshakeStep, initialHandshake } from "./handshake.ts";
 import { type NbdCore, NbdOperation } from "./nbd-core.ts";
+import { NbdRequestQueue, NO_ROOM, NO_SHARE } from "./nbd-requests.ts";
 import { Command, NbdErrno, REQUEST_BYTES, REQUEST_MAGIC } from "./protocol.ts";
 import { refuseRequest } from "./refuse-request.ts";
 import { ReplySender } from "./reply-sender.ts";
@@ -39,6 +40,10 @@ export class NbdConnection {
   /** The client has closed its side: what it said before is all that will come. */
   #hungUp = false;
   #stalled = false;
+  /** Since when it has a request before it for which others left no room; Infinity: it has none. */
+  #starvedSince = Number.POSITIVE_INFINITY;
+  /** READs whose data others needed the room of, while this client did not take it. */
+  readonly #again: NbdRequestQueue;
   /** Arena offsets: what has arrived and is not used up. */
   #at: number;
   #end: number;
@@ -46,6 +51,7 @@ export class NbdConnection {
   #payloadOf = -1;
   #payloadAt = 0;
   #payloadLeft = 0;
+  #payloadSince = 0;
   /** Payload of a refused WRITE that is still to come. */
   #unwanted = 0;
 
@@ -56,6 +62,7 @@ export class NbdConnection {
     this.#receiveAt = arenaAt;
     this.#at = arenaAt;
     this.#end = arenaAt;
+    this.#again = new NbdRequestQueue(core.requests);
     this.#sender = new ReplySender(core, index, arenaAt + RECEIVE_BYTES, STAGING_BYTES);
   }
 
@@ -72,6 +79,21 @@ export class NbdConnection {
     return this.#stalled;
   }
 
+  /** Milliseconds of the clock; Infinity: it has what it wants, or is itself what it waits for. */
+  get starvedSince(): number {
+    return this.#starvedSince;
+  }
+
+  /** Since when its client has neither taken what is being sent nor sent what is being taken; Infinity: it is not so. */
+  get stuckSince(): number {
+    return this.#payloadOf >= 0 && this.#receiving ? this.#payloadSince : this.#sender.stuckSince;
+  }
+
+  /** Others need room: it keeps what is being sent, and will read the rest again. */
+  giveBackData(): void {
+    if (this.#phase === "transmission") this.#sender.giveBackData(this.#again);
+  }
+
   open(socket: number): void {
     assert(this.free, "a connection's place is taken twice");
     this.#socket = socket;
@@ -80,7 +102,7 @@ export class NbdConnection {
     this.#structured = false;
     this.#ended = false;
     this.#hungUp = false;
-    this.#stalled = false;
+    this.#isServed();
     this.#unwanted = 0;
     this.#at = this.#receiveAt;
     this.#end = this.#receiveAt;
@@ -116,12 +138,39 @@ export class NbdConnection {
 
   /** There may be room now for what it stalled on. */
   resume(): void {
-    if (this.#phase === "transmission") this.#parse();
+    if (this.#phase === "transmission" && this.#readAgain()) this.#parse();
+  }
+
+  /** False: there is no room yet. While the client still does not take what is being sent, nothing is asked for. */
+  #readAgain(): boolean {
+    const { requests } = this.#core;
+    while (this.#again.first !== -1 && !this.#sender.sending) {
+      const request = this.#again.first;
+      if (!requests.takeBufferAgain(request)) return this.#stall(NO_ROOM);
+      this.#again.shift();
+      this.#core.offer(request);
+    }
+    return true;
+  }
+
+  #isServed(): void {
+    this.#stalled = false;
+    this.#starvedSince = Number.POSITIVE_INFINITY;
+  }
+
+  #stall(why: number): false {
+    this.#stalled = true;
+    if (why === NO_SHARE) this.#starvedSince = Number.POSITIVE_INFINITY;
+    else this.#starvedSince = Math.min(this.#starvedSince, this.#core.now());
+    return false;
   }
 
   /** Sends what was collected. True: the place has become free. */
   endTurn(): boolean {
-    if (this.#phase === "transmission") this.#sender.pump();
+    if (this.#phase === "transmission") {
+      this.#sender.pump();
+      if (this.#again.first !== -1) this.#readAgain();
+    }
     const done = this.#ended || (this.#core.draining && this.#phase === "transmission");
     if (done && this.#sender.idle && this.#outstanding() === 0) this.close();
     if (this.#phase !== "closing" || this.#receiving || this.#sender.sending) return false;
@@ -134,9 +183,11 @@ export class NbdConnection {
   close(): void {
     if (this.#phase === "closing" || this.#phase === "free") return;
     this.#phase = "closing";
-    this.#stalled = false;
+    this.#isServed();
     this.#core.ring.closeSocket(this.#socket);
     this.#sender.abandon();
+    for (let request = this.#again.shift(); request !== -1; request = this.#again.shift())
+      this.#core.requests.release(request);
     if (!this.#receiving) this.#dropPayload();
     this.#core.withdraw(this.#index, true);
   }
@@ -198,7 +249,9 @@ export class NbdConnection {
   /** Takes in every request that has arrived, as far as there is room. */
   #parse(): void {
     this.#stalled = false;
-    while (this.#phase === "transmission" && !this.#ended && this.#payloadOf < 0 && this.#parseOne());
+    // Who does not fetch what was asked for need not ask for more.
+    if (this.#again.first !== -1) this.#stalled = true;
+    else while (this.#phase === "transmission" && !this.#ended && this.#payloadOf < 0 && this.#parseOne());
     if (this.#hungUp && !this.#stalled) this.#ended = true;
     // Also while it is stalled, as far as there is room: the end of the stream must not go unnoticed.
     this.#receive();
@@ -236,10 +289,8 @@ export class NbdConnection {
 
     const data = errno === 0 && (command === Command.READ || command === Command.WRITE);
     const request = requests.take(this.#index, data ? length : 0);
-    if (request < 0) {
-      this.#stalled = true;
-      return false;
-    }
+    if (request < 0) return this.#stall(request);
+    this.#starvedSince = Number.POSITIVE_INFINITY;
     requests.command[request] = command;
     requests.length[request] = length;
     requests.flags[request] = sinkFlags(flags);
@@ -277,6 +328,7 @@ export class NbdConnection {
     const { ring } = this.#core;
     if (this.#payloadOf >= 0) {
       this.#receiving = true;
+      this.#payloadSince = this.#core.now();
       ring.receive(this.#socket, this.#payloadAt, this.#payloadLeft, this.#tag);
       return;
     }

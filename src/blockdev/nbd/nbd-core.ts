@@ -9,6 +9,8 @@ export interface NbdCore {
   readonly view: DataView;
   readonly exported: ExportDescription;
   readonly requests: NbdRequests;
+  /** Milliseconds, monotonic. */
+  readonly now: () => number;
   /** New requests are refused, and nothing more is received. */
   draining: boolean;
   /** Gives a checked request to the array, now or when it has room. */

@@ -5,6 +5,10 @@ const MOST_PER_CONNECTION = 256;
 /** However many connections there are. */
 const LEAST_PER_CONNECTION = 8;
 
+/** Why a connection gets no request. */
+export const NO_SHARE = -1;
+export const NO_ROOM = -2;
+
 /**
  * The requests of all connections as typed arrays, and the buffers that belong to them. A request is a number below
  * `capacity`; from `take` to `release` it belongs to one connection. What one connection may hold is limited, so that
@@ -29,6 +33,8 @@ export class NbdRequests {
   readonly pool: BufferPool;
   /** Something was released since this was last set to false: who waits for room may try again. */
   released = false;
+  /** Some connection got no room since this was last set to false. */
+  crowded = false;
 
   /** Of the buffer. */
   readonly #pages: Int32Array;
@@ -69,39 +75,62 @@ export class NbdRequests {
     this.#limit = Math.max(LEAST_PER_CONNECTION, Math.min(MOST_PER_CONNECTION, share));
   }
 
-  /** A request with a buffer for `bytes` of data (0: without); -1 when there is none for this connection now. */
+  /**
+   * A request with a buffer for `bytes` of data (0: without). NO_SHARE: this connection holds what it may; NO_ROOM: others
+   * hold what it could have.
+   */
   take(connection: number, bytes: number): number {
     const request = this.#free;
     const held = this.#held[connection] ?? 0;
-    if (request === -1 || held >= this.#limit) return -1;
-    let buffer = -1;
-    let pages = 0;
-    if (bytes > 0) {
-      pages = BufferPool.pagesFor(bytes);
-      const pagesHeld = (this.#pagesHeld[connection] ?? 0) + pages;
-      if (pagesHeld > this.#pageLimit) return -1;
-      buffer = this.pool.take(bytes);
-      if (buffer < 0) return -1;
-      this.#pagesHeld[connection] = pagesHeld;
-    }
+    if (held >= this.#limit) return NO_SHARE;
+    if (request === -1) return this.#noRoom();
+    this.connection[request] = connection;
+    this.buffer[request] = -1;
+    const refused = bytes > 0 ? this.#takeBuffer(request, bytes) : 0;
+    if (refused !== 0) return refused;
     this.#free = this.next[request] ?? -1;
     this.#used++;
     this.#held[connection] = held + 1;
-    this.connection[request] = connection;
-    this.buffer[request] = buffer;
-    this.#pages[request] = pages;
     this.errno[request] = 0;
     return request;
+  }
+
+  /** The request keeps its place, and others may have its buffer. */
+  dropBuffer(request: number): void {
+    const connection = this.connection[request] ?? 0;
+    this.#pagesHeld[connection] = (this.#pagesHeld[connection] ?? 0) - (this.#pages[request] ?? 0);
+    this.pool.release(this.buffer[request] ?? -1);
+    this.buffer[request] = -1;
+    this.released = true;
+  }
+
+  /** For a request without one, of its length; false: there is none now. */
+  takeBufferAgain(request: number): boolean {
+    return this.#takeBuffer(request, this.length[request] ?? 0) === 0;
+  }
+
+  #takeBuffer(request: number, bytes: number): number {
+    const connection = this.connection[request] ?? 0;
+    const pages = BufferPool.pagesFor(bytes);
+    const pagesHeld = (this.#pagesHeld[connection] ?? 0) + pages;
+    if (pagesHeld > this.#pageLimit) return NO_SHARE;
+    const buffer = this.pool.take(bytes);
+    if (buffer < 0) return this.#noRoom();
+    this.#pagesHeld[connection] = pagesHeld;
+    this.buffer[request] = buffer;
+    this.#pages[request] = pages;
+    return 0;
+  }
+
+  #noRoom(): number {
+    this.crowded = true;
+    return NO_ROOM;
   }
 
   /** Forgets the request and frees its buffer. */
   release(request: number): void {
     const connection = this.connection[request] ?? 0;
-    const buffer = this.buffer[request] ?? -1;
-    if (buffer >= 0) {
-      this.#pagesHeld[connection] = (this.#pagesHeld[connection] ?? 0) - (this.#pages[request] ?? 0);
-      this.pool.release(buffer);
-    }
+    if ((this.buffer[request] ?? -1) >= 0) this.dropBuffer(request);
     this.#held[connection] = (this.#held[connection] ?? 0) - 1;
     this.next[request] = this.#free;
     this.#free = request;

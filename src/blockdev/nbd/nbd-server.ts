@@ -12,6 +12,7 @@ import type { NbdExportOptions } from "./nbd-export-options.ts";
 import { NbdRequestQueue, NbdRequests } from "./nbd-requests.ts";
 import { MAX_PAYLOAD, MAX_STRING, NbdErrno } from "./protocol.ts";
 import { isWrite, sinkOp, wireErrno } from "./sink-request.ts";
+import { SlowClients } from "./slow-clients.ts";
 
 const MAX_CONNECTIONS = 64;
 const MAX_REQUESTS = 1024;
@@ -42,6 +43,7 @@ export class NbdServer implements FrontEnd {
   readonly #waitingWrites: NbdRequestQueue;
   readonly #waitingReads: NbdRequestQueue;
   readonly #connections: readonly NbdConnection[];
+  readonly #slow: SlowClients;
   /** Indices of places in use, in order of age. */
   readonly #open: Uint16Array;
   #openCount = 0;
@@ -82,6 +84,7 @@ export class NbdServer implements FrontEnd {
         return exported;
       },
       requests: this.#requests,
+      now: () => clock.now(),
       draining: false,
       offer: (request) => this.#offer(request),
       withdraw: (connection, all) => this.#withdraw(connection, all),
@@ -91,6 +94,7 @@ export class NbdServer implements FrontEnd {
       { length: connections },
       (_, i) => new NbdConnection(this.#core, i, seat.arenaAt + i * CONNECTION_BYTES),
     );
+    this.#slow = new SlowClients(this.#connections, this.#requests, this.#core.now);
     this.#open = new Uint16Array(connections);
     this.#touched = new Uint16Array(connections);
     this.#isTouched = new Uint8Array(connections);
@@ -135,17 +139,19 @@ export class NbdServer implements FrontEnd {
     this.#offerWaiting();
     this.#endConnectionTurns();
     // Replies that went out made room, perhaps at once for the replies to what came in then.
-    while (this.#requests.released) {
-      this.#requests.released = false;
-      this.#resumeStalled();
+    this.#serveStalled();
+    if (this.#slow.due()) {
+      this.#slow.makeRoom((index) => this.#touch(index));
       this.#endConnectionTurns();
+      this.#serveStalled();
     }
     if (!this.#accepting && !this.#core.draining && this.#clock.now() >= this.#retryAcceptAt) this.#accept();
   }
 
   wantsTurnIn(): number {
-    if (this.#accepting || this.#core.draining) return Number.POSITIVE_INFINITY;
-    return Math.max(0, this.#retryAcceptAt - this.#clock.now());
+    if (this.#core.draining) return Number.POSITIVE_INFINITY;
+    const untilRoom = this.#slow.wantsTurnIn();
+    return this.#accepting ? untilRoom : Math.min(untilRoom, Math.max(0, this.#retryAcceptAt - this.#clock.now()));
   }
 
   drain(): boolean {
@@ -226,6 +232,14 @@ export class NbdServer implements FrontEnd {
       if (this.#connections[index]?.endTurn()) this.#freed(index);
     }
     this.#touchedCount = 0;
+  }
+
+  #serveStalled(): void {
+    while (this.#requests.released) {
+      this.#requests.released = false;
+      this.#resumeStalled();
+      this.#endConnectionTurns();
+    }
   }
 
   /** Each connection is the first to get room in its turn. */

@@ -29,6 +29,7 @@ export class ReplySender {
   #socket = -1;
   #structured = false;
   #sending = false;
+  #sendingSince = 0;
   #sendAt = 0;
   #sendLeft = 0;
   /** The request whose buffer is being sent; -1: it is the staging area. */
@@ -54,6 +55,11 @@ export class ReplySender {
 
   get sending(): boolean {
     return this.#sending;
+  }
+
+  /** Since when the client has not taken what is being sent, in milliseconds of the clock; Infinity: nothing waits for it. */
+  get stuckSince(): number {
+    return this.#sending ? this.#sendingSince : Number.POSITIVE_INFINITY;
   }
 
   get idle(): boolean {
@@ -111,6 +117,22 @@ export class ReplySender {
     return result > 0;
   }
 
+  /**
+   * The data of READs that wait behind a send goes, and they come to `again`: they are to be read once more. What is
+   * being sent has to stay.
+   */
+  giveBackData(again: NbdRequestQueue): void {
+    for (let left = this.#queue.length; left > 0; left--) {
+      const request = this.#queue.shift();
+      if (this.#carriesData(request)) {
+        this.#core.requests.dropBuffer(request);
+        again.push(request);
+      } else {
+        this.#queue.push(request);
+      }
+    }
+  }
+
   /** The connection is broken: nobody will read what waits. A send in flight keeps its buffer until it has completed. */
   abandon(): void {
     for (let request = this.#queue.shift(); request !== -1; request = this.#queue.shift()) {
@@ -125,6 +147,7 @@ export class ReplySender {
       return;
     }
     this.#sending = true;
+    this.#sendingSince = this.#core.now();
     this.#sendAt = at + sent;
     this.#sendLeft = bytes - sent;
     this.#sendRequest = request;
