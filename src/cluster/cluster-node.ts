@@ -66,8 +66,8 @@ export class ClusterNode {
   static async start(deps: ClusterNodeDeps): Promise<ClusterNode> {
     const history = new History(deps.env);
     let node: ClusterNode | null = null;
-    const joined = await joinArray(deps, async (message) =>
-      node === null ? null : handleMessage(node.#shell.context, message),
+    const joined = await joinArray(deps, async (message, orphaned) =>
+      node === null ? null : handleMessage(node.#shell.context, message, orphaned),
     );
     node = new ClusterNode(history, (onEnd) => startShell(deps, joined, history, onEnd));
     node.#shell.connect();

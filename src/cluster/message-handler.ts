@@ -14,7 +14,12 @@ import { receiveResyncing } from "./suspend-receiver.ts";
  * be carried out is refused where the sender can do without; else this node must not go on as if it had done it: it drops
  * out without an answer, and the sender goes on when it has been declared dead.
  */
-export async function handleMessage(context: NodeContext, message: ClusterMessage): Promise<AfterAll | null> {
+export async function handleMessage(
+  context: NodeContext,
+  message: ClusterMessage,
+  orphaned: boolean,
+): Promise<AfterAll | null> {
+  if (orphaned && isOfSenderOnly(message)) return null;
   try {
     return await carryOut(context, message);
   } catch (error) {
@@ -25,6 +30,13 @@ export async function handleMessage(context: NodeContext, message: ClusterMessag
     throw error;
   }
 }
+
+/**
+ * What a node says of its own slot is over with its death, which every other node clears up after by itself; and the slot
+ * may have another owner by now.
+ */
+const isOfSenderOnly = ({ type }: ClusterMessage): boolean =>
+  type === "resyncing" || type === "resyncing_start" || type === "bitmap_needs_sync";
 
 async function carryOut(context: NodeContext, message: ClusterMessage): Promise<AfterAll | null> {
   switch (message.type) {

@@ -1,6 +1,6 @@
 import type { Grant, Lock, Lockspace } from "../dlm/lockspace.ts";
 import type { ChannelLock, ConvertStep, StepResult } from "./channel-state.ts";
-import { decodeFrame, encodeFrame } from "./message-codec.ts";
+import { decodeFrame, decodeSettled, encodeFrame, encodeSettled } from "./message-codec.ts";
 
 /** The three locks of a channel at the lock server: carries out what the pure machine wants converted. */
 export class ChannelLocks {
@@ -10,7 +10,7 @@ export class ChannelLocks {
 
   /** Opens them, in NL. `onAsked`: somebody waits for `ack`. */
   static async open(lockspace: Lockspace, onAsked: (wanted: Lock["mode"]) => void): Promise<ChannelLocks> {
-    const token = await lockspace.open("token", { lvb: false });
+    const token = await lockspace.open("token", { lvb: true });
     const message = await lockspace.open("message", { lvb: true });
     const ack = await lockspace.open("ack", { lvb: false, onBast: onAsked });
     return new ChannelLocks(lockspace, { token, message, ack });
@@ -23,14 +23,15 @@ export class ChannelLocks {
 
   /** Results in the order of the steps; one that was not granted is the last. `signal` ends a wait. */
   async convert(steps: readonly ConvertStep[], signal: AbortSignal | undefined): Promise<readonly StepResult[]> {
-    const conversions = steps.map(({ lock, frame, ...step }) => ({
+    const conversions = steps.map(({ lock, frame, settled, ...step }) => ({
       ...step,
       lock: this.#locks[lock],
       ...(frame === undefined ? {} : { lvb: encodeFrame(frame) }),
+      ...(settled === undefined ? {} : { lvb: encodeSettled(settled) }),
     }));
     const converting = this.#lockspace.convertAll(conversions, signal);
     if (steps.every(givesBack)) this.#remember(converting);
-    return (await converting).map(resultOf);
+    return (await converting).map((grant, i) => resultOf(steps[i]?.lock, grant));
   }
 
   /** Gives them up. What is being given back in several steps is not torn apart. */
@@ -51,7 +52,7 @@ export class ChannelLocks {
 /** To what a node at rest holds: nobody has to be waited for. */
 const givesBack = ({ lock, mode }: ConvertStep): boolean => mode === (lock === "ack" ? "CR" : "NL");
 
-const resultOf = ({ mode, lvb, lvbValid }: Grant): StepResult => ({
-  mode,
-  value: lvb === null ? null : { valid: lvbValid, frame: decodeFrame(lvb) },
-});
+function resultOf(lock: ChannelLock | undefined, { mode, lvb, lvbValid }: Grant): StepResult {
+  if (lock === "token") return { mode, value: null, settled: lvb === null ? null : decodeSettled(lvb) };
+  return { mode, value: lvb === null ? null : { valid: lvbValid, frame: decodeFrame(lvb) } };
+}

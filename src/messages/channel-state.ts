@@ -1,6 +1,6 @@
 import type { SlotNumber } from "../base/units.ts";
 import type { LockMode } from "../dlm/lock-mode.ts";
-import type { ClusterMessage } from "./message.ts";
+import type { ClusterMessage, MessageId } from "./message.ts";
 import type { MessageFrame } from "./message-codec.ts";
 
 /** The three locks that carry a broadcast; what they do is told in channel.ts. */
@@ -14,6 +14,8 @@ export interface ConvertStep {
   readonly mode: LockMode;
   /** What becomes the value of `message`. */
   readonly frame?: MessageFrame;
+  /** What becomes the value of `token`: the message said last, which all have heard. */
+  readonly settled?: MessageId;
   /** Be refused instead of waiting. */
   readonly noqueue?: boolean;
 }
@@ -21,7 +23,10 @@ export interface ConvertStep {
 export interface StepResult {
   /** The mode held now: not the wanted one where the conversion was cancelled or refused. */
   readonly mode: LockMode;
+  /** Of `message`. */
   readonly value: ChannelValue | null;
+  /** Of `token`; null: nobody has written one, or it is lost. */
+  readonly settled?: MessageId | null;
 }
 
 /** What was read from `message` with a grant. */
@@ -63,7 +68,8 @@ export type SkipReason = "invalid" | "repeated" | "own";
 export type ChannelEffect =
   /** Each step begins when the one before was granted. */
   | { readonly type: "convert"; readonly half: ChannelHalf; readonly steps: readonly ConvertStep[] }
-  | { readonly type: "deliver"; readonly message: ClusterMessage }
+  /** `orphaned`: its sender died before all had heard it, and is no member any more. */
+  | { readonly type: "deliver"; readonly message: ClusterMessage; readonly orphaned: boolean }
   /** The sender has all acknowledgements of the message delivered last, or died. Answered by `settled`. */
   | { readonly type: "settle" }
   /** Read, not delivered, acknowledged all the same: the sender must not hang. */
@@ -84,6 +90,13 @@ export type SendPhase =
   | "joining"
   /** Has the token; the receive round of the message before is not over. */
   | "awaiting_quiet"
+  /** Has the token; wants `message`, to see whether all have heard what was said last. */
+  | "arming"
+  /** Not all have, and not we: it is processed here first, then said again, then settled here. */
+  | "hearing"
+  | "repeating"
+  | "closing_repeated"
+  | "settling"
   | "held"
   | "awaiting_message"
   | "awaiting_acks"
@@ -113,8 +126,12 @@ export interface ChannelState {
   /** We hold `message` in EX: what to say can be said at once. */
   readonly armed: boolean;
   readonly outgoing: Outgoing | null;
+  /** A dead sender's message that we say again. `isNew`: we had not heard it either. */
+  readonly orphan: { readonly frame: MessageFrame; readonly isNew: boolean } | null;
+  /** What the value block of `token` says, and what it is to say: the message said last that all have heard. */
+  readonly settled: { readonly written: MessageId | null; readonly known: MessageId | null };
   /** The frame seen or said last. */
-  readonly last: { readonly from: SlotNumber; readonly sequence: number } | null;
+  readonly last: MessageId | null;
   /** The highest sequence number that we know of. */
   readonly used: number;
 }
@@ -128,6 +145,8 @@ export const newChannel = (slot: SlotNumber): ChannelState => ({
   asked: false,
   armed: false,
   outgoing: null,
+  orphan: null,
+  settled: { written: null, known: null },
   last: null,
   used: 0,
 });

@@ -1,7 +1,6 @@
 import { assert, unreachable } from "../base/assert.ts";
 import type { LockMode } from "../dlm/lock-mode.ts";
 import type {
-  ChannelEffect,
   ChannelEvent,
   ChannelLock,
   ChannelState,
@@ -12,7 +11,9 @@ import type {
   SkipReason,
   StepResult,
 } from "./channel-state.ts";
+import { ACK_CR, ACK_EX, MESSAGE_EX, MESSAGE_NL, receive, send, TOKEN_EX, TOKEN_NL } from "./channel-steps.ts";
 import type { MessageFrame } from "./message-codec.ts";
+import { closeRepeated, endRepeated, held, isRepeated, lookForOrphan, repeat } from "./orphaned-message.ts";
 
 type Results = readonly StepResult[];
 
@@ -25,13 +26,14 @@ type Results = readonly StepResult[];
  *     receivers   bast(EX) on ack: [message CR (reads)], process, [ack NL, message PR (waits until the sender is done)],
  *                 what follows from everybody's acknowledgement, [ack CR], [message NL]
  *
- * A sender who wants to know that this has happened too asks for `message` once more, in EX, before it goes on.
+ * A sender who wants to know that this has happened too asks for `message` once more, in EX, before it goes on. With
+ * `token` it gives back which message all have heard (orphaned-message.ts).
  * Why these calls and no fewer: docs/decisions/0013-message-batches.md.
  *
  * Pure: every `convert` effect is answered by one `converted` event of the same half, and neither half has two under
  * way. Between `token_held` and `released` nothing is delivered: what a node does under the token and what it does for
  * a message exclude each other. (While it holds the token, only a dead sender's message can ask for it, and that one
- * can wait.)
+ * was said again before: orphaned-message.ts.)
  */
 export function stepChannel(state: ChannelState, event: ChannelEvent): ChannelStep {
   switch (event.type) {
@@ -50,9 +52,11 @@ export function stepChannel(state: ChannelState, event: ChannelEvent): ChannelSt
       assert(state.receiving === "deaf", "a node listens once, after it has joined");
       return listen(state);
     case "processed":
+      if (state.sending === "hearing") return repeat(state);
       assert(state.receiving === "processing", "a message was processed that was never delivered");
       return acknowledge(state);
     case "settled":
+      if (state.sending === "settling") return held(state);
       assert(state.receiving === "settling", "a message was settled that not everybody has acknowledged");
       return [{ ...state, receiving: "rearming" }, [receive(ACK_CR)]];
     case "bast":
@@ -64,17 +68,8 @@ export function stepChannel(state: ChannelState, event: ChannelEvent): ChannelSt
   }
 }
 
-const TOKEN_EX: ConvertStep = { lock: "token", mode: "EX" };
-const TOKEN_NL: ConvertStep = { lock: "token", mode: "NL" };
-const MESSAGE_EX: ConvertStep = { lock: "message", mode: "EX" };
-const MESSAGE_NL: ConvertStep = { lock: "message", mode: "NL" };
-const ACK_CR: ConvertStep = { lock: "ack", mode: "CR" };
-
-const send = (...steps: ConvertStep[]): ChannelEffect[] => [{ type: "convert", half: "sending", steps }];
-const receive = (...steps: ConvertStep[]): ChannelEffect => ({ type: "convert", half: "receiving", steps });
-
 function acquire(state: ChannelState): ChannelStep {
-  if (state.receiving === "joining") return [{ ...state, sending: "joining" }, send(TOKEN_EX, ACK_CR)];
+  if (state.receiving === "joining") return [{ ...state, sending: "joining" }, send(TOKEN_EX, ACK_CR, MESSAGE_EX)];
   // With a wait in front of it `message` must not be asked for: while we wait, we read others' messages with it.
   if (state.receiving !== "listening" || state.asked) return awaitToken(state);
   return [{ ...state, sending: "trying" }, send({ ...TOKEN_EX, noqueue: true }, MESSAGE_EX)];
@@ -87,17 +82,21 @@ const publish = (state: ChannelState): ChannelStep =>
 
 const release = (state: ChannelState): ChannelStep => [
   { ...state, sending: "releasing", armed: false },
-  state.armed ? send(MESSAGE_NL, TOKEN_NL) : send(TOKEN_NL),
+  state.armed ? send(MESSAGE_NL, giveTokenBack(state)) : send(giveTokenBack(state)),
 ];
+
+/** The next one who takes it must know what all have heard. */
+const giveTokenBack = ({ settled: { known, written } }: ChannelState): ConvertStep =>
+  known === null || known === written ? TOKEN_NL : { ...TOKEN_NL, settled: known };
 
 /** Publishes, and waits until everybody has acknowledged. */
 function say(state: ChannelState): ChannelStep {
   assert(state.outgoing !== null, "`message` was taken with nothing to say");
-  const sequence = (state.used + 1) >>> 0;
+  const sequence = (state.used + 1) >>> 0 || 1;
   const frame: MessageFrame = { message: state.outgoing.message, sequence };
   return [
     { ...state, sending: "awaiting_acks", armed: false, last: { from: state.slot, sequence }, used: sequence },
-    send({ lock: "message", mode: "CW", frame }, { lock: "ack", mode: "EX" }),
+    send({ lock: "message", mode: "CW", frame }, ACK_EX),
   ];
 }
 
@@ -127,9 +126,12 @@ const read = (state: ChannelState): ChannelStep => [
 /** The locks are free again: run the section that waits for this, else answer whoever asked meanwhile. */
 function listen(state: ChannelState): ChannelStep {
   const listening: ChannelState = { ...state, receiving: "listening" };
-  if (state.sending === "awaiting_quiet") return [{ ...listening, sending: "held" }, [{ type: "token_held" }]];
+  if (state.sending === "awaiting_quiet") return askForMessage(listening);
   return answerAsked(listening);
 }
+
+/** The token is ours, and nothing that was said before is under way here. */
+const askForMessage = (state: ChannelState): ChannelStep => [{ ...state, sending: "arming" }, send(MESSAGE_EX)];
 
 const answerAsked = (state: ChannelState): ChannelStep =>
   state.asked && state.receiving === "listening" && mayRead(state.sending) ? read(state) : [state, []];
@@ -139,11 +141,8 @@ function onSent(state: ChannelState, results: Results): ChannelStep {
   assert(reached !== undefined, "a conversion without a result");
   switch (state.sending) {
     case "trying": {
-      if (results.length === 2) {
-        // The wait may be given up when the token is ours already: `message` is asked for again when it is needed.
-        const armed = reached.mode === "EX" ? arm(state, reached) : state;
-        return [{ ...armed, sending: "held" }, [{ type: "token_held" }]];
-      }
+      // The wait may be given up when the token is ours already: then `message` is asked for again.
+      if (results.length === 2) return onToken(state, results);
       assert(reached.mode === "NL", "the token was granted, and `message` not asked for");
       const [waiting, effects] = awaitToken(state);
       const [next, answers] = answerAsked(waiting);
@@ -151,24 +150,32 @@ function onSent(state: ChannelState, results: Results): ChannelStep {
     }
     case "joining":
       if (results.length === 1) return refused(state);
-      assert(reached.mode === "CR", "`ack` is taken under the token");
-      return [{ ...state, sending: "held", receiving: "deaf" }, [{ type: "token_held" }]];
+      assert(results[1]?.mode === "CR", "`ack` is taken under the token");
+      return onToken({ ...state, receiving: "deaf" }, results);
     case "awaiting_token": {
       if (reached.mode !== "EX") return refused(state);
-      // A node that is still deaf processes nothing either.
-      const quiet = state.receiving === "listening" || state.receiving === "deaf";
-      return quiet
-        ? [{ ...state, sending: "held" }, [{ type: "token_held" }]]
-        : [{ ...state, sending: "awaiting_quiet" }, []];
+      const ours = withToken(state, reached);
+      // A node that is still deaf processes nothing, and says nothing.
+      if (state.receiving === "deaf") return held(ours);
+      return state.receiving === "listening" ? askForMessage(ours) : [{ ...ours, sending: "awaiting_quiet" }, []];
     }
+    case "arming":
+      return lookForOrphan(arm(state, reached), reached.value?.frame ?? null);
+    case "repeating":
+      assert(results.length === 2 && reached.mode === "EX", "`ack` was refused");
+      return closeRepeated(state);
+    case "closing_repeated":
+      assert(reached.mode === "NL", "`message` was not given back");
+      return endRepeated(state);
     case "awaiting_message":
       return say(arm(state, reached));
     case "awaiting_acks": {
       assert(results.length === 2 && reached.mode === "EX", "`ack` was refused");
       // They must hear soon that all have acknowledged: nothing that the section does next is waited for.
-      const closing: ChannelState = { ...state, sending: "closing" };
+      const settled = { ...state.settled, known: state.last };
+      const closing: ChannelState = { ...state, sending: "closing", settled };
       if (state.outgoing?.last !== true) return [closing, send(ACK_CR, MESSAGE_NL)];
-      return [closing, [{ type: "published" }, ...send(ACK_CR, MESSAGE_NL, TOKEN_NL)]];
+      return [closing, [{ type: "published" }, ...send(ACK_CR, MESSAGE_NL, giveTokenBack(closing))]];
     }
     case "closing":
       assert(reached.mode === "NL", "`message` was not given back");
@@ -184,6 +191,19 @@ function onSent(state: ChannelState, results: Results): ChannelStep {
       throw new Error(`a conversion of the sender ended while it is ${state.sending}`);
   }
 }
+
+/** The token was granted as the first step, `message` was asked for in the last. */
+function onToken(state: ChannelState, results: Results): ChannelStep {
+  const [token, message] = [results[0], results.at(-1)];
+  assert(token !== undefined && message !== undefined && results.length > 1, "the token without `message`");
+  const ours = withToken(state, token);
+  return message.mode === "EX" ? lookForOrphan(arm(ours, message), message.value?.frame ?? null) : askForMessage(ours);
+}
+
+const withToken = (state: ChannelState, { settled = null }: StepResult): ChannelState => ({
+  ...state,
+  settled: { written: settled, known: settled },
+});
 
 const refused = (state: ChannelState): ChannelStep => [{ ...state, sending: "idle" }, [{ type: "token_refused" }]];
 
@@ -217,10 +237,10 @@ function onRead(state: ChannelState, value: ChannelValue | null): ChannelStep {
   if (value === null || !value.valid || frame === null) return skip(state, "invalid");
   const { message, sequence } = frame;
   if (message.from === state.slot) return skip(state, "own");
-  if (state.last?.from === message.from && state.last.sequence === sequence) return skip(state, "repeated");
+  if (isRepeated(state, frame)) return skip(state, "repeated");
   return [
     { ...state, receiving: "processing", last: { from: message.from, sequence }, used: sequence },
-    [{ type: "deliver", message }],
+    [{ type: "deliver", message, orphaned: frame.orphaned === true }],
   ];
 }
 

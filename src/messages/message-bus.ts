@@ -6,10 +6,10 @@ import { StepTrace } from "../env/step-trace.ts";
 import { stepChannel } from "./channel.ts";
 import { ChannelLocks } from "./channel-locks.ts";
 import { type ChannelEffect, type ChannelEvent, type ChannelState, newChannel } from "./channel-state.ts";
-import { type ClusterMessage, mayBeRefused } from "./message.ts";
+import { type ClusterMessage, type MessageId, mayBeRefused } from "./message.ts";
 import { MessageCounters, type MessageStatistics } from "./message-statistics.ts";
 import { MessageTimes } from "./message-times.ts";
-import { type MessageId, ResultBoard } from "./result-board.ts";
+import { ResultBoard } from "./result-board.ts";
 import { TokenSection } from "./token-section.ts";
 
 /**
@@ -21,9 +21,10 @@ export type AfterAll = () => Promise<void>;
 /**
  * Carries a message out on this node. The sender waits for it on every node: it must not wait for the token. An MdError
  * is a refusal: nothing of the message has happened here, it is acknowledged all the same, and its sender learns of it,
- * if it is of a type that may be refused. Never runs while a section of this node does.
+ * if it is of a type that may be refused. Never runs while a section of this node does. `orphaned`: the sender died
+ * before all had heard it, and others may have noticed that, and cleared up after it, already.
  */
-export type MessageHandler = (message: ClusterMessage) => Promise<AfterAll | null>;
+export type MessageHandler = (message: ClusterMessage, orphaned: boolean) => Promise<AfterAll | null>;
 
 /**
  * Says `message` to all other nodes; resolves when each of them has processed it, rejects with the first refusal when all
@@ -218,7 +219,7 @@ export class MessageBus {
         void this.#convert(effect);
         break;
       case "deliver":
-        void this.#deliver(effect.message);
+        void this.#deliver(effect.message, effect.orphaned);
         break;
       case "settle":
         void this.#settle();
@@ -248,7 +249,7 @@ export class MessageBus {
     // Only the wait for the token can be given up.
     const waits = half === "sending" && steps[0]?.lock === "token" && steps[0].mode === "EX";
     const signal = waits ? this.#current?.waitSignal : undefined;
-    if (steps[0]?.mode === "CW") this.#times.published();
+    if (this.#publishing !== null && steps[0]?.mode === "CW") this.#times.published();
     try {
       this.#dispatch({ type: "converted", half, results: await this.#locks.convert(steps, signal) });
     } catch (error) {
@@ -256,11 +257,11 @@ export class MessageBus {
     }
   }
 
-  async #deliver(message: ClusterMessage): Promise<void> {
+  async #deliver(message: ClusterMessage, orphaned: boolean): Promise<void> {
     this.#counters.countReceived(message.type);
     this.#env.log.trace({ evt: "message", ...message }, `${message.type} from slot ${message.from}`);
     try {
-      this.#afterAll = await this.#handler(message);
+      this.#afterAll = await this.#handler(message, orphaned);
     } catch (error) {
       if (error instanceof AssertionError) throw error;
       const reason = error instanceof MdError ? error : new MdError("E_INTERNAL", String(error));

@@ -2,9 +2,9 @@ import { assert, unreachable } from "../base/assert.ts";
 import { bytes, struct, u32le, u64le } from "../base/struct.ts";
 import { sector, sectorRange, slotNumber } from "../base/units.ts";
 import { LVB_SIZE } from "../dlm/lockspace.ts";
-import type { ClusterMessage, ClusterMessageType } from "./message.ts";
+import type { ClusterMessage, ClusterMessageType, MessageId } from "./message.ts";
 
-/** The kernel's 48 bytes (struct cluster_msg), and in the spare ones our sequence number. */
+/** The kernel's 48 bytes (struct cluster_msg), and in the spare ones our sequence number and whether it is said again. */
 const wire = struct("cluster_msg", LVB_SIZE, {
   type: u32le(0),
   slot: u32le(4),
@@ -14,6 +14,7 @@ const wire = struct("cluster_msg", LVB_SIZE, {
   number: u32le(40),
   padding: u32le(44),
   sequence: u32le(48),
+  orphaned: u32le(52),
 });
 
 /** Wire numbers are forever: append, never renumber. */
@@ -37,11 +38,13 @@ const noUuid = new Uint8Array(16);
 /** A message as it stands in the value block of `message`. */
 export interface MessageFrame {
   readonly message: ClusterMessage;
-  /** Differs from that of the message before it: a receiver that reads a message twice can tell. 32 bits, wraps. */
+  /** Differs from that of the message before it: a receiver that reads a message twice can tell. 32 bits, wraps, never 0. */
   readonly sequence: number;
+  /** Said again by another, since its sender died before all had heard it. */
+  readonly orphaned?: true;
 }
 
-export function encodeFrame({ message, sequence }: MessageFrame): Uint8Array {
+export function encodeFrame({ message, sequence, orphaned }: MessageFrame): Uint8Array {
   assert(message.type !== "unknown", "an unknown message is only ever received");
   const fields = {
     type: typeNumber[message.type],
@@ -52,6 +55,7 @@ export function encodeFrame({ message, sequence }: MessageFrame): Uint8Array {
     number: 0,
     padding: 0,
     sequence,
+    orphaned: orphaned === true ? 1 : 0,
   };
   switch (message.type) {
     case "resyncing":
@@ -79,16 +83,32 @@ export function encodeFrame({ message, sequence }: MessageFrame): Uint8Array {
   }
 }
 
-/** Null for bytes that no sender can have written (a sector number beyond 2^53, a range that ends before it begins). */
+/**
+ * Null for bytes that no sender can have written (nothing at all, a sector number beyond 2^53, a range that ends before
+ * it begins).
+ */
 export function decodeFrame(lvb: Uint8Array): MessageFrame | null {
+  if (lvb.every((byte) => byte === 0)) return null;
   const view = new DataView(lvb.buffer, lvb.byteOffset, lvb.byteLength);
   if (view.getUint32(12, true) > 0x1fffff || view.getUint32(20, true) > 0x1fffff) return null;
-  const { sequence, ...fields } = wire.decode(lvb);
+  const { sequence, orphaned, ...fields } = wire.decode(lvb);
   const message = decodeMessage(fields);
-  return message === null ? null : { message, sequence };
+  if (message === null) return null;
+  return orphaned === 1 ? { message, sequence, orphaned: true } : { message, sequence };
 }
 
-type MessageFields = Omit<ReturnType<typeof wire.decode>, "sequence">;
+type MessageFields = Omit<ReturnType<typeof wire.decode>, "sequence" | "orphaned">;
+
+const settledWire = struct("settled message", LVB_SIZE, { from: u32le(0), sequence: u32le(4) });
+
+/** The value block of `token`. */
+export const encodeSettled = ({ from, sequence }: MessageId): Uint8Array => settledWire.encode({ from, sequence });
+
+/** Null: nobody has written one. */
+export function decodeSettled(lvb: Uint8Array): MessageId | null {
+  const { from, sequence } = settledWire.decode(lvb);
+  return sequence === 0 ? null : { from: slotNumber(from), sequence };
+}
 
 function decodeMessage(fields: MessageFields): ClusterMessage | null {
   const from = slotNumber(fields.slot);

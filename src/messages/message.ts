@@ -32,6 +32,12 @@ export type ClusterMessage =
   /** From a newer version: refused. */
   | { readonly type: "unknown"; readonly from: SlotNumber; readonly raw: number };
 
+/** Which message is meant: numbers of several senders may be the same. */
+export interface MessageId {
+  readonly from: SlotNumber;
+  readonly sequence: number;
+}
+
 export type ClusterMessageType = ClusterMessage["type"];
 export type MessageOf<T extends ClusterMessageType> = Extract<ClusterMessage, { type: T }>;
 

@@ -1,13 +1,8 @@
 import { MdError } from "../base/md-error.ts";
 import type { SlotNumber } from "../base/units.ts";
 import type { Lock, Lockspace } from "../dlm/lockspace.ts";
+import type { MessageId } from "./message.ts";
 import { decodeRefusal, encodeRefusal, type Refusal } from "./refusal-codec.ts";
-
-/** Which message is meant: numbers of several senders may be the same. */
-export interface MessageId {
-  readonly from: SlotNumber;
-  readonly sequence: number;
-}
 
 interface RefusalBy extends Refusal {
   readonly node: string;

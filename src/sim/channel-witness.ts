@@ -46,7 +46,8 @@ export class ChannelWitness {
     for (const [at, grant] of grants.entries()) {
       const resource = steps[at]?.lock.resource;
       if (grant.status !== "granted" || steps[at]?.mode !== grant.mode) continue;
-      if (resource === "message" && grant.mode === "CR" && grant.lvb !== null) this.#readFrame(grant.lvb);
+      const reads = grant.mode === "CR" || grant.mode === "EX";
+      if (resource === "message" && reads && grant.lvb !== null) this.#readFrame(grant.lvb);
       if (resource === "ack" && grant.mode === "CR") this.#listen();
       if (resource === "ack" && grant.mode === "EX") this.#end();
     }
@@ -75,6 +76,11 @@ export class ChannelWitness {
     const frame = decodeFrame(lvb);
     if (frame === null) return;
     this.#said = this.#messages.begin(frame);
+    if (frame.orphaned === true) {
+      // Who says it again has processed it first, if it had not heard it.
+      this.#processed();
+      return;
+    }
     this.#world.emit({ type: "message_begun", life: this.#life, number: this.#said, message: frame.message });
   }
 

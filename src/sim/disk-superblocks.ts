@@ -63,6 +63,10 @@ export function visibleSuperblock(disk: SimDisk, geometry: ArrayGeometry): Super
   return superblockOf(disk, geometry).current;
 }
 
+/** What lies there, whether it can be read just now or not. */
+export const storedSuperblock = (disk: SimDisk, geometry: ArrayGeometry): Superblock | null =>
+  superblockOf(disk, geometry).current;
+
 /** A full copy of what its place in the array holds. */
 export interface Leg {
   readonly disk: SimDisk;

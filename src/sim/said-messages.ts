@@ -8,8 +8,10 @@ export class SaidMessages {
   readonly #byFrame = new Map<string, number>();
   #last = 0;
 
-  /** A frame is published. */
+  /** A frame is published; one that is said again is still the same message. */
   begin(frame: MessageFrame): number {
+    const said = frame.orphaned === true ? this.numberOf(frame) : null;
+    if (said !== null) return said;
     this.#last++;
     this.#byFrame.set(keyOf(frame), this.#last);
     return this.#last;

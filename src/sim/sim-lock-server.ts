@@ -70,6 +70,8 @@ export class SimLockServer {
     const { rc, state, members = [] } = await this.#primary.execute(lockspace, { op: "hello" });
     if (rc !== lockStatus.OK || state !== "run") return;
     const present = new Set(members.map(({ incarnation }) => incarnation));
+    // Who had thrown them out is dead, and the server has forgotten it: they have told it anew what they hold.
+    for (const [life, { incarnation }] of this.#evicted) if (present.has(incarnation)) this.#joined(incarnation, life);
     for (const [incarnation, life] of this.#incarnations) {
       if (present.has(incarnation)) continue;
       this.#incarnations.delete(incarnation);

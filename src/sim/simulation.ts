@@ -99,7 +99,9 @@ export class Simulation {
       return new SimNode(world, `n${i + 1}`, this.server, array, options);
     });
     this.content = new ContentModel(array.geometry.size);
-    this.workload = new Workload(world, this.content, { ...scenario, size: array.geometry.size });
+    const { size } = array.geometry;
+    const copies = (): readonly string[] => inSyncDisks(array.disks, array.geometry).map(({ path }) => path);
+    this.workload = new Workload(world, this.content, { ...scenario, size, copies });
     this.faults = new Faults(
       { world, nodes: this.nodes, array, server: this.server },
       { kinds: scenario.faults, without: scenario.without, pace: scenario.pace, leaseMs },

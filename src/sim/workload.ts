@@ -22,6 +22,8 @@ export interface WorkloadOptions {
   readonly fua: number;
   /** How often a node does not care that another one writes to the same blocks; 0: as a cluster filesystem. */
   readonly contention: number;
+  /** Paths of the disks that the superblocks call full copies. */
+  readonly copies: () => readonly string[];
 }
 
 /** A range that one node writes: no other node should until it is done, or surely dead. */
@@ -55,6 +57,8 @@ export class Workload {
   readonly #options: WorkloadOptions;
   readonly #reservations = new Map<number, Reservation>();
   readonly #evicted = new Set<string>();
+  /** By life: what is being filled, as far as it knows. */
+  readonly #filling = new Map<string, Set<string>>();
   readonly #ended = new Set<string>();
   readonly #settled = new SettledLives();
   readonly #hotChunks: readonly number[];
@@ -186,8 +190,23 @@ export class Workload {
     if (errno === 0) this.answered++;
     else if (errno !== ESHUTDOWN && !this.#evicted.has(life)) {
       this.errors++;
-      if (!this.errorsAllowed) this.#world.violation(`${life}: ${op} of [${lo}, ${hi}) failed with ${errno}`);
+      if (this.errorsAllowed || this.#isToHearOfCopy(life)) return;
+      this.#world.violation(`${life}: ${op} of [${lo}, ${hi}) failed with ${errno}`);
     }
+  }
+
+  /** A copy has just become whole, and it does not know yet: it may have lost all that it knows of. */
+  #isToHearOfCopy(life: string): boolean {
+    const filling = this.#filling.get(life);
+    return filling !== undefined && this.#options.copies().some((path) => filling.has(path));
+  }
+
+  #see({ life, disk, state }: SimEvent & { readonly type: "member_view" }): void {
+    const filling = this.#filling.get(life) ?? new Set();
+    this.#filling.set(life, filling);
+    if (disk === null) return;
+    if (state === "rebuilding") filling.add(disk);
+    else filling.delete(disk);
   }
 
   #observe(event: SimEvent): void {
@@ -210,6 +229,7 @@ export class Workload {
         break;
       case "member_view":
         if (event.state !== "in_sync") this.#model.mirrorLost();
+        this.#see(event);
         break;
       default:
     }

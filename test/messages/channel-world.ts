@@ -15,7 +15,7 @@ import {
   type StepResult,
 } from "../../src/messages/channel-state.ts";
 import type { ClusterMessage } from "../../src/messages/message.ts";
-import { decodeFrame, encodeFrame } from "../../src/messages/message-codec.ts";
+import { decodeFrame, decodeSettled, encodeFrame, encodeSettled } from "../../src/messages/message-codec.ts";
 import { SeededRandom } from "../support/seeded-random.ts";
 
 const channelLocks = ["token", "message", "ack"] as const;
@@ -62,6 +62,8 @@ export class ChannelWorld {
   readonly settled: number[] = [];
   readonly #resources = new Map<ChannelLock, LockResource>(channelLocks.map((name) => [name, emptyResource(name)]));
   readonly #linkClock = new Map<string, number>();
+  /** By slot: what the server has said, and its link holds back. */
+  readonly #stalled = new Map<number, (() => void)[]>();
   #queue: { at: number; seq: number; run: () => void }[] = [];
   #now = 0;
   #seq = 0;
@@ -147,7 +149,7 @@ export class ChannelWorld {
       slot: node.slot,
       gr: -1,
       rq: 0,
-      ex: lockFlag.EXPEDITE | (name === "message" ? lockFlag.VALBLK : 0),
+      ex: lockFlag.EXPEDITE | (name === "ack" ? 0 : lockFlag.VALBLK),
       sb: 0,
       hi: 0,
       bast: name === "ack",
@@ -157,6 +159,21 @@ export class ChannelWorld {
     node.locks.set(name, lock);
     const resource = this.#resources.get(name);
     if (resource !== undefined) requestLock(resource, lock, () => {});
+  }
+
+  /** What the server tells a node comes when this is called again, with false. */
+  stall(slot: number, stalled: boolean): void {
+    const waiting = this.#stalled.get(slot) ?? [];
+    if (stalled) this.#stalled.set(slot, waiting);
+    else this.#stalled.delete(slot);
+    if (stalled) return;
+    for (const run of waiting) this.#later(`server>${slot}`, run);
+  }
+
+  #toNode(slot: number, run: () => void): void {
+    const waiting = this.#stalled.get(slot);
+    if (waiting === undefined) this.#later(`server>${slot}`, run);
+    else waiting.push(run);
   }
 
   #later(link: string, run: () => void): void {
@@ -221,7 +238,7 @@ export class ChannelWorld {
   }
 
   #handle(node: Node, message: ClusterMessage): void {
-    if (!["idle", "awaiting_token", "awaiting_quiet"].includes(node.state.sending)) {
+    if (!["idle", "awaiting_token", "awaiting_quiet", "hearing"].includes(node.state.sending)) {
       throw new Error(`delivered while ${node.state.sending}`);
     }
     this.delivered[node.slot]?.push(message);
@@ -269,7 +286,7 @@ export class ChannelWorld {
         begun++;
         if (!this.#execute(node, step)) break;
       }
-      this.#later(`server>${node.slot}`, () => {
+      this.#toNode(node.slot, () => {
         conversion.accepted += begun;
         conversion.calling = false;
         this.#goOn(node, half, conversion);
@@ -279,12 +296,13 @@ export class ChannelWorld {
   }
 
   /** Whether it was granted at once. */
-  #execute(node: Node, { lock: name, mode, frame, noqueue }: ConvertStep): boolean {
+  #execute(node: Node, { lock: name, mode, frame, settled, noqueue }: ConvertStep): boolean {
     const lock = node.locks.get(name);
     const resource = this.#resources.get(name);
     if (lock === undefined || resource === undefined) throw new Error(`no lock ${name}`);
-    const input = frame === undefined ? null : Buffer.from(encodeFrame(frame)).toString("base64");
-    const flags = (name === "message" ? lockFlag.VALBLK : 0) | (noqueue === true ? lockFlag.NOQUEUE : 0);
+    const written = frame === undefined ? settled && encodeSettled(settled) : encodeFrame(frame);
+    const input = written === undefined ? null : Buffer.from(written).toString("base64");
+    const flags = (name === "ack" ? 0 : lockFlag.VALBLK) | (noqueue === true ? lockFlag.NOQUEUE : 0);
     let granted = false;
     convertLock(resource, lock, { mode: lockModes.indexOf(mode), flags, input }, (notice) => {
       if (notice.lock === lock && notice.type === "cast" && notice.status === 0) granted = true;
@@ -298,16 +316,18 @@ export class ChannelWorld {
     if (node === undefined) return;
     const valid = (notice.lock.sb & statusFlag.VALNOTVALID) === 0;
     const mode = modeOf(notice.mode);
-    this.#later(`server>${node.slot}`, () => {
+    this.#toNode(node.slot, () => {
       if (notice.type === "bast") {
         this.#dispatch(node, { type: "bast", lock: name, wanted: mode });
         return;
       }
       const lvb = notice.lvb;
-      const value = lvb === null ? null : { valid, frame: decodeFrame(Uint8Array.from(Buffer.from(lvb, "base64"))) };
+      const bytes = lvb === null ? null : Uint8Array.from(Buffer.from(lvb, "base64"));
+      const value = bytes === null || name !== "message" ? null : { valid, frame: decodeFrame(bytes) };
+      const settled = bytes === null || name !== "token" ? null : decodeSettled(bytes);
       for (const [half, conversion] of node.converting) {
         if (conversion.steps[conversion.results.length]?.lock !== name) continue;
-        conversion.results.push({ mode, value });
+        conversion.results.push({ mode, value, settled });
         conversion.failed = notice.status !== 0;
         this.#goOn(node, half, conversion);
         return;

@@ -3,7 +3,8 @@ import { slotNumber } from "../../src/base/units.ts";
 import { stepChannel } from "../../src/messages/channel.ts";
 import type { ChannelEffect, ChannelEvent, ChannelState, ConvertStep } from "../../src/messages/channel-state.ts";
 import { newChannel } from "../../src/messages/channel-state.ts";
-import type { ClusterMessage } from "../../src/messages/message.ts";
+import type { ClusterMessage, MessageId } from "../../src/messages/message.ts";
+import type { MessageFrame } from "../../src/messages/message-codec.ts";
 import { ChannelWorld } from "./channel-world.ts";
 
 const remark = (from: number, number: number): ClusterMessage => ({
@@ -79,21 +80,33 @@ describe("message channel over the lock server", () => {
       if (seed % 4 !== 0) world.run();
       const all = talk(world, nodes);
       const victim = world.random.below(nodes);
+      // Who is late reads nothing for as long as it takes to notice the death.
+      const late = (victim + 1 + world.random.below(nodes - 1)) % nodes;
+      if (seed % 3 === 0) world.stall(late, true);
       world.run(victim, world.random.below(200));
+      world.stall(late, false);
       const survivors = world.nodes.filter((node) => node.slot !== victim);
+      // Whoever takes over says something, and all others must hear what was said before.
+      const next = survivors.find(({ slot }) => slot !== late)?.slot ?? late;
+      world.send(next, [remark(next, 1000)]);
+      world.run();
       const ofSurvivors = all.filter((message) => message.from !== victim);
       for (const message of ofSurvivors) expect(world.published, `seed ${seed}`).toContain(message);
       for (const node of survivors) {
         expect(node.state, `seed ${seed} node ${node.slot}`).toMatchObject(atRest);
         const heard = world.delivered[node.slot] ?? [];
         expect(new Set(heard.map(numberOf)).size, `seed ${seed}: heard twice`).toBe(heard.length);
-        // What everybody is told to have processed, everybody has; of the victim's last words some may lack.
+        // What everybody is told to have processed, everybody has.
         const told = heard.filter((message) => world.published.map(numberOf).includes(numberOf(message)));
         const expected = world.published.filter((message) => message.from !== node.slot);
         const joinedInTime = seed % 4 !== 0;
         expect(told, `seed ${seed} node ${node.slot}`).toEqual(
           joinedInTime ? expected : expected.slice(expected.length - told.length),
         );
+        // The victim's last words too: all have heard them, or nobody.
+        const lastWords = (slot: number): number[] =>
+          (world.delivered[slot] ?? []).filter(({ from }) => from === victim).map(numberOf);
+        if (joinedInTime) expect(lastWords(node.slot), `seed ${seed} node ${node.slot}`).toEqual(lastWords(next));
       }
     }
   });
@@ -171,13 +184,27 @@ describe("one step of the channel", () => {
     half,
     steps,
   });
-  const joined = feed(newChannel(own), { type: "acquire" }, sent("EX", "CR"));
-  const listening = feed(joined, { type: "release" }, sent("NL"), { type: "listen" });
+  const joined = feed(newChannel(own), { type: "acquire" }, sent("EX", "CR", "EX"));
+  const listening = feed(joined, { type: "release" }, sent("NL", "NL"), { type: "listen" });
   const bast = (wanted: "EX" | "CR"): ChannelEvent => ({ type: "bast", lock: "ack", wanted });
   const read = (message: ClusterMessage, sequence: number, valid = true): ChannelEvent => ({
     type: "converted",
     half: "receiving",
     results: [{ mode: "CR", value: { valid, frame: { message, sequence } } }],
+  });
+  const delivers = (message: ClusterMessage, orphaned = false): ChannelEffect => ({
+    type: "deliver",
+    message,
+    orphaned,
+  });
+  /** The token, which says what all have heard, and `message` with what was said last. */
+  const took = (settled: MessageId | null, frame: MessageFrame | null, valid = true): ChannelEvent => ({
+    type: "converted",
+    half: "sending",
+    results: [
+      { mode: "EX", value: null, settled },
+      { mode: "EX", value: frame === null ? null : { valid, frame } },
+    ],
   });
   const publish = (last: boolean, settled = false): ChannelEvent => {
     return { type: "publish", message: remark(1, 5), last, settled };
@@ -185,7 +212,10 @@ describe("one step of the channel", () => {
 
   it("takes ack under the token and only then counts as joined", () => {
     const [, effects] = stepChannel(newChannel(own), { type: "acquire" });
-    expect(effects).toEqual([converts("sending", { lock: "token", mode: "EX" }, { lock: "ack", mode: "CR" })]);
+    const [token, ack, message] = (["token", "ack", "message"] as const).map(
+      (lock): ConvertStep => ({ lock, mode: lock === "ack" ? "CR" : "EX" }),
+    );
+    expect(effects).toEqual([converts("sending", token as ConvertStep, ack as ConvertStep, message as ConvertStep)]);
     expect(joined).toMatchObject({ sending: "held", receiving: "deaf" });
   });
 
@@ -200,7 +230,11 @@ describe("one step of the channel", () => {
     expect(second).toEqual([converts("sending", { lock: "message", mode: "CW", frame }, { lock: "ack", mode: "EX" })]);
     const [closing, third] = stepChannel(speaking, sent("CW", "EX"));
     const giveBack = (["ack", "message", "token"] as const).map(
-      (lock): ConvertStep => ({ lock, mode: lock === "ack" ? "CR" : "NL" }),
+      (lock): ConvertStep => ({
+        lock,
+        mode: lock === "ack" ? "CR" : "NL",
+        ...(lock === "token" ? { settled: { from: own, sequence: 1 } } : {}),
+      }),
     );
     expect(third).toEqual([{ type: "published" }, converts("sending", ...giveBack)]);
     const [rest, released] = stepChannel(closing, sent("CR", "NL", "NL"));
@@ -220,9 +254,11 @@ describe("one step of the channel", () => {
   });
 
   it("holds the token although the wait was given up while it asked for `message`, and asks for that again", () => {
-    const held = feed(listening, { type: "acquire" }, sent("EX", "NL"));
-    expect(held).toMatchObject({ sending: "held", armed: false });
-    expect(stepChannel(held, publish(true))[1]).toEqual([converts("sending", { lock: "message", mode: "EX" })]);
+    const [arming, effects] = stepChannel(feed(listening, { type: "acquire" }), sent("EX", "NL"));
+    expect(effects).toEqual([converts("sending", { lock: "message", mode: "EX" })]);
+    const [held, then] = stepChannel(arming, sent("EX"));
+    expect(held).toMatchObject({ sending: "held", armed: true });
+    expect(then).toEqual([{ type: "token_held" }]);
   });
 
   it("keeps the token for a section that may say more, and gives `message` back after each message", () => {
@@ -230,7 +266,8 @@ describe("one step of the channel", () => {
     const spoken = feed(held, publish(false), sent("CW", "EX"), sent("CR", "NL"));
     expect(spoken).toMatchObject({ sending: "held", armed: false, outgoing: null });
     expect(stepChannel(spoken, publish(false))[1]).toEqual([converts("sending", { lock: "message", mode: "EX" })]);
-    expect(stepChannel(spoken, { type: "release" })[1]).toEqual([converts("sending", { lock: "token", mode: "NL" })]);
+    const token: ConvertStep = { lock: "token", mode: "NL", settled: { from: own, sequence: 1 } };
+    expect(stepChannel(spoken, { type: "release" })[1]).toEqual([converts("sending", token)]);
     expect(stepChannel(held, { type: "release" })[1]).toEqual([
       converts("sending", { lock: "message", mode: "NL" }, { lock: "token", mode: "NL" }),
     ]);
@@ -246,7 +283,7 @@ describe("one step of the channel", () => {
   });
 
   it("remembers a bast that comes before it can process", () => {
-    const deaf = feed(joined, { type: "release" }, sent("NL"), bast("EX"));
+    const deaf = feed(joined, { type: "release" }, sent("NL", "NL"), bast("EX"));
     expect(deaf).toMatchObject({ receiving: "deaf", asked: true });
     const [, effects] = stepChannel(deaf, { type: "listen" });
     expect(effects).toEqual([converts("receiving", { lock: "message", mode: "CR" })]);
@@ -285,8 +322,8 @@ describe("one step of the channel", () => {
     const once = feed(listening, bast("EX"), read(remark(0, 3), 9), { type: "processed" }, received("NL", "PR"));
     const again = feed(once, { type: "settled" }, received("CR"), received("NL"), bast("EX"));
     expect(stepChannel(again, read(remark(0, 3), 9))[1]).toContainEqual({ type: "skip", reason: "repeated" });
-    expect(stepChannel(again, read(remark(2, 3), 9))[1]).toContainEqual({ type: "deliver", message: remark(2, 3) });
-    expect(stepChannel(again, read(remark(0, 3), 10))[1]).toContainEqual({ type: "deliver", message: remark(0, 3) });
+    expect(stepChannel(again, read(remark(2, 3), 9))[1]).toContainEqual(delivers(remark(2, 3)));
+    expect(stepChannel(again, read(remark(0, 3), 10))[1]).toContainEqual(delivers(remark(0, 3)));
     // Also when it meant to speak in between, and had nothing to say.
     const silent = feed(
       again,
@@ -308,18 +345,8 @@ describe("one step of the channel", () => {
   });
 
   it("numbers its message differently from the one before it, even if that one is invalid", () => {
-    const held = feed(
-      listening,
-      { type: "acquire" },
-      {
-        type: "converted",
-        half: "sending",
-        results: [
-          { mode: "EX", value: null },
-          { mode: "EX", value: { valid: false, frame: { message: remark(0, 1), sequence: 41 } } },
-        ],
-      },
-    );
+    const before = { message: remark(0, 1), sequence: 41 };
+    const held = feed(listening, { type: "acquire" }, took({ from: slotNumber(0), sequence: 41 }, before, false));
     const frame = { message: remark(1, 5), sequence: 42 };
     expect(stepChannel(held, publish(true))[1]).toEqual([
       converts("sending", { lock: "message", mode: "CW", frame }, { lock: "ack", mode: "EX" }),
@@ -333,6 +360,94 @@ describe("one step of the channel", () => {
     expect(held.sending).toBe("awaiting_quiet");
     expect(effects).toEqual([]);
     const quiet = feed(held, { type: "processed" }, received("NL", "PR"), { type: "settled" }, received("CR"));
-    expect(stepChannel(quiet, received("NL"))[1]).toEqual([{ type: "token_held" }]);
+    const [arming, asks] = stepChannel(quiet, received("NL"));
+    expect(asks).toEqual([converts("sending", { lock: "message", mode: "EX" })]);
+    expect(stepChannel(arming, sent("EX"))[1]).toEqual([{ type: "token_held" }]);
+  });
+
+  describe("a message that the token does not say all have heard", () => {
+    const frame: MessageFrame = { message: remark(0, 3), sequence: 9 };
+    const id: MessageId = { from: slotNumber(0), sequence: 9 };
+    const before: MessageId = { from: slotNumber(2), sequence: 8 };
+    const again = converts(
+      "sending",
+      { lock: "message", mode: "CW", frame: { ...frame, orphaned: true } },
+      { lock: "ack", mode: "EX" },
+    );
+    const gives = (settled: MessageId): ChannelEffect => converts("sending", { lock: "token", mode: "NL", settled });
+
+    it.each([before, null])(
+      "is processed by who takes the token, said again, settled, and then is known (token: %j)",
+      (settled) => {
+        const [hearing, first] = stepChannel(feed(listening, { type: "acquire" }), took(settled, frame));
+        expect(first).toEqual([delivers(remark(0, 3), true)]);
+        const [repeating, second] = stepChannel(hearing, { type: "processed" });
+        expect(second).toEqual([again]);
+        const [closing, third] = stepChannel(repeating, sent("CW", "EX"));
+        expect(third).toEqual([converts("sending", { lock: "ack", mode: "CR" }, { lock: "message", mode: "NL" })]);
+        const [settling, fourth] = stepChannel(closing, sent("CR", "NL"));
+        expect(fourth).toEqual([{ type: "settle" }]);
+        const [held, fifth] = stepChannel(settling, { type: "settled" });
+        expect(fifth).toEqual([{ type: "token_held" }]);
+        expect(stepChannel(held, { type: "release" })[1]).toEqual([gives(id)]);
+      },
+    );
+
+    it("is only said again by who has heard it", () => {
+      const heard = feed(listening, bast("EX"), read(remark(0, 3), 9), { type: "processed" }, received("NL", "PR"));
+      const rest = feed(heard, { type: "settled" }, received("CR"), received("NL"), { type: "acquire" });
+      const [repeating, effects] = stepChannel(rest, took(before, frame));
+      expect(effects).toEqual([again]);
+      expect(stepChannel(feed(repeating, sent("CW", "EX")), sent("CR", "NL"))[1]).toEqual([{ type: "token_held" }]);
+    });
+
+    it("is said again by who joins, who never hears it", () => {
+      const [joining] = stepChannel(newChannel(own), { type: "acquire" });
+      const results = [
+        { mode: "EX", value: null, settled: before },
+        { mode: "CR", value: null },
+      ] as const;
+      const took: ChannelEvent = {
+        type: "converted",
+        half: "sending",
+        results: [...results, { mode: "EX", value: { valid: true, frame } }],
+      };
+      const [repeating, effects] = stepChannel(joining, took);
+      expect(effects).toEqual([again]);
+      const member = feed(repeating, sent("CW", "EX"), sent("CR", "NL"), { type: "release" }, sent("NL"), {
+        type: "listen",
+      });
+      expect(stepChannel(feed(member, bast("EX")), read(remark(0, 3), 9))[1]).toContainEqual({
+        type: "skip",
+        reason: "repeated",
+      });
+    });
+
+    it("is skipped where something later was heard, and delivered where not", () => {
+      const once = feed(listening, bast("EX"), read(remark(2, 4), 10), { type: "processed" }, received("NL", "PR"));
+      const rest = feed(once, { type: "settled" }, received("CR"), received("NL"), bast("EX"));
+      const reads = (sequence: number): ChannelEvent => ({
+        type: "converted",
+        half: "receiving",
+        results: [{ mode: "CR", value: { valid: true, frame: { ...frame, sequence, orphaned: true } } }],
+      });
+      expect(stepChannel(rest, reads(9))[1]).toContainEqual({ type: "skip", reason: "repeated" });
+      expect(stepChannel(rest, reads(11))[1]).toContainEqual(delivers(remark(0, 3), true));
+    });
+
+    it("is waited for in the same way after a wait for the token", () => {
+      const arming = feed(listening, { type: "acquire" }, sent("NL"), {
+        type: "converted",
+        half: "sending",
+        results: [{ mode: "EX", value: null, settled: before }],
+      });
+      expect(arming.sending).toBe("arming");
+      const taken: ChannelEvent = {
+        type: "converted",
+        half: "sending",
+        results: [{ mode: "EX", value: { valid: true, frame } }],
+      };
+      expect(stepChannel(arming, taken)[1]).toEqual([delivers(remark(0, 3), true)]);
+    });
   });
 });

@@ -36,7 +36,8 @@ export class Story {
     let message: Lock | null = null;
     const said = (lvb: Uint8Array | undefined): void => {
       const frame = lvb === undefined ? null : decodeFrame(lvb);
-      if (frame !== null) this.#say(frame.message);
+      if (frame?.orphaned === true) this.#sayAgain(frame.message, lockspace.slot);
+      else if (frame !== null) this.#say(frame.message);
     };
     return {
       name: lockspace.name,
@@ -71,7 +72,15 @@ export class Story {
   /** Windows come and go: which step one falls into hangs on how large they are. */
   #say(message: ClusterMessage): void {
     if (message.type === "resyncing" || message.type === "resyncing_start") return;
-    this.#add(this.#nodeOfSlot.get(message.from) ?? `slot ${message.from}`, messageText(message));
+    this.#add(this.#nodeIn(message.from), `says ${messageText(message)}`);
+  }
+
+  #sayAgain(message: ClusterMessage, slot: number): void {
+    this.#add(this.#nodeIn(slot), `says again ${messageText(message)} of ${this.#nodeIn(message.from)}`);
+  }
+
+  #nodeIn(slot: number): string {
+    return this.#nodeOfSlot.get(slot) ?? `slot ${slot}`;
   }
 
   #add(node: string, text: string): void {
@@ -90,8 +99,8 @@ function messageText(message: ClusterMessage): string {
     case "remove":
     case "re_add":
     case "metadata_updated":
-      return `says ${message.type.toUpperCase()} ${message.number}`;
+      return `${message.type.toUpperCase()} ${message.number}`;
     default:
-      return `says ${message.type.toUpperCase()}`;
+      return message.type.toUpperCase();
   }
 }

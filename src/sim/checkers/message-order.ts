@@ -6,7 +6,7 @@ import { Leases } from "./leases.ts";
  * Messages are heard once, by everybody in one order; and when a sender is told that all have processed its message,
  * all have: every member that listened before it was begun. Without a lease it may be told anything. What a sender that
  * died in the middle has said is heard by all or by none: who hears the next message has not missed one that others
- * heard, unless the lock server forgot in the middle that it was said (docs/decisions/0010).
+ * heard (docs/decisions/0033).
  */
 export class MessageOrderChecker implements Checker {
   readonly name = "messages in one order";
@@ -19,8 +19,6 @@ export class MessageOrderChecker implements Checker {
   readonly #listening = new Set<string>();
   /** By message that is not known to be processed by all: who must hear it. */
   readonly #begun = new Map<number, readonly string[]>();
-  /** Messages that were under way when the lock server lost what it knew. */
-  readonly #forgotten = new Set<number>();
 
   constructor(now: () => number, report: Report) {
     this.#report = report;
@@ -49,9 +47,6 @@ export class MessageOrderChecker implements Checker {
         }
         this.#begun.delete(event.number);
         break;
-      case "locks_lost":
-        for (const number of this.#begun.keys()) this.#forgotten.add(number);
-        break;
       case "deaf":
       case "evicted":
       case "life_ended":
@@ -71,7 +66,6 @@ export class MessageOrderChecker implements Checker {
     heard.numbers.add(number);
     heard.last = Math.max(heard.last, place);
     for (const [earlier, hearers] of this.#begun) {
-      if (this.#forgotten.has(earlier)) continue;
       const other = this.#places.get(earlier);
       if (other === undefined || other >= place || heard.numbers.has(earlier) || !hearers.includes(life)) continue;
       this.#report(`${life} hears message ${number} and has missed message ${earlier}, which others heard`);

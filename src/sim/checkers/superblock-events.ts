@@ -1,7 +1,7 @@
 import type { Superblock } from "../../superblock/superblock.ts";
 import { sameUuid } from "../../superblock/uuid.ts";
 import { type ArrayGeometry, SUPERBLOCK_SECTORS } from "../array-geometry.ts";
-import { visibleSuperblock } from "../disk-superblocks.ts";
+import { storedSuperblock, visibleSuperblock } from "../disk-superblocks.ts";
 import type { SimDisk } from "../sim-disk.ts";
 import type { SimEvent } from "../sim-event.ts";
 import type { Checker, Report } from "./checker.ts";
@@ -56,7 +56,7 @@ export class SuperblockEventsChecker implements Checker {
   }
 
   #remember(disk: SimDisk): Superblock | null {
-    const found = visibleSuperblock(disk, this.#geometry);
+    const found = storedSuperblock(disk, this.#geometry);
     if (found === null) this.#before.delete(disk);
     else this.#before.set(disk, found);
     return found;
@@ -65,7 +65,7 @@ export class SuperblockEventsChecker implements Checker {
   #judge(life: string, disk: SimDisk): void {
     const before = this.#before.get(disk);
     // Null in the middle of a write that lands in parts, or when it is wiped.
-    const now = visibleSuperblock(disk, this.#geometry);
+    const now = storedSuperblock(disk, this.#geometry);
     if (now === null || now === before) return;
     this.#before.set(disk, now);
     const writer = this.#writers.get(disk);
