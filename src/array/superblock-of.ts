@@ -1,6 +1,6 @@
-import { type Sector, sector } from "../base/units.ts";
+import { sector } from "../base/units.ts";
 import type { BadBlockLog } from "../superblock/bad-block-log.ts";
-import { Feature, IN_SYNC, type MdTime, ROLE_FAULTY, ROLE_SPARE, type Superblock } from "../superblock/superblock.ts";
+import { Feature, type MdTime, ROLE_FAULTY, ROLE_SPARE, type Superblock } from "../superblock/superblock.ts";
 import type { BitmapKind, MdArray } from "./md-array.ts";
 import type { Member } from "./member.ts";
 
@@ -70,19 +70,14 @@ function rolesOf(array: MdArray): readonly number[] {
 
 /**
  * The array as its next superblock update writes it: one event later. From the first start on a clustered array never
- * claims to be in sync (only its bitmaps know), and others do not while they are used: see `cleanUpdate`.
+ * claims to be in sync (only its bitmaps know), and others do not while they are written to; else the copies are equal
+ * below `resyncOffset`.
  */
-export const nextUpdate = (array: MdArray, now: MdTime): MdArray => ({
+export const nextUpdate = (array: MdArray, now: MdTime, resyncOffset = 0n): MdArray => ({
   ...array,
   events: array.events + 1,
   updated: now,
-  resyncOffset: 0n,
-});
-
-/** As `nextUpdate`, by the one node that used the array, which is done: in sync below `syncedTo`, null for all of it. */
-export const cleanUpdate = (array: MdArray, now: MdTime, syncedTo: Sector | null): MdArray => ({
-  ...nextUpdate(array, now),
-  resyncOffset: syncedTo === null ? IN_SYNC : BigInt(syncedTo),
+  resyncOffset,
 });
 
 const logOf = ({ bblogOffset, bblogSize, bblogShift }: Superblock): BadBlockLog | null =>

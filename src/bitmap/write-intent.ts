@@ -161,6 +161,12 @@ export class WriteIntent {
   setEvents(events: number): void {
     this.#events = events;
     this.#superblock.setBigUint64(EVENTS_AT, BigInt(events), true);
+    if (events < this.#eventsCleared) {
+      // A step back from active to clean, between two states that no member has missed. Source: md_bitmap_update_sb.
+      this.#eventsCleared = events;
+      this.#superblock.setBigUint64(EVENTS_CLEARED_AT, BigInt(events), true);
+      this.#superblockAhead = false;
+    }
     this.#ask(0);
   }
 

@@ -3,6 +3,7 @@ import type { Sector, SectorRange, SlotNumber } from "../base/units.ts";
 import type { Frozen } from "../dlm/lockspace.ts";
 import type { MessageStatistics } from "../messages/message-statistics.ts";
 import type { ScrubReport } from "../resync/scrub.ts";
+import type { Access, Activity } from "./safe-mode.ts";
 
 /** What a member is to the array. `spare` has no raidDisk; `blocked`: failed here, not yet known as faulty everywhere. */
 type MemberStatusState = "in_sync" | "rebuilding" | "spare" | "blocked" | "faulty" | "missing";
@@ -107,6 +108,12 @@ export interface ArrayStatus {
   /** One letter a raid_disk: U in sync, _ otherwise. */
   readonly health: string;
   readonly state: "joining" | "active" | "degraded" | "failed" | "leaving" | "fenced" | "stopped";
+  /** What this node lets clients do. */
+  readonly access: Access;
+  /** Of an array that one node uses alone what its superblocks say; else by our own bitmap. */
+  readonly activity: Activity;
+  /** Milliseconds; 0: off. */
+  readonly safeModeDelayMs: number;
   readonly node: string;
   readonly slot: SlotNumber;
   /** Null: an array that one node uses alone. */

@@ -62,6 +62,8 @@ async function dropBitmap(context: NodeContext, send: Send): Promise<void> {
       await context.engine.send({ type: "keepBitmap", on: null });
     }),
   );
+  // What is written to by one node alone is clean when it is not.
+  context.safeMode.look();
 }
 
 /**
@@ -75,6 +77,7 @@ async function addBitmap(context: NodeContext, send: Send, wish: BitmapWish): Pr
   await engine.send({ type: "keepBitmap", on: placeOf(array, lockspace.slot) });
   // If that fails some superblock may speak of it all the same: it is kept.
   await writeAndAnnounce(context, send, { array, changes: [] });
+  context.safeMode.look();
   // Others may come in from now on: they wait for the token.
   if (isClustered(array)) await context.exclusive.convert("CR");
 }

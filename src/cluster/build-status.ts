@@ -6,6 +6,7 @@ import { reportProgress } from "../resync/resync-progress.ts";
 import type { ArrayStatus, MemberStatus, SlotStatus, SyncStatus } from "./array-status.ts";
 import type { NodeContext } from "./node-context.ts";
 import type { ResyncRunner } from "./resync-runner.ts";
+import type { Activity } from "./safe-mode.ts";
 
 /** What is not kept anywhere else. */
 export interface StatusExtras {
@@ -33,6 +34,9 @@ export function buildStatus(context: NodeContext, runner: ResyncRunner, extras: 
     updated: array.updated.seconds,
     health: healthOf(array),
     state: stateOf(context, extras.ended),
+    access: context.safeMode.access,
+    activity: activityOf(context),
+    safeModeDelayMs: isClustered(array) ? 0 : context.safeMode.delayMs,
     node: deps.nodeName,
     slot: lockspace.slot,
     maxSlots: isClustered(array) ? array.bitmap.slots : null,
@@ -70,6 +74,13 @@ function stateOf({ array, node }: NodeContext, ended: boolean): ArrayStatus["sta
   if (node.phase !== "active") return node.phase;
   if (!new CopyGroups(array).survives(inSyncDisks(array))) return "failed";
   return isDegraded(array) ? "degraded" : "active";
+}
+
+function activityOf({ array, members, safeMode, shared }: NodeContext): Activity {
+  // Writes wait until the superblocks call a member faulty.
+  if (members.hasBlocked) return "write-pending";
+  if (!isClustered(array)) return safeMode.activity;
+  return shared.read("dirtyChunks") > 0 ? "active" : "clean";
 }
 
 function membersOf(context: NodeContext): readonly MemberStatus[] {
@@ -147,6 +158,16 @@ function syncOf(context: NodeContext, runner: ResyncRunner): SyncStatus | null {
   if (pending === null && wanted !== null) {
     const waitsFor = comesFirst(context, runner.isIdle);
     return { ...none, action: wanted.action, phase: "delayed", slot: null, window: null, waitsFor };
+  }
+  if (!context.safeMode.mayCopy && (action === "recover" || context.shared.read("neededChunks") > 0)) {
+    return {
+      ...none,
+      action,
+      phase: "pending",
+      slot: null,
+      window: null,
+      waitsFor: "the first write: it is read-only",
+    };
   }
   const next = pending ?? (action === "recover" && !runner.isIdle ? action : null);
   return next === null ? null : { ...none, action: next, phase: "pending", slot: null, window: null };

@@ -7,6 +7,7 @@ import type { SharedBlock } from "../engine/shared-block.ts";
 import type { Env } from "../env/env.ts";
 import { ownProtocol, type ProtocolRange } from "../messages/protocol-version.ts";
 import type { SyncTurns } from "../resync/sync-turns.ts";
+import type { Access } from "./safe-mode.ts";
 
 /** An array's members, for methods of fencing that work on them. */
 export interface ArrayAccess {
@@ -38,8 +39,10 @@ type JoinLockspace = (request: JoinRequest) => Promise<Lockspace>;
 type StartEngine = (config: EngineConfig, shared: SharedBlock) => Promise<Engine>;
 
 export interface ClusterNodeOptions {
-  /** All exports are read-only. The node itself still takes over, resyncs and votes. */
-  readonly readOnly: boolean;
+  /** readonly: all exports are so. Of a clustered array the node itself still takes over, resyncs and votes. */
+  readonly access: Access;
+  /** Milliseconds without a write after which an array of one node is clean again (safe_mode_delay); 0: not before the end. */
+  readonly safeModeDelayMs: number;
   /** Start although members are gone that nobody has recorded as gone (and nobody else has the array): `--run`. */
   readonly run: boolean;
   /** Of contradicting histories, take the newer one: `--force`. */
@@ -61,7 +64,8 @@ export interface ClusterNodeOptions {
 }
 
 export const defaultClusterNodeOptions: ClusterNodeOptions = {
-  readOnly: false,
+  access: "read-write",
+  safeModeDelayMs: 200,
   run: false,
   force: false,
   ring: "auto",

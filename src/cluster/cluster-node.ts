@@ -24,6 +24,7 @@ import { rewriteMetadata } from "./metadata-update.ts";
 import { isIdle, type NodeShell, startShell } from "./node-shell.ts";
 import { closeAll } from "./open-members.ts";
 import { probeSlots } from "./probe-slots.ts";
+import type { Access } from "./safe-mode.ts";
 import { endScrub, orderScrub, type ScrubRequest } from "./scrub-command.ts";
 import { readSlotBits } from "./slot-bits.ts";
 import { changeSlots, planSlots, type SlotsChanged } from "./slot-count.ts";
@@ -203,11 +204,26 @@ export class ClusterNode {
     runner.interrupt(action === "frozen");
   }
 
+  /**
+   * readonly: no client may write, and what one node uses alone is not copied either. E_HELD while a client could.
+   * read-auto: so until the first write.
+   */
+  async setAccess(access: Access): Promise<void> {
+    const { context, runner } = this.#shell;
+    await context.safeMode.setAccess(access);
+    if (!context.safeMode.mayCopy) runner.interrupt(runner.isFrozen);
+  }
+
+  /** Milliseconds; see `SafeMode`. */
+  setSafeModeDelay(ms: number): void {
+    this.#shell.context.safeMode.delayMs = ms;
+  }
+
   /** Serves the array over NBD; the port for TCP (0 otherwise). */
   async attach(frontEnd: NbdExport): Promise<number> {
-    const { engine, deps } = this.#shell.context;
-    const readOnly = frontEnd.readOnly || deps.options.readOnly;
+    const { engine } = this.#shell.context;
     const { context } = this.#shell;
+    const readOnly = frontEnd.readOnly || context.safeMode.access === "readonly";
     const before = context.exported;
     // At once: from now on the array must not shrink below its clients.
     context.exported = readOnly ? "read-only" : "writable";
@@ -288,6 +304,7 @@ export class ClusterNode {
       if (slot !== this.slot) void askPeer(context, slot);
     }
     runner.start();
+    context.safeMode.start();
     const { array } = context;
     const text = `"${array.name}" is assembled in slot ${this.slot} with ${array.members.length} members`;
     this.#history.add("info", "START", text, { slot: this.slot, events: array.events });
@@ -311,6 +328,7 @@ export class ClusterNode {
     context.writeLease.end();
     context.bus.break(error);
     void runner.stop();
+    void context.safeMode.stop();
     context.engine.send({ type: "stop" }).catch(ignoreExpected);
     context.engine.end(error);
     void closeAll(context.devices.values());

@@ -26,6 +26,7 @@ import { LeasedDevice, WriteLease } from "./leased-device.ts";
 import { MembershipFeed } from "./membership-feed.ts";
 import { assembleOpened, closeAll, openMembers } from "./open-members.ts";
 import { slotCheck } from "./own-pill.ts";
+import { SafeMode } from "./safe-mode.ts";
 import { type OwnBits, ownBits } from "./slot-bits.ts";
 import { SlotLocks } from "./slot-locks.ts";
 import { condemnOthers, condemnVictim, introduce, type RecordWriter } from "./takeover-records.ts";
@@ -257,6 +258,7 @@ function engineConfig({ options }: ClusterNodeDeps, { array, devices, slot, own,
     pillEveryMs: options.pillEveryMs,
     // Read-only is a matter of the exports: takeovers and resyncs write all the same.
     readOnly: false,
+    holdsWrites: SafeMode.holdsWritesAtFirst(isClustered(array), options.access),
     ring: options.ring,
     queueDepth: options.queueDepth,
     arenaBytes: options.arenaBytes,

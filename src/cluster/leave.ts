@@ -1,9 +1,10 @@
 import { isClustered, type MdArray } from "../array/md-array.ts";
-import { cleanUpdate } from "../array/superblock-of.ts";
+import { nextUpdate } from "../array/superblock-of.ts";
 import { writeSuperblocks } from "../array/superblock-store.ts";
 import { MdError } from "../base/md-error.ts";
 import { sector } from "../base/units.ts";
 import { sleep } from "../env/clock.ts";
+import { IN_SYNC } from "../superblock/superblock.ts";
 import { mdTime, type NodeContext } from "./node-context.ts";
 import { closeAll } from "./open-members.ts";
 import type { ResyncRunner } from "./resync-runner.ts";
@@ -23,6 +24,7 @@ export async function leaveArray(context: NodeContext, runner: ResyncRunner): Pr
   const step = (what: string, run: () => Promise<unknown>): Promise<boolean> => attempt(context, what, run);
   await step("detach", () => engine.send({ type: "detach" }));
   await step("resync", () => runner.stop());
+  await step("safe-mode", () => context.safeMode.stop());
   await step("flush", () => engine.send({ type: "flushBitmap" }));
   await step("hand-over", () => handOver(context));
   let clean: CleanEnd | null = null;
@@ -59,12 +61,14 @@ interface CleanEnd {
 
 /**
  * Of an array that we alone use: what its superblocks will say once nothing is written any more. Its bitmap is told first:
- * one that is older than its array counts for nothing. Null: others have it, or some data has no copy.
+ * one that is older than its array counts for nothing. Null: others have it, or the superblocks say so already.
  */
 async function prepareClean({ array, engine, env, usedEvents }: NodeContext): Promise<CleanEnd | null> {
   if (isClustered(array)) return null;
   const { range } = await engine.send({ type: "scan", kind: "resync", from: sector(0) });
-  const end = cleanUpdate({ ...array, events: Math.max(array.events, usedEvents) }, mdTime(env), range?.lo ?? null);
+  const resyncOffset = range === null ? IN_SYNC : BigInt(range.lo);
+  if (array.resyncOffset === resyncOffset && array.events === usedEvents) return null;
+  const end = nextUpdate({ ...array, events: Math.max(array.events, usedEvents) }, mdTime(env), resyncOffset);
   await engine.send({ type: "setEvents", events: end.events });
   return { of: array, end };
 }

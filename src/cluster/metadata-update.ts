@@ -5,13 +5,14 @@ import {
   type Transition,
   withoutReplacement,
 } from "../array/array-state.ts";
-import { inSyncMembers, type MdArray, memberByNumber, writableMembers } from "../array/md-array.ts";
+import { inSyncMembers, isClustered, type MdArray, memberByNumber, writableMembers } from "../array/md-array.ts";
 import { nextUpdate } from "../array/superblock-of.ts";
 import { putSuperblocks, writeSuperblocks } from "../array/superblock-store.ts";
 import { flushMembers, type MemberFailure } from "../array/write-members.ts";
 import { writeOrder } from "../array/write-order.ts";
 import { MdError } from "../base/md-error.ts";
 import type { Send } from "../messages/message-bus.ts";
+import { type ActivityStep, sleepsThrough } from "./event-steps.ts";
 import { followShape } from "./grow-receiver.ts";
 import { settleShape } from "./grow-settle.ts";
 import {
@@ -48,6 +49,22 @@ export function rewriteMetadata(context: NodeContext): Promise<void> {
   return context.bus.withToken(async (send) => {
     if (await adoptUnannounced(context, send)) return;
     await writeAndAnnounce(context, send, { array: context.array, changes: [] });
+  });
+}
+
+/**
+ * What the superblocks say of writes (see `SafeMode`) is written anew, by the one node that uses the array. Nobody else
+ * hears of it; but a member that cannot be written fails on the way.
+ */
+export function rewriteActivity(context: NodeContext): Promise<void> {
+  return context.bus.withToken(async (send) => {
+    // An update that has failed is finished first, and says it as well.
+    if (context.usedEvents !== context.array.events && (await adoptUnannounced(context, send))) return;
+    const { changes } = await writeAndBegin(context, { array: context.array, changes: [] }, "activity");
+    if (changes.length === 0) return;
+    await announce(context, send);
+    recordChanges(context, changes, context.deps.nodeName);
+    context.lookForWork();
   });
 }
 
@@ -96,8 +113,12 @@ export async function announce(context: NodeContext, send: Send): Promise<void> 
  * What is on disk must be true of our own data plane as well. A member that it cannot take in to be filled fails again,
  * before anybody was told of it; with anything else that it refuses this node cannot go on.
  */
-async function writeAndBegin(context: NodeContext, transition: Transition): Promise<Transition> {
-  const { array, changes } = await write(context, transition);
+async function writeAndBegin(
+  context: NodeContext,
+  transition: Transition,
+  what: "array" | "activity" = "array",
+): Promise<Transition> {
+  const { array, changes } = await write(context, transition, what);
   context.array = array;
   let next: Transition = { array, changes: [] };
   for (const change of changes) {
@@ -125,8 +146,12 @@ async function writeAndBegin(context: NodeContext, transition: Transition): Prom
 }
 
 /** Members that cannot be written are failed on the way. E_IO when that would be the last copy. */
-async function write(context: NodeContext, transition: Transition): Promise<Transition> {
+async function write(context: NodeContext, transition: Transition, what: "array" | "activity"): Promise<Transition> {
+  const { devices, env, eventSteps, safeMode } = context;
   let next: Transition = { ...transition, array: withCorrected(context, transition.array) };
+  // Of what is on the members before they are flushed.
+  const resyncOffset = await safeMode.resyncOffset(isClustered(next.array));
+  let step = what === "activity" ? eventSteps.plan(next.array, resyncOffset, context.usedEvents) : null;
   /** The number last used is not on all members that should have it: they get it now, instead of being skipped. */
   let isAgain = false;
   /** It was used once more, so two things may be said under it: one number later nobody believes the first. */
@@ -134,24 +159,38 @@ async function write(context: NodeContext, transition: Transition): Promise<Tran
   for (;;) {
     // A member that cannot be flushed is out before a number is used: were one skipped, a crash in the middle of the next
     // update would leave good copies two events behind, and nobody believes those.
-    let failures = await flushMembers(writableMembers(next.array), context.devices);
+    const awake = writableMembers(next.array).filter((member) => !sleepsThrough(step, member));
+    let failures = await flushMembers(awake, devices);
     if (failures.length === 0) {
       // A number once used is never used again, even if the update fails: part of it may be on disk. But it is not what
       // we have adopted: another node's update with the same number is news.
       const used = Math.max(next.array.events, context.usedEvents);
-      const array = nextUpdate({ ...next.array, events: isAgain ? used - 1 : used }, mdTime(context.env));
+      const last = step?.isBack === true ? used - 2 : isAgain ? used - 1 : used;
+      const array = nextUpdate({ ...next.array, events: last }, mdTime(env), resyncOffset);
       next = { ...next, array };
-      context.usedEvents = array.events;
-      await context.engine.send({ type: "setEvents", events: array.events });
-      const written = await writeInOrder(context, array);
+      // A bitmap that is older than its array counts for nothing: it comes first, or last when the number falls.
+      if (step?.isBack !== true) {
+        context.usedEvents = array.events;
+        await context.engine.send({ type: "setEvents", events: array.events });
+      }
+      const written = await writeInOrder(context, array, step);
       failures = written.failures;
+      if (failures.length === 0 && step?.isBack === true) {
+        context.usedEvents = array.events;
+        await context.engine.send({ type: "setEvents", events: array.events });
+      }
       if (failures.length === 0 && !isUsedTwice) {
+        eventSteps.done(array, step);
         correctedWritten(context, transition.array, next.array);
         return next;
       }
-      isAgain = failures.length > 0 && written.reached !== "all";
-      if (written.reached !== "none") isUsedTwice = isAgain;
+      if (step?.isBack === true) next = { ...next, array: await stepForthAgain(context, array) };
+      else {
+        isAgain = failures.length > 0 && written.reached !== "all";
+        if (written.reached !== "none") isUsedTwice = isAgain;
+      }
     }
+    step = null;
     for (const { number, error } of failures) {
       // Not the device's fault: we may not write at all any more.
       if (error.code === "E_NOT_JOINED") throw error;
@@ -161,6 +200,14 @@ async function write(context: NodeContext, transition: Transition): Promise<Tran
   }
 }
 
+/** Members that have gone a number back get the higher one once more: else they would be two behind the next update. */
+async function stepForthAgain(context: NodeContext, { events, ...array }: MdArray): Promise<MdArray> {
+  const forth = { ...array, events: events + 1 };
+  // Whoever cannot be written fails in what follows.
+  await writeSuperblocks(forth, context.devices);
+  return forth;
+}
+
 interface Written {
   readonly failures: readonly MemberFailure[];
   /** Who was asked to take the new number; who then did not is among the failures. */
@@ -168,14 +215,15 @@ interface Written {
 }
 
 /** In the order of `writeOrder`; ends at the first failure. */
-async function writeInOrder(context: NodeContext, array: MdArray): Promise<Written> {
+async function writeInOrder(context: NodeContext, array: MdArray, step: ActivityStep | null): Promise<Written> {
   const { devices } = context;
   const { whole, filling, others } = writeOrder(context.array, array);
+  const awake = others.filter((member) => !sleepsThrough(step, member));
   let reached: Written["reached"] = "none";
-  for (const group of [whole, filling, others]) {
+  for (const group of [whole, filling, awake]) {
     const lossy = await flushMembers(group, devices);
     if (lossy.length > 0) return { failures: lossy, reached };
-    if (group === others) reached = "all";
+    if (group === awake) reached = "all";
     else if (group.length > 0) reached = "some";
     const failures = await putSuperblocks(array, devices, group);
     if (failures.length > 0) return { failures, reached };

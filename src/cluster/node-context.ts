@@ -13,6 +13,7 @@ import type { AdderFirst } from "./adder-first.ts";
 import type { AskedDevice } from "./asked-device.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
 import type { EngineMembers } from "./engine-members.ts";
+import type { EventSteps } from "./event-steps.ts";
 import type { Form, PreparedForm } from "./grow-form.ts";
 import type { GuardedEngine } from "./guarded-engine.ts";
 import type { GuardedLock } from "./guarded-lock.ts";
@@ -20,6 +21,7 @@ import type { History } from "./history.ts";
 import type { WriteLease } from "./leased-device.ts";
 import type { NodeEvent, NodeState } from "./node-machine.ts";
 import type { OwnWindow } from "./own-window.ts";
+import type { SafeMode } from "./safe-mode.ts";
 import type { SlotLocks } from "./slot-locks.ts";
 import type { SpeedLimit } from "./speed-limit.ts";
 
@@ -63,6 +65,7 @@ export interface NodeContext {
   readonly exclusive: GuardedLock;
   readonly ownWindow: OwnWindow;
   readonly speedLimit: SpeedLimit;
+  readonly safeMode: SafeMode;
   readonly scrub: Scrub;
   readonly members: EngineMembers;
   /** Open members by number. */
@@ -88,6 +91,8 @@ export interface NodeContext {
   exported: "no" | "read-only" | "writable";
   /** The highest event number that this node has written anywhere, also for an update that failed. */
   usedEvents: number;
+  /** See `EventSteps`. */
+  readonly eventSteps: EventSteps;
   /** What the others are doing; changes by `dispatch` alone. */
   node: NodeState;
   dispatch(event: NodeEvent): void;

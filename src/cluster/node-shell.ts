@@ -8,6 +8,7 @@ import { askPeer } from "./ask-peer.ts";
 import { AskedDevice } from "./asked-device.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
 import { EngineMembers } from "./engine-members.ts";
+import { EventSteps } from "./event-steps.ts";
 import { formOf } from "./grow-form.ts";
 import type { History } from "./history.ts";
 import type { JoinedNode } from "./join.ts";
@@ -18,6 +19,7 @@ import { OwnWindow } from "./own-window.ts";
 import { PillPoll } from "./pill-poll.ts";
 import { remasteringRecorder } from "./remastering-history.ts";
 import { ResyncRunner } from "./resync-runner.ts";
+import { SafeMode } from "./safe-mode.ts";
 import { recoverSlot } from "./slot-recovery.ts";
 import { SpeedLimit } from "./speed-limit.ts";
 
@@ -47,6 +49,9 @@ export function startShell(
   const { lockspace, engine, slotLocks, devices, array } = joined;
   const trace = new StepTrace<NodeState, NodeEvent, NodeEffect>(env, "node");
   const context: NodeContext = {
+    get safeMode() {
+      return safeMode;
+    },
     ...parts,
     deps,
     env,
@@ -59,6 +64,7 @@ export function startShell(
     capacity: array.size,
     exported: "no",
     usedEvents: array.events,
+    eventSteps: new EventSteps(),
     candidates: new Map(),
     asked: new AskedDevice(),
     adderFirst: new AdderFirst(),
@@ -80,6 +86,7 @@ export function startShell(
   };
   members.now = () => context;
   trace.began(context.node);
+  const safeMode = new SafeMode(context, deps.options.access, deps.options.safeModeDelayMs);
   const runner = new ResyncRunner(context);
   const ring = { kind: "unknown", about: "" };
   const isWatched = pill !== null && deps.options.watchPill;
@@ -172,7 +179,11 @@ function onNotice(
       break;
     }
     case "resyncNeeded":
+      context.safeMode.moved();
       context.lookForWork();
+      break;
+    case "writesHeld":
+      context.safeMode.writesHeld();
       break;
     case "fatal":
       context.fail(notice.message);

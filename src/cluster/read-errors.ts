@@ -62,7 +62,7 @@ export class ReadErrors {
     const who = memberText(this.#context, number);
     history.add("warn", "READERROR", `${who}: read error at ${at}`, notice);
     const state = memberByNumber(array, number)?.state;
-    if (this.#context.deps.options.readOnly || (state !== "in_sync" && state !== "rebuilding")) return;
+    if (!this.#context.safeMode.mayCopy || (state !== "in_sync" && state !== "rebuilding")) return;
     // There is nothing to write it from.
     if (state === "in_sync" && isLastCopy(array, number)) return;
     const why = notice.during === "read" ? this.#whyOut(number) : null;

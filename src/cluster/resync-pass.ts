@@ -25,6 +25,8 @@ const CHECKPOINT_MS = 30_000;
 const NO_CHECKPOINT_MS = 500;
 /** And of all its work, how much is done between two times: who takes over repeats no more than this, and a window. */
 const CHECKPOINT_SHARE = 1 / 400;
+/** Without a bitmap only the superblocks can tell how far a resync is, as long as nothing is written. */
+const SUPERBLOCK_SHARE = 1 / 16;
 
 /**
  * Milliseconds that a check may go on before others have their turn with the `resync` lock: what is to be resynced or
@@ -64,6 +66,8 @@ export class ResyncPass {
   #reached: Sector;
   #writtenDown: { readonly at: number; readonly done: number };
   #isFlushing = false;
+  /** Sectors that were done when the superblocks were last to say so. */
+  #said = 0;
 
   static async plan(
     context: NodeContext,
@@ -248,6 +252,11 @@ export class ResyncPass {
 
   /** Beside the copying, which need not wait for it. */
   #clearBits(): void {
+    const { array, safeMode } = this.#context;
+    if (array.bitmap.kind === "none" && this.#progress.done - this.#said >= this.#total * SUPERBLOCK_SHARE) {
+      this.#said = this.#progress.done;
+      safeMode.moved();
+    }
     if (this.#isFlushing) return;
     this.#isFlushing = true;
     const done = (): void => {

@@ -205,6 +205,7 @@ export class ResyncRunner {
       if (outcome === "finished" && copying.type === "recover") await finishRecovery(this.#context, copying.targets);
       // What is equal now need not stay marked until the lazy clearing comes to it.
       if (outcome === "finished") await this.#context.engine.send({ type: "flushBitmap" });
+      if (copying.type === "resync") this.#context.safeMode.moved();
       if (outcome === "incomplete") {
         await this.#giveUpForNow(copying);
         return 0;
@@ -274,8 +275,8 @@ export class ResyncRunner {
   }
 
   async #plan(): Promise<RecoveryPlan> {
-    const { engine, array, scrub, node, remoteSyncs } = this.#context;
-    if (this.#frozen) return { type: "nothing" };
+    const { engine, array, scrub, node, remoteSyncs, safeMode } = this.#context;
+    if (this.#frozen || !safeMode.mayCopy) return { type: "nothing" };
     const { range } = await engine.send({ type: "scan", kind: "resync", from: sector(0) });
     const isQuiet = node.balance === "balanced" && remoteSyncs.size === 0;
     const wanted = isQuiet ? (scrub.current?.action ?? null) : null;

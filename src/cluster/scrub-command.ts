@@ -20,9 +20,13 @@ export interface ScrubRequest {
  * to whole requests of 64 KiB. E_SYNC_RUNNING: one is under way. E_CONFIRM: nobody can tell which copy is right.
  */
 export function orderScrub(context: NodeContext, { action, from, to, source }: ScrubRequest): void {
-  const { array, env, scrub, deps, history } = context;
+  const { array, env, scrub, safeMode, history } = context;
   const name = shortName(context);
-  if (deps.options.readOnly) throw new MdError("E_PERMISSION", `${name} is read-only here: it cannot be compared`);
+  if (safeMode.access !== "read-write") {
+    throw new MdError("E_PERMISSION", `${name} is ${safeMode.access} here: it cannot be compared`, {
+      hint: `mdctl readwrite ${name}`,
+    });
+  }
   const lo = Math.floor((from ?? 0) / CHECK_SECTORS) * CHECK_SECTORS;
   const hi = Math.min(Math.ceil((to ?? array.size) / CHECK_SECTORS) * CHECK_SECTORS, array.size);
   if (lo >= hi) throw new MdError("E_VALUE", `there is nothing to ${action} from ${from ?? 0} to ${to ?? array.size}`);

@@ -64,6 +64,7 @@ export function arrayInfo(session: ArraySession, options: ArrayInfoOptions): Arr
     updatedAt: timeText(status.updated * 1000),
     events,
     state: stateOf(session, status),
+    safeModeDelaySeconds: status.safeModeDelayMs / 1000,
     health: healthOf(status, degradedBy),
     degradedBy,
     consistency: status.bitmap.kind === "none" ? "resync" : "bitmap",
@@ -91,10 +92,11 @@ function healthOf({ state }: ArrayStatus, degradedBy: number): Health {
   return degradedBy > 0 ? "degraded" : "optimal";
 }
 
-function stateOf(session: ArraySession, { state, bitmap }: ArrayStatus): ArrayState {
+/** md's array_state. suspended: requests wait for the lock service. (clear: nothing of it is here, so it is not shown.) */
+function stateOf(session: ArraySession, { state, access, activity }: ArrayStatus): ArrayState {
   if (state === "joining" || state === "leaving" || state === "stopped" || state === "fenced") return "inactive";
-  if (session.readOnly) return "readonly";
-  return bitmap.dirty > 0 ? "active" : "clean";
+  if (session.mapping?.io.state === "suspended") return "suspended";
+  return access === "read-write" ? activity : access;
 }
 
 function memberInfo(

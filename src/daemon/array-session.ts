@@ -25,18 +25,16 @@ export class ArraySession {
   /** md notation. */
   readonly uuid: string;
   readonly facts = new MemberFactsCache();
-  readonly readOnly: boolean;
   readonly queueDepth: number;
   #export: Export | null = null;
   /** One change of the export at a time. */
   #exporting: Promise<unknown> = Promise.resolve();
 
-  constructor(node: ClusterNode, options: { readonly readOnly: boolean; readonly queueDepth: number }) {
+  constructor(node: ClusterNode, options: { readonly queueDepth: number }) {
     const { name, uuid } = node.status();
     this.node = node;
     this.name = shortName(name);
     this.uuid = mdUuidText(uuid);
-    this.readOnly = options.readOnly;
     this.queueDepth = options.queueDepth;
   }
 
@@ -84,7 +82,7 @@ export class ArraySession {
     return this.#oneAtATime(async () => {
       if (this.#export !== null) return false;
       const address = listenAddress(options.listen, join(folder, `${fileNameOf(this.name, this.uuid)}.nbd.sock`));
-      const readOnly = options.readOnly || this.readOnly;
+      const readOnly = options.readOnly || this.status().access === "readonly";
       const port = await this.node.attach({
         type: "nbd",
         address,

@@ -45,6 +45,8 @@ export interface ArrayInfo {
   readonly updatedAt: string;
   readonly events: number;
   readonly state: ArrayState;
+  /** Without a write for so long an active array is clean again; 0: it is not before its end, or is clustered. */
+  readonly safeModeDelaySeconds: number;
   readonly health: Health;
   readonly degradedBy: number;
   readonly consistency: "none" | "resync" | "bitmap";

@@ -211,7 +211,7 @@ export class Daemon {
         syncTurns: this.#syncTurns,
         options,
       });
-      const session = new ArraySession(node, { readOnly: request.readOnly, queueDepth: options.queueDepth });
+      const session = new ArraySession(node, { queueDepth: options.queueDepth });
       this.#sessions.set(uuid, session);
       this.#lost.delete(uuid);
       this.#watch(session);
@@ -273,7 +273,7 @@ export class Daemon {
     const watchPill = fence.pill && fence.watchdog !== null;
     return {
       ...defaultClusterNodeOptions,
-      readOnly,
+      access: readOnly ? "readonly" : "read-write",
       run,
       force,
       ring,

@@ -129,6 +129,11 @@ export class EngineCommands {
       case "keepBitmap":
         this.#mustBeWritable();
         return this.#shapes.keepBitmap(command.on);
+      case "holdWrites":
+        return atOnce({ type: "held", held: writes.holdWrites() });
+      case "admitWrites":
+        writes.admitWrites(command.errno);
+        return atOnce(none);
       case "setCapacity":
         return this.#shapes.setCapacity(command.capacity);
       case "quiesce":

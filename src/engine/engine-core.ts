@@ -24,6 +24,8 @@ export interface EngineCore {
   mayAnswer: boolean;
   /** Nothing new is issued to members, but for the bitmap. */
   quiesced: boolean;
+  /** Writes wait: the superblocks do not say yet that copies may differ. */
+  holdsWrites: boolean;
   /** The end has been asked for: what would have to wait for others is refused. */
   stopping: boolean;
   /** Everything is refused. */

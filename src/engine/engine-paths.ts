@@ -70,6 +70,7 @@ export function wirePaths(
     balance: "balanced",
     mayAnswer: false,
     quiesced: false,
+    holdsWrites: config.holdsWrites ?? false,
     stopping: false,
     closed: false,
     ...hooks,

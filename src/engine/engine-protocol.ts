@@ -70,6 +70,8 @@ export interface EngineConfig extends ArrayShape {
   /** Milliseconds between two looks while members are used; before bitmap pages are written it looks anyway. */
   readonly pillEveryMs: number;
   readonly readOnly: boolean;
+  /** Writes wait from the start on until `admitWrites`: see `holdWrites`. Default: no. */
+  readonly holdsWrites?: boolean;
   readonly ring: "auto" | "io_uring" | "threads";
   readonly queueDepth: number;
   /** Bytes of transfer memory. */
@@ -169,6 +171,13 @@ export type EngineCommand =
    * when all of it is durable there. Null: in memory alone; answered when no page of it is being written any more.
    */
   | { readonly type: "keepBitmap"; readonly on: BitmapPlace | null }
+  /**
+   * If there is no write now, those that come wait from the answer on (`held`), and the first of them is told of
+   * (`writesHeld`): meanwhile the superblocks may say that the copies are equal. Source: md_write_start, safemode.
+   */
+  | { readonly type: "holdWrites" }
+  /** Those that wait are let in, and all that come (errno 0); or are answered with `errno`, and what comes waits again. */
+  | { readonly type: "admitWrites"; readonly errno: number }
   /** Sectors that may be asked for. Answered when nothing beyond is in flight. */
   | { readonly type: "setCapacity"; readonly capacity: Sector }
   /** Everything in flight has ended and nothing is admitted until `unquiesce`. */
@@ -192,6 +201,7 @@ export type EngineAnswer =
   | { readonly type: "rewritten"; readonly sectors: number; readonly lost: number; readonly givenUp: boolean }
   | Compared
   | { readonly type: "attached"; readonly port: number }
+  | { readonly type: "held"; readonly held: boolean }
   | { readonly type: "bitmap"; readonly dirty: number; readonly needed: number; readonly bits: Uint8Array };
 
 export interface Compared {
@@ -233,6 +243,8 @@ export type EngineNotice =
     }
   /** A member says that this node was taken over: nothing is written or answered any more. Final. */
   | { readonly type: "condemned"; readonly place: number }
+  /** A write waits for `admitWrites`. Sent once until then. */
+  | { readonly type: "writesHeld" }
   /** Mirrors may differ where they did not before: a write ended in the middle. */
   | { readonly type: "resyncNeeded" }
   /** The loop met a contradiction or lost its lease for good: the process must end. */

@@ -14,7 +14,9 @@ export type AnswerOf<C extends EngineCommand["type"]> = C extends "scan"
           ? Extract<EngineAnswer, { type: "attached" }>
           : C extends "queryBitmap"
             ? Extract<EngineAnswer, { type: "bitmap" }>
-            : Extract<EngineAnswer, { type: "none" }>;
+            : C extends "holdWrites"
+              ? Extract<EngineAnswer, { type: "held" }>
+              : Extract<EngineAnswer, { type: "none" }>;
 
 /**
  * The control plane's end of the seam: a worker behind it in a daemon, the loop itself in a simulation. Commands are

@@ -107,6 +107,11 @@ export class RequestTable {
     return this.#used;
   }
 
+  /** Writes, zeroes and discards among them. */
+  get changing(): number {
+    return this.#changes;
+  }
+
   /** A request of the caller's own; -1 when there is no room for one that does `op`. */
   take(op: RequestOp): number {
     const request = this.#free;

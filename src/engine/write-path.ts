@@ -8,12 +8,12 @@ import { LegLayout } from "./leg-layout.ts";
 import type { RangeLock } from "./range-lock.ts";
 import { LegState, LegWork, RequestQueue } from "./request-table.ts";
 
-const ESHUTDOWN = 108;
-
 import { WriteLegs, type ZeroBuffer } from "./write-legs.ts";
 
+const ESHUTDOWN = 108;
+
 /**
- * Writes, zeroes and discards: suspend list -> range lock -> intent -> (bits durable) -> legs from the same buffer ->
+ * Writes, zeroes and discards: let in -> suspend list -> range lock -> intent -> (bits durable) -> legs from the same buffer ->
  * all legs ended -> answer. Nothing is issued but by `issue`, which its caller calls only while the lease holds: data
  * goes to the ring in the same breath in which the lease was looked at.
  *
@@ -26,6 +26,9 @@ export class WritePath {
   readonly #failures: FailurePath;
   readonly #lock: RangeLock;
   readonly #legs: WriteLegs;
+  /** Wait until the superblocks say that copies may differ. */
+  readonly #held: RequestQueue;
+  #toldHeld = false;
   readonly #suspended: RequestQueue;
   /** Hold their range; their bits are not durable yet. */
   readonly #unrecorded: RequestQueue;
@@ -41,6 +44,7 @@ export class WritePath {
     this.#failures = failures;
     this.#lock = lock;
     this.#legs = new WriteLegs(core, zeros);
+    this.#held = new RequestQueue(core.table);
     this.#suspended = new RequestQueue(core.table);
     this.#unrecorded = new RequestQueue(core.table);
     this.#ready = new RequestQueue(core.table);
@@ -67,6 +71,7 @@ export class WritePath {
     const lo = table.at[request] ?? 0;
     const hi = table.end(request);
     if (table.cancelled[request] !== 0) this.#core.finish(request, ESHUTDOWN);
+    else if (this.#core.holdsWrites) this.#hold(request);
     else if (suspended.blocks(lo, hi)) this.#suspend(request);
     else if (this.#lock.lock(request, lo, hi)) this.locked(request);
   }
@@ -94,8 +99,27 @@ export class WritePath {
     }
   }
 
-  /** Ranges were resumed, requests cancelled, or the engine stops: everything that waits for a range starts anew. */
+  /** From now on writes wait, unless there is one: then false. */
+  holdWrites(): boolean {
+    if (this.#core.table.changing > 0) return false;
+    this.#core.holdsWrites = true;
+    return true;
+  }
+
+  /** Those that wait start; with an errno they are answered with it, and what comes waits again. */
+  admitWrites(errno: number): void {
+    this.#core.holdsWrites = errno !== 0;
+    this.#toldHeld = false;
+    for (let left = this.#held.length; left > 0; left--) {
+      const request = this.#held.shift();
+      if (errno === 0) this.start(request);
+      else this.#core.finish(request, errno);
+    }
+  }
+
+  /** Ranges were resumed, requests cancelled, or the engine stops: everything that waits to start does so anew. */
   retrySuspended(): void {
+    for (let left = this.#held.length; left > 0; left--) this.start(this.#held.shift());
     for (let left = this.#suspended.length; left > 0; left--) {
       this.start(this.#suspended.shift());
     }
@@ -218,6 +242,17 @@ export class WritePath {
   #giveUp(request: number): void {
     this.#core.table.error[request] = ESHUTDOWN;
     this.#end(request);
+  }
+
+  #hold(request: number): void {
+    if (this.#core.stopping) {
+      this.#core.finish(request, ESHUTDOWN);
+      return;
+    }
+    this.#held.push(request);
+    if (this.#toldHeld) return;
+    this.#toldHeld = true;
+    this.#core.notify({ type: "writesHeld" });
   }
 
   #suspend(request: number): void {

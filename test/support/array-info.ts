@@ -132,6 +132,7 @@ export const arrayInfo = (name: string, overrides: Partial<ArrayInfo> = {}): Arr
   updatedAt: "2026-11-20T10:03:20.000Z",
   events: 17,
   state: "active",
+  safeModeDelaySeconds: 0,
   health: "optimal",
   degradedBy: 0,
   consistency: "bitmap",

@@ -27,7 +27,8 @@ export interface Sent<C extends EngineCommand> {
   error: Error | null;
 }
 
-export interface EngineBenchOptions extends Partial<Pick<EngineConfig, "queueDepth" | "readOnly" | "size" | "pill">> {
+export interface EngineBenchOptions
+  extends Partial<Pick<EngineConfig, "queueDepth" | "readOnly" | "holdsWrites" | "size" | "pill">> {
   /** Default: yes. */
   readonly stored?: boolean;
   readonly disks?: number;
@@ -92,6 +93,7 @@ export class EngineBench implements FrontEnd {
       pill: options.pill ?? null,
       pillEveryMs: 100,
       readOnly: options.readOnly ?? false,
+      holdsWrites: options.holdsWrites ?? false,
       ring: "auto",
       queueDepth: options.queueDepth ?? 64,
       arenaBytes: ARENA_BYTES,

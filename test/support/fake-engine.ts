@@ -16,7 +16,7 @@ import type {
   Mismatch,
 } from "../../src/engine/engine-protocol.ts";
 import { roomFor } from "../../src/engine/engine-protocol.ts";
-import type { SharedBlock } from "../../src/engine/shared-block.ts";
+import { engineCounters, type SharedBlock } from "../../src/engine/shared-block.ts";
 import { SuspendList } from "../../src/resync/suspend-list.ts";
 import type { SharedDisks } from "./shared-disks.ts";
 
@@ -46,6 +46,7 @@ export class FakeEngine implements Engine {
   attached = false;
   stopped = false;
   quiesced = false;
+  holdsWrites: boolean;
   /** Other commands are carried out while a copy is under way. */
   copiesAside = false;
   /** Sectors that no member can read. */
@@ -66,6 +67,9 @@ export class FakeEngine implements Engine {
   readonly #now: () => number;
   readonly #room: number;
   readonly #held: HeldWrite[] = [];
+  /** Wait to be let in: with an errno. */
+  #waiting: ((errno: number) => void)[] = [];
+  #writing = 0;
   #listener: (notice: EngineNotice) => void = () => {};
   #wake: (() => void)[] = [];
   #queue: Promise<unknown> = Promise.resolve();
@@ -79,6 +83,7 @@ export class FakeEngine implements Engine {
     this.#now = now;
     this.shared = shared;
     this.events = config.bitmap.events;
+    this.holdsWrites = config.holdsWrites ?? false;
     this.eventsCleared = Number(new DataView(config.bitmap.superblock.slice().buffer).getBigUint64(32, true));
     for (const member of config.members) this.members.set(member.place, { member, state: member.state });
     for (let chunk = 0; chunk < config.bitmap.chunks; chunk++) {
@@ -113,6 +118,23 @@ export class FakeEngine implements Engine {
 
   /** A client's write of whole sectors filled with `fill`; resolves with its acknowledgement. */
   async write(at: number, sectors: number, fill: number): Promise<void> {
+    this.shared.add(engineCounters.indexOf("writeOps"), 1);
+    this.#writing++;
+    try {
+      await this.#write(at, sectors, fill);
+    } finally {
+      this.#writing--;
+    }
+  }
+
+  async #write(at: number, sectors: number, fill: number): Promise<void> {
+    if (this.holdsWrites) {
+      const errno = await new Promise<number>((resolve) => {
+        this.#waiting.push(resolve);
+        if (this.#waiting.length === 1) this.#listener({ type: "writesHeld" });
+      });
+      if (errno !== 0) throw new Error(`errno ${errno}`);
+    }
     while (this.suspended.blocks(at, at + sectors) || this.quiesced) {
       await new Promise<void>((resolve) => this.#wake.push(resolve));
     }
@@ -190,8 +212,8 @@ export class FakeEngine implements Engine {
   /** All of our slot on every member that takes writes. */
   #writeBitmap(): void {
     const { superblock, chunks, stored } = this.#config.bitmap;
-    this.shared.set(14, this.dirty.size);
-    this.shared.set(15, this.needed.size);
+    this.shared.set(engineCounters.indexOf("dirtyChunks"), this.dirty.size);
+    this.shared.set(engineCounters.indexOf("neededChunks"), this.needed.size);
     if (!stored) return;
     const page = new Uint8Array(Math.ceil((256 + Math.ceil(chunks / 8)) / 4096) * 4096);
     page.set(superblock);
@@ -262,6 +284,14 @@ export class FakeEngine implements Engine {
         return { type: "none" };
       case "keepBitmap":
         this.#keepBitmap(command.on);
+        return { type: "none" };
+      case "holdWrites":
+        if (this.#writing > 0) return { type: "held", held: false };
+        this.holdsWrites = true;
+        return { type: "held", held: true };
+      case "admitWrites":
+        this.holdsWrites = command.errno !== 0;
+        for (const admit of this.#waiting.splice(0)) admit(command.errno);
         return { type: "none" };
       case "setCapacity":
         if (command.capacity > this.#config.size) throw new MdError("E_VALUE", "beyond the array");

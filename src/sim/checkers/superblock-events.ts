@@ -1,4 +1,4 @@
-import type { Superblock } from "../../superblock/superblock.ts";
+import { Feature, hasFeature, IN_SYNC, type Superblock } from "../../superblock/superblock.ts";
 import { sameUuid } from "../../superblock/uuid.ts";
 import { type ArrayGeometry, SUPERBLOCK_SECTORS } from "../array-geometry.ts";
 import { storedSuperblock, visibleSuperblock } from "../disk-superblocks.ts";
@@ -86,7 +86,7 @@ export class SuperblockEventsChecker implements Checker {
   }
 
   #compare(life: string, disk: SimDisk, now: Superblock, other: SimDisk, theirs: Superblock): void {
-    if (now.events > theirs.events) return;
+    if (now.events > theirs.events || isStepBack(now, theirs)) return;
     const what = `${life} writes events ${now.events} to ${disk.path}`;
     if (now.events < theirs.events) this.#report(`${what} after events ${theirs.events} on ${other.path}`);
     else if (contentOf(now) !== contentOf(theirs)) {
@@ -95,6 +95,19 @@ export class SuperblockEventsChecker implements Checker {
   }
 }
 
-/** What a superblock says of the array, not of its own device. */
-const contentOf = ({ devRoles, size, raidDisks, level, layout, utime, bitmapOffset }: Superblock): string =>
-  JSON.stringify({ devRoles, size, raidDisks, level, layout, utime, bitmapOffset });
+/**
+ * What a superblock says of the array, not of its own device. That one node alone has written to it, and writes no more, is
+ * said under the same two numbers again and again: see `EventSteps`.
+ */
+function contentOf(superblock: Superblock): string {
+  const { devRoles, size, raidDisks, level, layout, bitmapOffset } = superblock;
+  const utime = hasFeature(superblock, Feature.clustered) ? superblock.utime : null;
+  return JSON.stringify({ devRoles, size, raidDisks, level, layout, utime, bitmapOffset });
+}
+
+/** The array of one node is clean again, and nothing else has changed. */
+function isStepBack(now: Superblock, theirs: Superblock): boolean {
+  const isClean = now.resyncOffset === IN_SYNC && theirs.resyncOffset !== IN_SYNC;
+  const isNext = now.events === theirs.events - 1 && !hasFeature(now, Feature.clustered);
+  return isClean && isNext && contentOf(now) === contentOf(theirs);
+}

@@ -1,7 +1,8 @@
-import { Feature, hasFeature } from "../../superblock/superblock.ts";
+import type { BitmapKind } from "../../array/md-array.ts";
+import { Feature, hasFeature, IN_SYNC } from "../../superblock/superblock.ts";
 import type { ArrayGeometry } from "../array-geometry.ts";
 import type { ContentModel } from "../content-model.ts";
-import { inSyncLegs, type Leg, newestSuperblock } from "../disk-superblocks.ts";
+import { inSyncLegs, type Leg, newestSuperblock, visibleSuperblock } from "../disk-superblocks.ts";
 import type { SimDisk } from "../sim-disk.ts";
 import type { SimEvent } from "../sim-event.ts";
 import type { Checker, Report } from "./checker.ts";
@@ -25,8 +26,8 @@ export class WriteIntentChecker implements Checker {
   /** By chunk: how many sectors those are. */
   readonly #unevenIn: Uint32Array;
   #superblocksChanged = false;
-  /** The superblocks call for a resync of everything, after whatever crash. */
-  #allMarked = false;
+  /** What the superblocks say of the bitmap, and from where on, after whatever crash, that copies may differ. */
+  #claim: Claim = { kind: "clustered", from: 0n };
 
   constructor(geometry: ArrayGeometry, disks: readonly SimDisk[], content: ContentModel, report: Report) {
     this.#geometry = geometry;
@@ -51,11 +52,11 @@ export class WriteIntentChecker implements Checker {
   #chooseLegs(): void {
     const legs = inSyncLegs(this.#disks, this.#geometry);
     const before = this.#legs;
-    const newest = newestSuperblock(this.#disks, this.#geometry);
-    const wasMarked = this.#allMarked;
-    this.#allMarked = newest !== null && !hasFeature(newest, Feature.bitmapOffset) && newest.resyncOffset === 0n;
+    const { kind, from } = this.#claim;
+    this.#claim = claimOf(this.#disks, this.#geometry);
+    const isSame = kind === this.#claim.kind && from === this.#claim.from;
     const same = legs.every(({ disk, raidDisk }, i) => disk === before[i]?.disk && raidDisk === before[i]?.raidDisk);
-    if (same && legs.length === before.length && this.#allMarked === wasMarked) return;
+    if (same && legs.length === before.length && isSame) return;
     this.#legs = legs;
     this.#lookAt(0, this.#geometry.size);
   }
@@ -156,8 +157,31 @@ export class WriteIntentChecker implements Checker {
   }
 
   #isMarked(chunk: number): boolean {
-    if (this.#allMarked) return true;
+    const { kind, from } = this.#claim;
+    if (kind === "none") return BigInt(chunk * this.#geometry.chunkSectors) >= from;
+    // Who finds an array that was left in order takes its bits for those of equal copies.
+    if (kind === "internal" && from === IN_SYNC) return false;
     for (const { disk } of this.#legs) if (this.#bits.get(disk)?.anySlotHas(chunk)) return true;
     return false;
   }
+}
+
+interface Claim {
+  readonly kind: BitmapKind;
+  readonly from: bigint;
+}
+
+/** Of a clustered array they say nothing of that. Else the least that any superblock may leave for the next to start. */
+function claimOf(disks: readonly SimDisk[], geometry: ArrayGeometry): Claim {
+  const newest = newestSuperblock(disks, geometry);
+  if (newest === null || hasFeature(newest, Feature.clustered)) return { kind: "clustered", from: 0n };
+  let from = newest.resyncOffset;
+  for (const disk of disks) {
+    const superblock = visibleSuperblock(disk, geometry);
+    if (superblock === null || superblock.events <= newest.events) continue;
+    // One that calls other members copies says nothing of these.
+    if (superblock.devRoles.join() !== newest.devRoles.join()) continue;
+    if (superblock.resyncOffset > from) from = superblock.resyncOffset;
+  }
+  return { kind: hasFeature(newest, Feature.bitmapOffset) ? "internal" : "none", from };
 }
