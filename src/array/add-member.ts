@@ -4,8 +4,9 @@ import type { BlockDevice } from "../blockdev/block-device.ts";
 import { MAX_DEVICES } from "../superblock/superblock.ts";
 import { encodeSuperblock } from "../superblock/superblock-codec.ts";
 import { addSpare } from "./array-state.ts";
+import { blankBadBlocks } from "./bad-block-store.ts";
 import { readSlot, writeSlot } from "./bitmap-store.ts";
-import { inSyncMembers, type MdArray, memberByNumber } from "./md-array.ts";
+import { inSyncMembers, isClustered, type MdArray, memberByNumber } from "./md-array.ts";
 import type { Member } from "./member.ts";
 import { superblockOf } from "./superblock-of.ts";
 import { wipeSuperblocks } from "./superblock-store.ts";
@@ -38,7 +39,7 @@ export function planMember(array: MdArray, device: BlockDevice, deviceUuid: Uint
     dataSize: sector(available),
     devFlags: 0,
     correctedReads: 0,
-    badBlockLog: null,
+    badBlockLog: model.badBlockLog === null ? null : { ...model.badBlockLog, entries: [] },
   };
 }
 
@@ -59,6 +60,7 @@ export async function prepareMember(
   try {
     await wipeSuperblocks(device);
     await copyBitmaps(array, devices, spare, device);
+    if (!isClustered(array)) await blankBadBlocks(device, spare);
     await writePadded(device, { at: spare.superOffset, bytes: encodeSuperblock(superblockOf(offered, spare)) });
     await device.flush();
   } catch (error) {

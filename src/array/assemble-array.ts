@@ -3,9 +3,11 @@ import { type Sector, sector } from "../base/units.ts";
 import { bitmapLayout, defaultChunkBytes } from "../bitmap/bitmap-layout.ts";
 import { BITMAP_VERSION_CLUSTERED } from "../bitmap/bitmap-super.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
+import type { BadBlock } from "../superblock/bad-block-log.ts";
 import { type Candidate, type Choice, pickSuperblock } from "../superblock/pick-superblock.ts";
 import { Feature, hasFeature, type Superblock } from "../superblock/superblock.ts";
 import { arraySize } from "./array-size.ts";
+import { readBadBlocks } from "./bad-block-store.ts";
 import { readBitmapShape } from "./bitmap-store.ts";
 import { CopyGroups } from "./copy-groups.ts";
 import { BITMAP_OFFSET } from "./create-array.ts";
@@ -70,7 +72,7 @@ export async function assembleArray(given: readonly BlockDevice[], options: Asse
   });
   checkSupported(choice);
   if (choice.missing.length > 0 && options.run !== true) refuseMissing(choice);
-  const array = await describe(choice, membersOf(choice));
+  const array = await describe(choice, await withBadBlocks(choice));
   mustBeWhole(array);
   return {
     array,
@@ -98,6 +100,22 @@ export const membersOf = ({ used }: Choice<Candidate>): readonly Member[] =>
         }),
     )
     .sort((a, b) => a.number - b.number);
+
+/** As `membersOf`, with what their bad-block logs list: without it nobody knows where they may not be read. */
+async function withBadBlocks(choice: Choice<Opened>): Promise<readonly Member[]> {
+  const logs = new Map<number, readonly BadBlock[]>();
+  for (const { candidate } of choice.used) {
+    const { superblock, device } = candidate;
+    if (hasFeature(superblock, Feature.badBlocks))
+      logs.set(superblock.devNumber, await readBadBlocks(device, superblock));
+  }
+  return membersOf(choice).map((member): Member => {
+    const { badBlockLog, number } = member;
+    return badBlockLog === null
+      ? member
+      : { ...member, badBlockLog: { ...badBlockLog, entries: logs.get(number) ?? [] } };
+  });
+}
 
 /** The array that the chosen superblocks and the in-sync members' bitmaps describe. */
 async function describe(choice: Choice<Opened>, members: readonly Member[]): Promise<MdArray> {
@@ -195,17 +213,22 @@ function mustBeWhole(array: MdArray): void {
 const unsupported = [
   ["reshapeActive", "it is being reshaped"],
   ["newOffset", "it is being reshaped"],
-  ["badBlocks", "it has a list of bad blocks"],
   ["journal", "the array has a journal"],
   ["ppl", "the array has a partial parity log"],
 ] as const;
 
 function checkFeatures(path: string, superblock: Superblock): void {
   for (const [feature, why] of unsupported) {
-    if (!hasFeature(superblock, Feature[feature])) continue;
-    const hint = feature === "badBlocks" ? { hint: `mdctl examine-badblocks ${path}` } : {};
-    throw new MdError("E_METADATA_UNSUPPORTED", `${path} cannot be used: ${why}`, hint);
+    if (hasFeature(superblock, Feature[feature])) {
+      throw new MdError("E_METADATA_UNSUPPORTED", `${path} cannot be used: ${why}`);
+    }
   }
+  // Where it says that its list is, a clustered array has the bitmap of a slot.
+  if (!hasFeature(superblock, Feature.badBlocks) || !hasFeature(superblock, Feature.clustered)) return;
+  throw new MdError("E_METADATA_UNSUPPORTED", `${path} cannot be used: it has a list of bad blocks`, {
+    why: "clustered arrays have none",
+    hint: `mdctl examine-badblocks ${path}`,
+  });
 }
 
 function refuseMissing({ freshest, missing, refused }: Choice<Opened>): never {

@@ -1,5 +1,6 @@
 import { MdError } from "../base/md-error.ts";
 import { maxSlots } from "../bitmap/bitmap-layout.ts";
+import { bitmapLimit } from "./bad-block-place.ts";
 import { checkSlots } from "./create-array.ts";
 import { type ArrayBitmap, type BitmapKind, type MdArray, writableMembers } from "./md-array.ts";
 import { mustBeNear } from "./raid10-limits.ts";
@@ -25,16 +26,29 @@ export function bitmapFor(array: MdArray, { kind, slots, clusterName }: BitmapWi
   if (kind === "clustered" && array.level === 10) {
     mustBeNear(array.layout, { whose: `"${array.name}": `, hint: "create another array with --layout=n2, and copy" });
   }
-  const most = mostSlots(array);
+  if (kind === "clustered") checkNoBadBlocks(array);
+  const most = mostSlots(array, kind);
   if (most < 1) throw new MdError("E_VALUE", `"${array.name}" has no room for a bitmap before its data`);
   if (kind === "internal") return { ...common, kind, slots: 1, clusterName: "" };
   checkSlots(slots, most);
   return { ...common, kind, slots, clusterName };
 }
 
-/** How many slots fit on every member. */
-const mostSlots = (array: MdArray): number => {
+/** How many slots fit on every member; a clustered array has no bad-block log in the way. */
+const mostSlots = (array: MdArray, kind: BitmapKind): number => {
   const { layout } = array.bitmap;
-  const rooms = writableMembers(array).map(({ superOffset, dataOffset }) => maxSlots(layout, superOffset, dataOffset));
+  const rooms = writableMembers(array).map((member) => {
+    const end = bitmapLimit({ bitmap: { ...array.bitmap, kind } }, member);
+    return maxSlots(layout, member.superOffset, end);
+  });
   return Math.min(...rooms);
 };
+
+function checkNoBadBlocks(array: MdArray): void {
+  const marked = array.members.find(({ badBlockLog }) => (badBlockLog?.entries.length ?? 0) > 0);
+  if (marked === undefined) return;
+  throw new MdError("E_VALUE", `"${array.name}" cannot be clustered: member ${marked.number} has bad blocks recorded`, {
+    why: "clustered arrays have no bad-block log",
+    hint: "replace the member, or write to what it lost: mdctl action repair",
+  });
+}

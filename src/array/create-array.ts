@@ -12,13 +12,15 @@ import {
 import { copiesOf, decodeRaid10Layout, raid10LayoutName } from "../superblock/raid10-layout.ts";
 import { IN_SYNC, type MdTime } from "../superblock/superblock.ts";
 import { arraySize } from "./array-size.ts";
+import { newBadBlockLog } from "./bad-block-place.ts";
+import { blankBadBlocks } from "./bad-block-store.ts";
 import { freshBitmapSuper, type SlotContent, writeSlot } from "./bitmap-store.ts";
 import { CopyGroups } from "./copy-groups.ts";
 import type { ArrayBitmap, BitmapKind, MdArray } from "./md-array.ts";
 import type { Member } from "./member.ts";
 import { mustBeNear, mustKeepCopies } from "./raid10-limits.ts";
 import { wipeSuperblocks, writeSuperblocks } from "./superblock-store.ts";
-import type { MemberDevices, MemberFailure } from "./write-members.ts";
+import { type MemberDevices, type MemberFailure, withMembers } from "./write-members.ts";
 
 interface CreateDevice {
   /** For the text of errors. */
@@ -58,6 +60,8 @@ export interface CreateRequest {
   readonly chunkBytes: number | null;
   /** Seconds. */
   readonly daemonSleep: number;
+  /** Members get a bad-block log where there is room for it, unless the array is clustered. Default: no. */
+  readonly badBlockLog?: boolean;
 }
 
 const SUPER_OFFSET = sector(8);
@@ -110,6 +114,8 @@ export function planCreate(request: CreateRequest): MdArray {
       badBlockLog: null,
     };
   });
+  const bitmap = planBitmap(request, size, memberSize, dataOffset);
+  const hasLog = (request.badBlockLog ?? false) && bitmap.kind !== "clustered";
   return {
     uuid: request.uuid,
     name: request.name,
@@ -124,10 +130,12 @@ export function planCreate(request: CreateRequest): MdArray {
     updated: request.created,
     events: 1,
     resyncOffset: request.assumeClean ? IN_SYNC : 0n,
-    bitmap: planBitmap(request, size, memberSize, dataOffset),
+    bitmap,
     faultyElsewhere: [],
     maxDev: rolesFor(request.members.length + request.spares.length),
-    members,
+    members: hasLog
+      ? members.map((member) => ({ ...member, badBlockLog: newBadBlockLog({ bitmap, memberSize }, member) }))
+      : members,
   };
 }
 
@@ -264,6 +272,7 @@ export async function createArray(array: MdArray, devices: MemberDevices): Promi
     for (let slot = 0; slot < array.bitmap.slots; slot++) {
       orThrow(await writeSlot(array, devices, slotNumber(slot), freshSlot(array, slot)));
     }
+    orThrow(await withMembers(array.members, devices, blankBadBlocks));
     orThrow(await writeSuperblocks({ ...array, events: 0 }, devices));
     orThrow(await writeSuperblocks(array, devices));
   } catch (error) {

@@ -1,8 +1,9 @@
-import { SECTOR_SIZE, sector } from "../base/units.ts";
+import { SECTOR_SIZE } from "../base/units.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
 import { type BadBlock, decodeBadBlocks } from "../superblock/bad-block-log.ts";
 import { Feature, hasFeature } from "../superblock/superblock.ts";
 import { readSuperblock } from "./superblock-store.ts";
+import { readBytes } from "./write-members.ts";
 
 /** Longer logs are none, mdadm says: a superblock with one is damaged. */
 const MOST_SECTORS = 100;
@@ -23,8 +24,7 @@ export async function examineBadBlocks(device: BlockDevice): Promise<BadBlocksEx
   if (bblogSize === 0 || bblogSize > MOST_SECTORS || bblogOffset === 0) return { path, blocks: null, isUsed: false };
   // Only then anything has been written there.
   if (!hasFeature(superblock, Feature.badBlocks)) return { path, blocks: [], isUsed: false };
-  const log = new Uint8Array(bblogSize * SECTOR_SIZE);
-  await device.read(sector(superOffset + bblogOffset), log);
+  const log = await readBytes(device, superOffset + bblogOffset, bblogSize * SECTOR_SIZE);
   return { path, blocks: decodeBadBlocks(log, bblogShift), isUsed: true };
 }
 

@@ -31,7 +31,7 @@ export interface Member {
   /** Of `MemberFlag`. */
   readonly devFlags: number;
   readonly correctedReads: number;
-  /** As another has made it; null: none. Clustered arrays have none. */
+  /** Null: none. Clustered arrays have none. */
   readonly badBlockLog: BadBlockLog | null;
 }
 

@@ -13,7 +13,8 @@ import {
 import type { Member } from "./member.ts";
 import { memberOf } from "./superblock-of.ts";
 
-const usual = Feature.bitmapOffset | Feature.clustered | Feature.recoveryOffset | Feature.recoveryBitmap;
+const usual =
+  Feature.bitmapOffset | Feature.clustered | Feature.recoveryOffset | Feature.recoveryBitmap | Feature.badBlocks;
 
 /**
  * May the device with this superblock take its old place again, filled only where the bitmaps say so? The member that it

@@ -12,10 +12,11 @@ export function superblockOf(array: MdArray, member: Member): Superblock {
   const rebuilding = member.state === "rebuilding";
   const recovery = rebuilding ? Feature.recoveryOffset | (member.byBitmap ? Feature.recoveryBitmap : 0) : 0;
   const log = array.bitmap.kind === "clustered" ? null : member.badBlockLog;
-  const filling = recovery | (member.isReplacement ? Feature.replacement : 0);
+  const listed = log !== null && log.entries.length > 0 ? Feature.badBlocks : 0;
+  const ofMember = recovery | (member.isReplacement ? Feature.replacement : 0) | listed;
   return {
     minor: array.minor,
-    featureMap: bitmapFeatures[array.bitmap.kind] | filling,
+    featureMap: bitmapFeatures[array.bitmap.kind] | ofMember,
     setUuid: array.uuid,
     setName: array.name,
     ctime: array.created,
@@ -81,9 +82,11 @@ export const nextUpdate = (array: MdArray, now: MdTime, resyncOffset = 0n): MdAr
 });
 
 const logOf = ({ bblogOffset, bblogSize, bblogShift }: Superblock): BadBlockLog | null =>
-  bblogSize === 0 || bblogOffset === 0 ? null : { offset: bblogOffset, sectors: bblogSize, shift: bblogShift };
+  bblogSize === 0 || bblogOffset === 0
+    ? null
+    : { offset: bblogOffset, sectors: bblogSize, shift: bblogShift, entries: [] };
 
-/** The member that a superblock describes, in the role that was chosen for it. */
+/** The member that a superblock describes, in the role that was chosen for it. What its bad-block log lists is not in it. */
 export const memberOf = (
   superblock: Superblock,
   role: Pick<Member, "raidDisk" | "state" | "recoveredTo" | "byBitmap" | "isReplacement">,

@@ -4,7 +4,8 @@ import type { BlockDevice } from "../blockdev/block-device.ts";
 import type { Superblock } from "../superblock/superblock.ts";
 import { decodeSuperblock, encodeSuperblock, hasSuperblockMagic } from "../superblock/superblock-codec.ts";
 import { SUPERBLOCK_READ_BYTES, superblockPlaces } from "../superblock/superblock-location.ts";
-import { type MdArray, writableMembers } from "./md-array.ts";
+import { putBadBlocks } from "./bad-block-store.ts";
+import { isClustered, type MdArray, writableMembers } from "./md-array.ts";
 import type { Member } from "./member.ts";
 import { superblockOf } from "./superblock-of.ts";
 import {
@@ -12,6 +13,7 @@ import {
   type MemberDevices,
   type MemberFailure,
   readBytes,
+  withMembers,
   writeMembers,
   writePadded,
 } from "./write-members.ts";
@@ -57,15 +59,23 @@ export async function writeSuperblocks(
   return lossy.length > 0 ? lossy : putSuperblocks(array, devices, members);
 }
 
-/** The same for members that were flushed: with some of them written it may fail at others. */
-export const putSuperblocks = (
+/**
+ * The same for members that were flushed: with some of them written it may fail at others. The bad-block logs come first:
+ * whoever believes a superblock finds them complete.
+ */
+export async function putSuperblocks(
   array: MdArray,
   devices: MemberDevices,
   members: readonly Member[],
-): Promise<readonly MemberFailure[]> =>
-  writeMembers(members, devices, (member) => [
+): Promise<readonly MemberFailure[]> {
+  if (!isClustered(array) && members.some(({ badBlockLog }) => badBlockLog !== null)) {
+    const full = await withMembers(members, devices, putBadBlocks);
+    if (full.length > 0) return full;
+  }
+  return writeMembers(members, devices, (member) => [
     { at: member.superOffset, bytes: encodeSuperblock(superblockOf(array, member)) },
   ]);
+}
 
 /** Where metadata 0.90 has its superblock: 64 KiB aligned, at least 64 KiB before the end. It has the same magic. */
 const oldSuperblockSector = (deviceSize: number): number => Math.floor(deviceSize / 128) * 128 - 128;

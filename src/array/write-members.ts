@@ -43,7 +43,8 @@ export const writeMembers = (
 export const flushMembers = (members: readonly Member[], devices: MemberDevices): Promise<readonly MemberFailure[]> =>
   withMembers(members, devices, (device) => device.flush());
 
-async function withMembers(
+/** Does it with all of them at once; resolves as `writeMembers`. */
+export async function withMembers(
   members: readonly Member[],
   devices: MemberDevices,
   action: (device: BlockDevice, member: Member) => Promise<void>,

@@ -26,6 +26,8 @@ export interface MemberStatus {
   /** Sectors that were rewritten and read again. */
   readonly correctedReads: number;
   readonly writeErrors: number;
+  /** Entries of its bad-block log. */
+  readonly badBlocks: number;
 }
 
 /** resync: mirrors may differ in chunks with a bit. recover: a member is filled. check, repair: copies are compared. */

@@ -73,6 +73,7 @@ async function dropBitmap(context: NodeContext, send: Send): Promise<void> {
 async function addBitmap(context: NodeContext, send: Send, wish: BitmapWish): Promise<void> {
   const array = withBitmap(context.array, bitmapFor(context.array, wish));
   const { engine, lockspace } = context;
+  if (isClustered(array)) await engine.send({ type: "endBadBlocks" });
   await writeFreshSlots(context, array, otherSlots({ array, lockspace }));
   await engine.send({ type: "keepBitmap", on: placeOf(array, lockspace.slot) });
   // If that fails some superblock may speak of it all the same: it is kept.
@@ -104,7 +105,13 @@ export function placeOf(array: MdArray, slot: SlotNumber): BitmapPlace {
   return { superblock: encodeBitmapSuper(freshBitmapSuper(array)), at: new Map(at) };
 }
 
-export const withBitmap = (array: MdArray, bitmap: ArrayBitmap): MdArray => ({ ...array, bitmap });
+/** A clustered array has no bad-block logs: where they were the bitmap of another slot may be. */
+export function withBitmap(array: MdArray, bitmap: ArrayBitmap): MdArray {
+  const members = isClustered({ bitmap })
+    ? array.members.map((member) => ({ ...member, badBlockLog: null }))
+    : array.members;
+  return { ...array, bitmap, members };
+}
 
 /** Whoever would take a dead node's slot over waits, and then finds the array as it is by then. */
 async function holdTakeovers(context: NodeContext, change: () => Promise<void>): Promise<void> {

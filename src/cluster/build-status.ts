@@ -84,7 +84,8 @@ function activityOf({ array, members, safeMode, shared }: NodeContext): Activity
 }
 
 function membersOf(context: NodeContext): readonly MemberStatus[] {
-  const { array, devices, errors, members } = context;
+  const { devices, errors, members, badBlocks } = context;
+  const array = badBlocks.in(context, context.array);
   const present = array.members.map((member): MemberStatus => {
     const { number, raidDisk, deviceUuid, recoveredTo, isReplacement } = member;
     const counts = errors.get(number) ?? { read: 0, write: 0, corrected: 0 };
@@ -102,6 +103,7 @@ function membersOf(context: NodeContext): readonly MemberStatus[] {
       readErrors: counts.read,
       correctedReads: member.correctedReads + counts.corrected,
       writeErrors: counts.write,
+      badBlocks: member.badBlockLog?.entries.length ?? 0,
     };
   });
   const taken = new Set(present.map((member) => member.raidDisk));
@@ -121,6 +123,7 @@ function membersOf(context: NodeContext): readonly MemberStatus[] {
         readErrors: 0,
         correctedReads: 0,
         writeErrors: 0,
+        badBlocks: 0,
       }),
     );
   return [...present, ...missing];

@@ -1,5 +1,6 @@
 import { copyBitmaps, planMember, prepareMember } from "../array/add-member.ts";
 import { activateSpares, addSpare, type Transition } from "../array/array-state.ts";
+import { readBadBlocks } from "../array/bad-block-store.ts";
 import { memberByNumber } from "../array/md-array.ts";
 import type { Member } from "../array/member.ts";
 import { returningMember, returnMember } from "../array/return-member.ts";
@@ -48,7 +49,8 @@ export async function addByCommand(context: NodeContext, path: string, how: AddH
       // Under the token: while we waited for it somebody else may have added the same device.
       const found = await findOurs(context, device, how);
       checkBlockSize(context, device);
-      const returning = found === null || how === "add-spare" ? "it holds nothing" : await judge(context, found);
+      const returning =
+        found === null || how === "add-spare" ? "it holds nothing" : await judge(context, device, found);
       if (typeof returning !== "string") return enterAgain(context, send, device, returning, keep);
       if (how === "re-add") refuseReturn(context, device, returning);
       return enterNew(context, send, device, keep);
@@ -58,8 +60,10 @@ export async function addByCommand(context: NodeContext, path: string, how: AddH
   }
 }
 
-async function judge(context: NodeContext, found: Superblock): Promise<Member | string> {
-  return returningMember(context.array, found, (await gatherDirtyChunks(context)).eventsCleared);
+async function judge(context: NodeContext, device: BlockDevice, found: Superblock): Promise<Member | string> {
+  const member = returningMember(context.array, found, (await gatherDirtyChunks(context)).eventsCleared);
+  if (typeof member === "string" || member.badBlockLog === null) return member;
+  return { ...member, badBlockLog: { ...member.badBlockLog, entries: await readBadBlocks(device, found) } };
 }
 
 function refuseReturn(context: NodeContext, { path }: BlockDevice, why: string): never {

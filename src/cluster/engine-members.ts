@@ -11,6 +11,7 @@ import { type EngineMember, type EngineMemberState, roomFor, secondPlace } from 
 import { pillAt, takeoverLayout } from "../fencing/takeover-layout.ts";
 import { sameUuid } from "../superblock/uuid.ts";
 import type { FillTarget } from "./filling.ts";
+import { badBlocksFor } from "./member-bad-blocks.ts";
 
 /** Where a member is when a data plane starts with it; later ones go where there is room. */
 export const firstPlace = (raidDisk: number, { isReplacement }: Member, room: number): number =>
@@ -28,9 +29,10 @@ export function engineMember(
   const { dataOffset } = member;
   // In a cluster all read from the same copy while mirrors may differ: md has no such members there.
   const writeMostly = !isClustered(array) && hasFlag(member, MemberFlag.writeMostly);
+  const badBlocks = isClustered(array) ? null : badBlocksFor(member, !hasFlag(member, MemberFlag.failfast));
   const layout = takeoverLayout(array, member);
   const places = { bitmapAt: bitmapStart(array, member, slot), pillAt: layout === null ? null : pillAt(layout, slot) };
-  return { place, path, dataOffset, writeMostly, ...places, ...as };
+  return { place, path, dataOffset, writeMostly, badBlocks, ...places, ...as };
 }
 
 /**

@@ -79,7 +79,7 @@ async function sayClean(context: NodeContext, clean: CleanEnd | null): Promise<v
   const failures = await context.bus.withToken(async () => {
     const { array, devices, members } = context;
     // A member that has missed something counts as equal no more, whether its failure is told already or not.
-    if (array !== clean.of || members.hasUnsettled || members.hasBlocked) return [];
+    if (array !== clean.of || members.hasUnsettled || members.hasBlocked || context.badBlocks.isPending) return [];
     return writeSuperblocks(clean.end, devices);
   });
   for (const { number, error } of failures) {

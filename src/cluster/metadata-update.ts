@@ -83,7 +83,7 @@ export async function adoptUnannounced(context: NodeContext, send: Send): Promis
   const array = await followShape(context, found.array);
   // First what was begun, with its own number: a member two events behind is no longer believed, and the next crash may
   // come in the middle of the next update. A member that cannot be written fails in that one.
-  if (found.torn) await writeSuperblocks(array, context.devices);
+  if (found.torn) await writeSuperblocks(asKnown(context, array), context.devices);
   await writeAndAnnounce(context, send, { ...found, array });
   await settleShape(context, send);
   return true;
@@ -145,10 +145,14 @@ async function writeAndBegin(
   return { array: rest.array, changes: [...changes, ...rest.changes] };
 }
 
+/** With what this node has found out of its members since the last update: it goes out with each one. */
+const asKnown = (context: NodeContext, array: MdArray): MdArray =>
+  context.badBlocks.in(context, withCorrected(context, array));
+
 /** Members that cannot be written are failed on the way. E_IO when that would be the last copy. */
 async function write(context: NodeContext, transition: Transition, what: "array" | "activity"): Promise<Transition> {
   const { devices, env, eventSteps, safeMode } = context;
-  let next: Transition = { ...transition, array: withCorrected(context, transition.array) };
+  let next: Transition = { ...transition, array: asKnown(context, transition.array) };
   // Of what is on the members before they are flushed.
   const resyncOffset = await safeMode.resyncOffset(isClustered(next.array));
   let step = what === "activity" ? eventSteps.plan(next.array, resyncOffset, context.usedEvents) : null;

@@ -11,6 +11,7 @@ import type { Scrub } from "../resync/scrub.ts";
 import type { MdTime } from "../superblock/superblock.ts";
 import type { AdderFirst } from "./adder-first.ts";
 import type { AskedDevice } from "./asked-device.ts";
+import type { BadBlockKeeper } from "./bad-block-keeper.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
 import type { EngineMembers } from "./engine-members.ts";
 import type { EventSteps } from "./event-steps.ts";
@@ -68,6 +69,7 @@ export interface NodeContext {
   readonly safeMode: SafeMode;
   readonly scrub: Scrub;
   readonly members: EngineMembers;
+  readonly badBlocks: BadBlockKeeper;
   /** Open members by number. */
   readonly devices: Map<number, BlockDevice>;
   readonly candidates: Map<number, CandidateDevice>;

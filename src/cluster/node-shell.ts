@@ -6,6 +6,7 @@ import { Scrub } from "../resync/scrub.ts";
 import { AdderFirst } from "./adder-first.ts";
 import { askPeer } from "./ask-peer.ts";
 import { AskedDevice } from "./asked-device.ts";
+import { BadBlockKeeper } from "./bad-block-keeper.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
 import { EngineMembers } from "./engine-members.ts";
 import { EventSteps } from "./event-steps.ts";
@@ -58,6 +59,7 @@ export function startShell(
     history,
     ownWindow: new OwnWindow(slotLocks),
     members: new EngineMembers(engine, lockspace.slot, devices, array),
+    badBlocks: new BadBlockKeeper(),
     form: formOf(array),
     prepared: null,
     formChange: Promise.resolve(),
@@ -172,6 +174,12 @@ function onNotice(
       break;
     case "readError":
       runner.readErrors.found(notice);
+      break;
+    case "badBlocks":
+      context.badBlocks.found(context, notice);
+      break;
+    case "badBlocksSeen":
+      runner.readErrors.passedBy(notice);
       break;
     case "condemned": {
       const number = context.members.numberAt(notice.place);

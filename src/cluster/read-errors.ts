@@ -10,6 +10,7 @@ import { countCorrected, countError, memberText, type NodeContext } from "./node
 import type { ResyncAnnouncer } from "./resync-announcer.ts";
 
 type ReadError = Extract<EngineNotice, { type: "readError" }>;
+type PassedBy = Extract<EngineNotice, { type: "badBlocksSeen" }>;
 
 /** Array sectors that a member could not read. */
 interface Unreadable {
@@ -26,6 +27,11 @@ const LONGEST_WINDOW = 2048;
 const MOST_WAITING = 64;
 /** Milliseconds until what no copy could give is tried again. */
 const LOST_MS = 60_000;
+
+const blocksOf = (at: number, sectors: number): { readonly lo: number; readonly hi: number } => ({
+  lo: Math.floor(at / BLOCK) * BLOCK,
+  hi: Math.ceil((at + sectors) / BLOCK) * BLOCK,
+});
 
 /**
  * What members could not read: it is written to them from another copy and read again, and a member that has too much of
@@ -57,7 +63,7 @@ export class ReadErrors {
     const number = members.numberAt(place);
     if (number === null) return;
     countError(this.#context, number, "read");
-    const what = { number, place, lo: Math.floor(at / BLOCK) * BLOCK, hi: Math.ceil((at + sectors) / BLOCK) * BLOCK };
+    const what = { number, place, ...blocksOf(at, sectors) };
     if (this.#isKnown(what)) return;
     const who = memberText(this.#context, number);
     history.add("warn", "READERROR", `${who}: read error at ${at}`, notice);
@@ -70,6 +76,16 @@ export class ReadErrors {
       void this.#takeOut(number, why);
       return;
     }
+    this.#wait(what);
+    this.#context.lookForWork();
+  }
+
+  /** A repair has found that the member's bad-block log lists it: if it can be written now, it is good again. */
+  passedBy({ place, at, sectors }: PassedBy): void {
+    const number = this.#context.members.numberAt(place);
+    if (number === null || this.#context.deps.options.readOnly) return;
+    const what = { number, place, ...blocksOf(at, sectors) };
+    if (this.#isKnown(what)) return;
     this.#wait(what);
     this.#context.lookForWork();
   }

@@ -18,7 +18,8 @@ export async function scrubWindow(
 ): Promise<WindowFindings | null> {
   const { engine } = context;
   const before = membersNow(context);
-  const found = await engine.send({ type: "compare", range: window, repair: null });
+  const tellBad = order.action === "repair";
+  const found = await engine.send({ type: "compare", range: window, repair: null, tellBad });
   if (found.failed || found.unsettled) return null;
   if (found.mismatched === 0) return { mismatched: 0, ranges: [], isCut: false };
   if (!(await isSettled(context)) || membersNow(context) !== before) return null;

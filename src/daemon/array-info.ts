@@ -129,7 +129,7 @@ function memberInfo(
       checksum: null,
       lastAt: null,
     },
-    badBlocks: 0,
+    badBlocks: member.badBlocks,
     seenBy: path === null ? [] : [{ node: status.node, path }],
     major: facts?.major ?? null,
     minor: facts?.minor ?? null,

@@ -260,9 +260,10 @@ export class BitmapPath {
     this.changed = true;
   }
 
-  /** While a member is missing or failing its chunks are remembered. */
+  /** While a member is missing or failing its chunks are remembered; also while only memory knows what one has not taken. */
   get #mayClear(): boolean {
     const { members, config } = this.#core;
+    if (members.badBlocks.isPending) return false;
     return !config.readOnly && !members.isDegraded && members.blocked === 0;
   }
 

@@ -53,6 +53,7 @@ export class ComparePieces implements UnitWork {
   /** By leg: the last request that was counted for it. */
   readonly #counted: Float64Array;
   #rule: RepairRule | null = null;
+  #tellsBad = false;
   #found = new MismatchList();
 
   constructor(core: EngineCore, bitmap: BitmapPath, failures: FailurePath, units: CopyUnits, hooks: CompareHooks) {
@@ -76,8 +77,9 @@ export class ComparePieces implements UnitWork {
   }
 
   /** Another comparison begins. */
-  begin(rule: RepairRule | null): void {
+  begin(rule: RepairRule | null, tellsBad: boolean): void {
     this.#rule = rule;
+    this.#tellsBad = tellsBad;
     this.#found = new MismatchList();
   }
 
@@ -111,12 +113,14 @@ export class ComparePieces implements UnitWork {
     const { intent, chunkSectors } = this.#bitmap;
     const at = this.units.at[unit] ?? 0;
     const chunk = Math.floor(at / chunkSectors);
-    const end = Math.min(this.units.hi[unit] ?? 0, (chunk + 1) * chunkSectors);
+    const last = Math.min(this.units.hi[unit] ?? 0, (chunk + 1) * chunkSectors);
+    const end = at + members.evenly(at, personality.contiguous(sector(at), sector(last)));
     const legs = this.#lay(unit, at, true);
     this.units.legs[unit] = legs;
     const most = Math.min(this.units.limit[unit] ?? 0, this.#bytesOfLeg(unit) / SECTOR_SIZE);
     const skipped = legs < 2 || intent.counters.needsSync(chunk);
     this.units.piece[unit] = personality.contiguous(sector(at), sector(skipped ? end : Math.min(end, at + most)));
+    this.tellBad(at, this.units.piece[unit] ?? 0);
     if (skipped) {
       if (legs > 1) this.#found.unsettled = true;
       this.#pieceDone(unit);
@@ -187,7 +191,25 @@ export class ComparePieces implements UnitWork {
     return this.units.legsPending[unit] === 0;
   }
 
-  /** How many in-sync copies there are of what begins at `at`; `keep`: they become the unit's legs. */
+  /** What copies of [at, at + sectors) are known not to have is nothing to compare; a repair wants to know of it. */
+  tellBad(at: number, sectors: number): void {
+    const { personality, members, notify } = this.#core;
+    if (!this.#tellsBad || !members.badBlocks.any) return;
+    personality.map(sector(at), this.#disk, this.#sector);
+    for (let copy = 0; copy < personality.copies; copy++) {
+      const disk = this.#disk[copy] ?? 0;
+      const place = members.front[disk] ?? disk;
+      const from = this.#sector[copy] ?? 0;
+      const isBad = members.badBlocks.isBad(place, from, from + sectors);
+      if (!isBad || members.badBlocks.isShunned(place, from, from + sectors)) continue;
+      notify({ type: "badBlocksSeen", place, at: sector(at), sectors });
+    }
+  }
+
+  /**
+   * How many in-sync copies there are of what begins at `at`, but for those that are known not to have it; `keep`: they
+   * become the unit's legs.
+   */
   #lay(unit: number, at: number, keep: boolean): number {
     const { personality, members } = this.#core;
     personality.map(sector(at), this.#disk, this.#sector);
@@ -196,6 +218,8 @@ export class ComparePieces implements UnitWork {
       const disk = this.#disk[copy] ?? 0;
       const place = members.front[disk] ?? disk;
       if (members.state[place] !== MemberState.inSync) continue;
+      const from = this.#sector[copy] ?? 0;
+      if (members.badBlocks.isBad(place, from, from + 1)) continue;
       const leg = unit * this.#width + legs++;
       if (!keep) continue;
       this.units.legDisk[leg] = place;

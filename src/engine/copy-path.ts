@@ -40,6 +40,7 @@ interface Comparison {
   readonly lo: number;
   readonly hi: number;
   readonly repair: RepairRule | null;
+  readonly tellBad: boolean;
   readonly onDone: (result: CopyResult, found: MismatchList) => void;
 }
 
@@ -218,7 +219,7 @@ export class CopyPath {
     this.#aimless = next.kind === "recover" && !this.#core.members.state.includes(MemberState.rebuilding);
     this.#flushed = next.kind === "resync" || (next.kind === "compare" && next.repair === null);
     if (next.kind === "resync") this.#progress.start(next.lo);
-    if (next.kind === "compare") this.#comparison.begin(next.repair);
+    if (next.kind === "compare") this.#comparison.begin(next.repair, next.tellBad);
   }
 
   #end(work: Work): void {
@@ -245,7 +246,7 @@ export class CopyPath {
   }
 
   #issueUnits(copy: Work): void {
-    const { table, personality } = this.#core;
+    const { table, personality, members } = this.#core;
     const busy = table.used > 0;
     const longest = busy ? Math.min(BUSY_SECTORS, this.#longest) : this.#longest;
     const few = Math.max(BUSY_UNITS, Math.floor(BUSY_SECTORS / longest));
@@ -255,12 +256,13 @@ export class CopyPath {
       this.#cursor = lo;
       if (lo >= copy.hi) break;
       const limit = copy.kind === "resync" ? Math.min(this.#progress.endOfChunk(lo), copy.hi) : copy.hi;
-      const end = lo + personality.contiguous(sector(lo), sector(limit));
+      const end = lo + members.evenly(lo, personality.contiguous(sector(lo), sector(limit)));
       // A single copy agrees with itself.
       const alone = !this.#pieces.hasTargets(lo);
       const hi = alone ? end : Math.min(this.#endOfUnit(copy, lo, longest), end);
       this.#cursor = hi;
       if (!alone) this.#issueUnit(lo, hi);
+      else if (copy.kind === "compare") this.#comparison.tellBad(lo, hi - lo);
     }
     this.#reached(copy);
   }

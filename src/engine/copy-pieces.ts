@@ -47,7 +47,7 @@ export class CopyPieces implements UnitWork {
     const { personality, members } = this.#core;
     const at = this.units.at[unit] ?? 0;
     const hi = Math.min(this.units.hi[unit] ?? 0, at + (this.units.limit[unit] ?? 0));
-    this.units.piece[unit] = personality.contiguous(sector(at), sector(hi));
+    this.units.piece[unit] = members.evenly(at, personality.contiguous(sector(at), sector(hi)));
     personality.map(sector(at), this.#disk, this.#sector);
     const { copies } = personality;
     this.units.legs[unit] = members.hasSeconds ? 2 * copies : copies;
@@ -62,7 +62,7 @@ export class CopyPieces implements UnitWork {
     }
     const source = this.#sourceOf(unit);
     if (source === -1) {
-      this.#pieceDone(unit, true);
+      this.#pieceDone(unit, !this.#recordLost(unit));
       return;
     }
     this.units.state[unit] = UnitState.reading;
@@ -77,10 +77,38 @@ export class CopyPieces implements UnitWork {
     for (let copy = 0; copy < personality.copies; copy++) {
       for (let leg = first + copy; leg < end; leg += personality.copies) {
         const isCopy = members.state[this.units.legDisk[leg] ?? 0] === MemberState.inSync;
-        if (isCopy && this.units.unreadable[leg] === 0) return leg;
+        if (isCopy && this.units.unreadable[leg] === 0 && !this.#isBad(unit, leg)) return leg;
       }
     }
     return -1;
+  }
+
+  #isBad(unit: number, leg: number): boolean {
+    const at = this.units.legAt[leg] ?? 0;
+    return this.#core.members.badBlocks.isBad(this.units.legDisk[leg] ?? 0, at, at + (this.units.piece[unit] ?? 0));
+  }
+
+  /**
+   * No copy has the piece: what is being filled lacks it, too. True: that is recorded of all of them, and no copy had it
+   * but such as are known not to have it, or, to fill from, such as could not be read this time.
+   */
+  #recordLost(unit: number): boolean {
+    const { members } = this.#core;
+    const resync = this.#hooks.kind() === "resync";
+    for (let leg = unit * this.#width; leg < this.#endOfLegs(unit); leg++) {
+      const disk = this.units.legDisk[leg] ?? 0;
+      if (members.state[disk] === MemberState.inSync && resync && !this.#isBad(unit, leg)) return false;
+      if (members.state[disk] === MemberState.rebuilding && !this.#isBad(unit, leg) && !this.#record(unit, leg)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  #record(unit: number, leg: number): boolean {
+    const at = this.units.legAt[leg] ?? 0;
+    const { badBlocks } = this.#core.members;
+    return badBlocks.record(this.units.legDisk[leg] ?? 0, at, at + (this.units.piece[unit] ?? 0));
   }
 
   /** Is there anything to write of the range that begins at `at`: to one that is filled, or to another copy? */
@@ -119,6 +147,7 @@ export class CopyPieces implements UnitWork {
     for (let leg = unit * this.#width; leg < this.#endOfLegs(unit); leg++) {
       // The source's own leg is ok.
       if (this.units.legState[leg] === LegState.ok || !this.#isTarget(this.units.legDisk[leg] ?? 0)) continue;
+      if (this.#isShunned(unit, leg)) continue;
       this.units.legDone[leg] = 0;
       this.units.legAttempts[leg] = 0;
       legs++;
@@ -126,6 +155,12 @@ export class CopyPieces implements UnitWork {
     }
     this.units.legsPending[unit] = legs;
     if (legs === 0) this.#pieceDone(unit, false);
+  }
+
+  #isShunned(unit: number, leg: number): boolean {
+    const at = this.units.legAt[leg] ?? 0;
+    const { badBlocks } = this.#core.members;
+    return badBlocks.isShunned(this.units.legDisk[leg] ?? 0, at, at + (this.units.piece[unit] ?? 0));
   }
 
   /** Writes again what was short, to members that still take it. The lease holds. */
@@ -205,17 +240,39 @@ export class CopyPieces implements UnitWork {
       return;
     }
     this.units.legState[leg] = done === left ? LegState.ok : LegState.failed;
-    if (done === TRANSFER_FAILED) {
+    const disk = this.units.legDisk[leg] ?? 0;
+    const at = this.units.legAt[leg] ?? 0;
+    if (done === left) this.#core.members.badBlocks.heal(disk, at, at + (this.units.piece[unit] ?? 0));
+    else if (!this.#isRecorded(unit, leg)) {
       this.units.pieceFailed[unit] = 1;
-      this.#failures.fail(this.units.legDisk[leg] ?? 0, "copy", errnoOf(result), this.units.at[unit] ?? 0);
+      this.#failures.fail(disk, "copy", errnoOf(result), this.units.at[unit] ?? 0);
     }
     this.#legsEnded(unit, 1);
+  }
+
+  /** The target need not fail: what it does not take is recorded, or is about to be, in smaller pieces. */
+  #isRecorded(unit: number, leg: number): boolean {
+    const { members } = this.#core;
+    const disk = this.units.legDisk[leg] ?? 0;
+    const list = members.badBlocks.at(disk);
+    if (list === null || !list.takesWriteErrors || !members.takesWrites(disk)) return false;
+    if ((this.units.piece[unit] ?? 0) > SMALL_SECTORS) {
+      this.units.limit[unit] = SMALL_SECTORS;
+      this.units.repeats[unit] = 1;
+      return true;
+    }
+    list.writeErrorSeen = true;
+    return this.#record(unit, leg);
   }
 
   #legsEnded(unit: number, legs: number): void {
     const pending = (this.units.legsPending[unit] ?? 0) - legs;
     this.units.legsPending[unit] = pending;
-    if (pending === 0) this.#pieceDone(unit, this.units.pieceFailed[unit] === 1);
+    if (pending > 0) return;
+    const repeats = this.units.repeats[unit] === 1;
+    this.units.repeats[unit] = 0;
+    if (repeats && this.units.pieceFailed[unit] === 0) this.units.state[unit] = UnitState.locked;
+    else this.#pieceDone(unit, this.units.pieceFailed[unit] === 1);
   }
 
   #pieceDone(unit: number, failed: boolean): void {

@@ -33,6 +33,8 @@ export class CopyUnits {
   readonly failed: Uint8Array;
   /** A target of the piece at work did not take it. */
   readonly pieceFailed: Uint8Array;
+  /** The piece at work is to be copied once more, in smaller ones. */
+  readonly repeats: Uint8Array;
   /** Legs of the piece at work. */
   readonly legs: Int32Array;
   readonly legsPending: Int32Array;
@@ -60,6 +62,7 @@ export class CopyUnits {
     this.state = new Uint8Array(count);
     this.failed = new Uint8Array(count);
     this.pieceFailed = new Uint8Array(count);
+    this.repeats = new Uint8Array(count);
     this.legs = new Int32Array(count);
     this.legsPending = new Int32Array(count);
     this.legDisk = new Int32Array(count * width);
@@ -93,6 +96,7 @@ export class CopyUnits {
     this.at[unit] = lo;
     this.limit[unit] = hi - lo;
     this.failed[unit] = 0;
+    this.repeats[unit] = 0;
     this.state[unit] = UnitState.locking;
     this.forgetUnreadable(unit);
   }

@@ -107,6 +107,9 @@ export class EngineCommands {
         return this.#members.settle(command.place, command.outcome);
       case "removeMember":
         return this.#members.remove(command.place);
+      case "badBlocksWritten":
+      case "endBadBlocks":
+        return this.#badBlocks(command);
       case "setBalance":
         this.#core.balance = command.balance;
         return atOnce(none);
@@ -163,6 +166,12 @@ export class EngineCommands {
     }
   }
 
+  #badBlocks(command: Extract<EngineCommand, { type: "badBlocksWritten" | "endBadBlocks" }>): Progress {
+    if (command.type === "endBadBlocks") this.#core.members.badBlocks.end();
+    else this.#options.failures.recorded(command.version, command.durable);
+    return atOnce(none);
+  }
+
   #mergeBits(bits: Uint8Array): Progress {
     const { intent } = this.#options.bitmap;
     const { chunks } = intent.counters;
@@ -184,7 +193,7 @@ export class EngineCommands {
     if (lo < 0 || lo >= hi || hi > size) throw new MdError("E_VALUE", `[${lo}, ${hi}) is not a range of ${name}`);
   }
 
-  #compare({ range, repair }: Extract<EngineCommand, { type: "compare" }>): Progress {
+  #compare({ range, repair, tellBad = false }: Extract<EngineCommand, { type: "compare" }>): Progress {
     const { copies } = this.#options;
     this.#checkRange(range);
     this.#mustBeWritable();
@@ -196,7 +205,7 @@ export class EngineCommands {
       answer = { type: "compared", sectors, failed, mismatched: counted, ranges, isCut, unsettled };
     };
     if (this.#core.stopping || this.#shapes.isReshaping) onDone(nothingCopied, new MismatchList());
-    else copies.compare({ kind: "compare", lo: range.lo, hi: range.hi, repair, onDone });
+    else copies.compare({ kind: "compare", lo: range.lo, hi: range.hi, repair, tellBad, onDone });
     return () => answer;
   }
 

@@ -151,6 +151,8 @@ export class EngineLoop {
     this.#unplug();
     // Whoever is answered may look at it at once.
     this.shared.set(counterIndex.neededChunks, this.#paths.bitmap.intent.counters.needed);
+    // Before whatever is answered on the strength of it.
+    this.#tellBadBlocks();
     this.#commands.poll(this.#leaseHeld);
     if (this.#finished > 0) this.#endFrontEndTurn();
     this.#publish();
@@ -160,6 +162,13 @@ export class EngineLoop {
     // A ring that cannot block has been told when to come back: too late, if something waits for less by now.
     const tooLate = wait >= 0 && (waited <= 0 || wait < waited);
     return completions > 0 || commands > 0 || members.begun !== begun || tooLate;
+  }
+
+  #tellBadBlocks(): void {
+    const { badBlocks } = this.#core.members;
+    const members = badBlocks.untold();
+    if (members === null) return;
+    this.#post({ type: "notice", notice: { type: "badBlocks", version: badBlocks.version, members } });
   }
 
   /** The lease is looked at, and in the same breath everything that it allows goes out. */

@@ -26,6 +26,23 @@ export const roomFor = (raidDisks: number): number => Math.max(raidDisks, RESERV
  */
 export const secondPlace = (raidDisk: number, room: number): number => room + raidDisk;
 
+/** What a member's bad-block log lists, and how it lists. */
+export interface MemberBadBlocks {
+  /** Sectors from the start of its data, of whole units, ascending and apart. */
+  readonly ranges: readonly SectorRange[];
+  /** Sectors. */
+  readonly unit: number;
+  /** Entries that it takes. */
+  readonly room: number;
+  /** False: a write error takes the member out all the same. */
+  readonly takesWriteErrors: boolean;
+}
+
+export interface BadBlocksOf {
+  readonly place: number;
+  readonly ranges: readonly SectorRange[];
+}
+
 export interface EngineMember {
   /** See `secondPlace`. */
   readonly place: number;
@@ -41,6 +58,8 @@ export interface EngineMember {
   readonly recoveredTo: Sector;
   /** It is read only where no other copy is. */
   readonly writeMostly: boolean;
+  /** As it comes in; from then on the data plane knows better. Default, or null: it has no bad-block log. */
+  readonly badBlocks?: MemberBadBlocks | null;
 }
 
 export interface EngineBitmap {
@@ -157,9 +176,15 @@ export type EngineCommand =
   | { readonly type: "rewrite"; readonly place: number; readonly range: SectorRange }
   /**
    * Compares all in-sync copies of `range`, but for chunks that need a resync; with `repair` overwrites those that are not
-   * right, and flushes. What was asked of no copy it leaves alone. E_VALUE if there are more copies than fit the memory.
+   * right, and flushes. What was asked of no copy it leaves alone, and what is recorded as bad of a copy, which it tells of
+   * (`badBlocksSeen`) if `tellBad`. E_VALUE if there are more copies than fit the memory.
    */
-  | { readonly type: "compare"; readonly range: SectorRange; readonly repair: RepairRule | null }
+  | {
+      readonly type: "compare";
+      readonly range: SectorRange;
+      readonly repair: RepairRule | null;
+      readonly tellBad?: boolean;
+    }
   /**
    * Another size, number of raid_disks or bits for more or fewer sectors. Requests wait while it changes, and a copy
    * under way ends as failed. Answered when our whole bitmap is durable in its new form. E_VALUE, E_MEMBER_ACTIVE: then
@@ -178,6 +203,12 @@ export type EngineCommand =
   | { readonly type: "holdWrites" }
   /** Those that wait are let in, and all that come (errno 0); or are answered with `errno`, and what comes waits again. */
   | { readonly type: "admitWrites"; readonly errno: number }
+  /**
+   * Answer to `badBlocks`: the logs of all members say so, durably; or could not be written, and what waits for it fails.
+   */
+  | { readonly type: "badBlocksWritten"; readonly version: number; readonly durable: boolean }
+  /** Members have no bad-block logs from now on. E_VALUE while something is recorded. */
+  | { readonly type: "endBadBlocks" }
   /** Sectors that may be asked for. Answered when nothing beyond is in flight. */
   | { readonly type: "setCapacity"; readonly capacity: Sector }
   /** Everything in flight has ended and nothing is admitted until `unquiesce`. */
@@ -241,6 +272,13 @@ export type EngineNotice =
       readonly sectors: number;
       readonly during: "read" | "copy" | "rewrite";
     }
+  /**
+   * Lists of bad blocks have changed: these are the new ones. What hangs on it waits for `badBlocksWritten` with a version
+   * that is no lower.
+   */
+  | { readonly type: "badBlocks"; readonly version: number; readonly members: readonly BadBlocksOf[] }
+  /** A comparison has passed by what is recorded as bad there: it may be written anew. In sectors of the array. */
+  | { readonly type: "badBlocksSeen"; readonly place: number; readonly at: Sector; readonly sectors: number }
   /** A member says that this node was taken over: nothing is written or answered any more. Final. */
   | { readonly type: "condemned"; readonly place: number }
   /** A write waits for `admitWrites`. Sent once until then. */

@@ -95,6 +95,10 @@ export class FailurePath {
         if (!this.fail(disk, during, errno, at)) table.error[request] = Errno.EIO;
       }
       const state = members.state[disk];
+      if (table.legState[leg] === LegState.lacking && members.takesWrites(disk)) {
+        this.#awaitRecord(request, disk);
+        continue;
+      }
       if (state === MemberState.blocked) table.lostIn[request] = this.#era;
       if (state !== MemberState.inSync || table.legState[leg] === LegState.failed) continue;
       // Out of use when the request was issued. A flush may have gone on while a member was filled and became whole; for a
@@ -105,6 +109,13 @@ export class FailurePath {
     return copies;
   }
 
+  /** The member lacks some of the request where that is recorded: the request waits until that is durable. */
+  #awaitRecord(request: number, disk: number): void {
+    const { table, members } = this.#core;
+    const recordedIn = members.badBlocks.at(disk)?.recordedIn ?? 0;
+    table.awaits[request] = Math.max(table.awaits[request] ?? 0, recordedIn);
+  }
+
   /**
    * The request is done on the members: answers it, now or when the failure that it waits for is settled. Nor is it
    * answered while this node may have been declared dead: what landed late may have been copied over by a survivor.
@@ -113,7 +124,8 @@ export class FailurePath {
     const { table, members, mayAnswer, suspended } = this.#core;
     const error = this.errorOf(request);
     const lacks = table.lostIn[request] !== 0 && members.blocked > 0;
-    if (error === 0 && (lacks || !mayAnswer)) {
+    const isRecorded = members.badBlocks.isDurable(table.awaits[request] ?? 0);
+    if (error === 0 && (lacks || !isRecorded || !mayAnswer)) {
       if (suspended.blocks(table.at[request] ?? 0, table.end(request))) this.#markOverwritten(request);
       this.#held.push(request);
     } else if (error === 0 && table.overwritten[request] !== 0) this.#startAnew(request);
@@ -152,6 +164,19 @@ export class FailurePath {
     this.#releaseHeld();
   }
 
+  /** What is known of bad blocks up to `version` is durable; or it is not, and what waits for it fails. */
+  recorded(version: number, durable: boolean): void {
+    const { table, members } = this.#core;
+    if (durable) members.badBlocks.written(version);
+    for (let left = durable ? 0 : this.#held.length; left > 0; left--) {
+      const request = this.#held.shift();
+      const awaits = table.awaits[request] ?? 0;
+      if (awaits <= version && !members.badBlocks.isDurable(awaits)) table.error[request] = Errno.EIO;
+      this.#held.push(request);
+    }
+    this.#releaseHeld();
+  }
+
   /** Answers what is held with an error: nobody will settle it any more. */
   abandonHeld(errno: number): void {
     for (let left = this.#held.length; left > 0; left--) {
@@ -164,7 +189,8 @@ export class FailurePath {
   /** The members that took what is held have it, whatever it is answered; the others do not. */
   #leaveDiffering(request: number): void {
     const { table } = this.#core;
-    if (table.lostIn[request] === 0 || table.op[request] === RequestOp.flush) return;
+    if (table.op[request] === RequestOp.flush) return;
+    if (table.lostIn[request] === 0 && this.#core.members.badBlocks.isDurable(table.awaits[request] ?? 0)) return;
     this.#differs(table.at[request] ?? 0, table.end(request));
   }
 
@@ -178,6 +204,7 @@ export class FailurePath {
     const { table, startLater } = this.#core;
     table.done[request] = 0;
     table.lostIn[request] = 0;
+    table.awaits[request] = 0;
     table.overwritten[request] = 0;
     startLater(request);
   }

@@ -12,7 +12,10 @@ export function rangesAtOnce(personality: Personality): number {
   return personality.contiguous(sector(0), size) < size ? RANGES_AT_ONCE : 1;
 }
 
-/** Cuts requests into ranges of the map, and lays out their legs, range by range: for reads one for each copy. */
+/**
+ * Cuts requests into ranges of the map, and where a member's bad blocks begin and end, and lays out their legs, range by
+ * range: for reads one for each copy.
+ */
 export class LegLayout {
   readonly #core: EngineCore;
   readonly #ranges: number;
@@ -51,7 +54,7 @@ export class LegLayout {
     let legs = 0;
     for (let range = 0; range < this.#ranges && start + from < end; range++) {
       const at = sector(start + from);
-      const sectors = personality.contiguous(at, sector(end));
+      const sectors = members.evenly(at, personality.contiguous(at, sector(end)));
       personality.map(at, this.#disk, this.#sector);
       for (let leg = 0; leg < rangeLegs; leg++) {
         const copy = leg < copies ? leg : leg - copies;

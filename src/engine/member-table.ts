@@ -3,6 +3,7 @@ import { assert } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
 import { type Sector, sector } from "../base/units.ts";
 import type { IoRing, Tag } from "../blockdev/io-ring.ts";
+import { BadBlocks } from "./bad-blocks.ts";
 import type { EngineMember } from "./engine-protocol.ts";
 
 /** blocked: it has failed, and not all nodes know yet; nobody reads or writes it. none: the place is empty. */
@@ -33,6 +34,8 @@ export class MemberTable {
   readonly head: Float64Array;
   /** Not 0: it is read only where no other copy is. */
   readonly writeMostly: Uint8Array;
+  /** What members are known not to hold. */
+  readonly badBlocks: BadBlocks;
   /** Changes whenever a member or its state does. */
   generation = 0;
   readonly #ring: IoRing;
@@ -45,6 +48,8 @@ export class MemberTable {
   readonly #pillAt: Float64Array;
   #personality: Personality;
   readonly #alive: Uint8Array;
+  readonly #disk: Int32Array;
+  readonly #sector: Float64Array;
   #places = 0;
   #hasSeconds = false;
   #inSync = 0;
@@ -67,6 +72,9 @@ export class MemberTable {
     this.front = Int32Array.from({ length: room }, (_, disk) => disk);
     this.#personality = personality;
     this.#alive = new Uint8Array(width);
+    this.#disk = new Int32Array(width);
+    this.#sector = new Float64Array(width);
+    this.badBlocks = new BadBlocks(width);
     this.state = new Uint8Array(width);
     this.recoveredTo = new Float64Array(width);
     this.blockedFrom = new Uint8Array(width);
@@ -174,8 +182,23 @@ export class MemberTable {
   /** May [at, at + sectors) from the start of data be read from it? */
   isReadable(disk: number, at: number, sectors: number): boolean {
     const state = this.state[disk];
+    if (this.badBlocks.isBad(disk, at, at + sectors)) return false;
     if (state === MemberState.inSync) return true;
     return state === MemberState.rebuilding && at + sectors <= (this.recoveredTo[disk] ?? 0);
+  }
+
+  /** Of array sectors from `at` on, on one range of the map: as far as each copy is recorded as bad throughout, or not at all. */
+  evenly(at: number, sectors: number): number {
+    if (!this.badBlocks.any) return sectors;
+    this.#personality.map(sector(at), this.#disk, this.#sector);
+    let even = sectors;
+    for (let i = 0; i < 2 * this.#personality.copies; i++) {
+      const disk = this.#disk[i >> 1] ?? 0;
+      const list = this.badBlocks.at((i & 1) === 0 ? disk : disk + this.room);
+      const from = this.#sector[i >> 1] ?? 0;
+      if (list !== null) even = list.sameUntil(from, from + even) - from;
+    }
+    return even;
   }
 
   isOpen(disk: number): boolean {
@@ -205,6 +228,7 @@ export class MemberTable {
     this.#pillAt[place] = member.pillAt ?? -1;
     this.head[place] = 0;
     this.writeMostly[place] = member.writeMostly ? 1 : 0;
+    this.badBlocks.open(member);
   }
 
   setState(disk: number, state: EngineMember["state"], recoveredTo: Sector): void {
@@ -229,6 +253,7 @@ export class MemberTable {
     this.#ring.closeDevice(device);
     this.#device[disk] = -1;
     this.#path[disk] = null;
+    this.badBlocks.close(disk);
   }
 
   closeAll(): void {

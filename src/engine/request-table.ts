@@ -1,9 +1,15 @@
 import { type FrontEnd, RequestOp } from "../blockdev/front-end.ts";
 
-/** Where a leg (one member's part of a request) stands. `skipped`: the member took no part. */
-export const LegState = { skipped: 0, inFlight: 1, ok: 2, failed: 3, again: 4 } as const;
-/** What is being done on a leg: its transfer, zeroing by the device, zeroing by writing zeros, or a flush. */
-export const LegWork = { transfer: 0, zero: 1, writeZeros: 2, flush: 3 } as const;
+/**
+ * Where a leg (one member's part of a request) stands. `skipped`: the member took no part. `lacking`: it lacks some of it,
+ * which is recorded as bad.
+ */
+export const LegState = { skipped: 0, inFlight: 1, ok: 2, failed: 3, again: 4, lacking: 5 } as const;
+/**
+ * What is being done on a leg: its transfer, zeroing by the device, zeroing by writing zeros, or a flush. narrow: what
+ * failed is written block by block, to find out which blocks are bad; of data, or of zeros.
+ */
+export const LegWork = { transfer: 0, zero: 1, writeZeros: 2, flush: 3, narrow: 4, narrowZeros: 5 } as const;
 
 /** Of the room for writes, so much more for reads and flushes alone. */
 const RESERVED_SHARE = 1 / 4;
@@ -39,6 +45,8 @@ export class RequestTable {
   readonly error: Int32Array;
   /** A member that has failed, and is not settled, lacks it: which era of the failure path that was; 0: none does. */
   readonly lostIn: Float64Array;
+  /** The version of the lists of bad blocks that must be durable before it is answered; 0: none. */
+  readonly awaits: Float64Array;
   /** It has been written, is not answered yet, and another node's resync may since have copied over what it wrote. */
   readonly overwritten: Uint8Array;
   /** Nobody waits for it any more: unless it is issued, it never will be. */
@@ -59,6 +67,8 @@ export class RequestTable {
   readonly legWork: Uint8Array;
   readonly legErrno: Int32Array;
   readonly legRetries: Uint16Array;
+  /** Some of it was recorded as bad. */
+  readonly legLacks: Uint8Array;
 
   /** Writes, zeroes and discards at a time. */
   readonly #mostChanges: number;
@@ -87,6 +97,7 @@ export class RequestTable {
     this.legsPending = new Int32Array(capacity);
     this.error = new Int32Array(capacity);
     this.lostIn = new Float64Array(capacity);
+    this.awaits = new Float64Array(capacity);
     this.overwritten = new Uint8Array(capacity);
     this.cancelled = new Uint8Array(capacity);
     this.issued = new Uint8Array(capacity);
@@ -100,6 +111,7 @@ export class RequestTable {
     this.legWork = new Uint8Array(legs);
     this.legErrno = new Int32Array(legs);
     this.legRetries = new Uint16Array(legs);
+    this.legLacks = new Uint8Array(legs);
     this.#free = 0;
   }
 
@@ -127,6 +139,7 @@ export class RequestTable {
     this.legsPending[request] = 0;
     this.error[request] = 0;
     this.lostIn[request] = 0;
+    this.awaits[request] = 0;
     this.overwritten[request] = 0;
     this.cancelled[request] = 0;
     this.issued[request] = 0;
@@ -166,6 +179,7 @@ export class RequestTable {
     this.legWork[leg] = work;
     this.legErrno[leg] = 0;
     this.legRetries[leg] = 0;
+    this.legLacks[leg] = 0;
   }
 }
 

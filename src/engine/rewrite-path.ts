@@ -37,8 +37,10 @@ export interface Rewritten {
 
 /**
  * Rewrites what a member could not read (md's fix_read_error), piece by piece: reads it once more; what fails comes from
- * another copy that is in sync, is written, and read again. A member that does not take it, or cannot read it even then, fails.
- * What no other copy has stays as it is: without the member more would be lost than with it.
+ * another copy that is in sync, is written, and read again. A member that does not take it, or cannot read it even then,
+ * fails.
+ * What no other copy has stays as it is: without the member more would be lost than with it. A member with a bad-block log
+ * need not fail: what it does not take, or cannot read afterwards, is recorded; what is recorded is not read before.
  *
  * It is a write like any other: it holds its range against local writes and copies, its bits are durable before, and it
  * goes out under the lease. Whoever commands it has seen to it that no other node writes there: else it could undo what
@@ -217,13 +219,18 @@ export class RewritePath {
     const raidDisk = members.raidDiskOf(this.#place);
     for (; this.#at < this.#hi; this.#at += this.#piece) {
       const longest = this.#at < this.#smallTo ? SMALL_SECTORS : this.#room;
-      this.#piece = personality.contiguous(sector(this.#at), sector(Math.min(this.#hi, this.#at + longest)));
+      const whole = personality.contiguous(sector(this.#at), sector(Math.min(this.#hi, this.#at + longest)));
+      this.#piece = members.evenly(this.#at, whole);
       personality.map(sector(this.#at), this.#disk, this.#sector);
       for (let copy = 0; copy < personality.copies; copy++) {
         if (this.#disk[copy] !== raidDisk) continue;
         this.#memberAt = this.#sector[copy] ?? 0;
         this.#unreadable.fill(0);
         this.#begin(Step.looking);
+        if (!members.badBlocks.isBad(this.#place, this.#memberAt, this.#memberAt + this.#piece)) return;
+        // Whatever it reads there is not to be believed.
+        this.#piece = Math.min(this.#piece, SMALL_SECTORS);
+        this.#fetch();
         return;
       }
     }
@@ -244,6 +251,7 @@ export class RewritePath {
         return;
       default:
         this.#sectors += this.#piece;
+        this.#core.members.badBlocks.heal(this.#place, this.#memberAt, this.#memberAt + this.#piece);
         this.#core.shared.add(counterIndex.correctedSectors, this.#piece);
         this.#leavePiece(true);
     }
@@ -269,14 +277,25 @@ export class RewritePath {
         this.#unreadable[this.#source] = 1;
         this.#fetch();
         return;
-      default:
-        this.#failures.fail(this.#place, "rewrite", errno, this.#at);
+      default: {
+        const isRecorded = this.#record();
+        if (!isRecorded) this.#failures.fail(this.#place, "rewrite", errno, this.#at);
         this.#lost += this.#piece;
-        this.#leavePiece(false);
+        this.#leavePiece(isRecorded);
+      }
     }
   }
 
-  /** From the first other copy that is in sync. */
+  /** The member need not fail: what it cannot hold goes into its bad-block log. */
+  #record(): boolean {
+    const { badBlocks } = this.#core.members;
+    const list = badBlocks.at(this.#place);
+    if (list === null || !list.takesWriteErrors) return false;
+    if (this.#step === Step.writing) list.writeErrorSeen = true;
+    return badBlocks.record(this.#place, this.#memberAt, this.#memberAt + this.#piece);
+  }
+
+  /** From the first other copy that is in sync, and not known to lack it. */
   #fetch(): void {
     const { personality, members } = this.#core;
     for (let i = 0; i < 2 * personality.copies; i++) {
@@ -284,9 +303,11 @@ export class RewritePath {
       const disk = this.#disk[copy] ?? 0;
       const place = (i & 1) === 0 ? disk : disk + members.room;
       if (place === this.#place || this.#unreadable[place] !== 0) continue;
+      const from = this.#sector[copy] ?? 0;
       if (members.state[place] !== MemberState.inSync) continue;
+      if (members.badBlocks.isBad(place, from, from + this.#piece)) continue;
       this.#source = place;
-      this.#sourceAt = this.#sector[copy] ?? 0;
+      this.#sourceAt = from;
       this.#begin(Step.fetching);
       return;
     }

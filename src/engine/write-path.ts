@@ -5,6 +5,7 @@ import { counterIndex } from "./counter-index.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { FailurePath } from "./failure-path.ts";
 import { LegLayout } from "./leg-layout.ts";
+import { MemberState } from "./member-table.ts";
 import type { RangeLock } from "./range-lock.ts";
 import { LegState, LegWork, RequestQueue } from "./request-table.ts";
 
@@ -265,12 +266,15 @@ export class WritePath {
     // It may have waited for another's range until now.
     if (this.#isTakenBack(request)) return;
     table.issued[request] = 1;
-    const work = table.op[request] === RequestOp.write ? LegWork.transfer : LegWork.zero;
     this.#layout.layWrites(request);
     let legs = 0;
     for (let leg = request * table.width; leg < table.endOfLegs(request); leg++) {
       if (!members.takesWrites(table.legDisk[leg] ?? 0)) continue;
-      table.startLeg(leg, work);
+      if (this.#isLeftOut(request, leg)) {
+        table.legState[leg] = LegState.lacking;
+        continue;
+      }
+      table.startLeg(leg, this.#workOf(request, leg));
       legs++;
     }
     table.legsPending[request] = legs;
@@ -281,6 +285,33 @@ export class WritePath {
     for (let leg = request * table.width; leg < table.endOfLegs(request); leg++) {
       if (table.legState[leg] === LegState.inFlight) this.#legs.issue(request, leg);
     }
+  }
+
+  #workOf(request: number, leg: number): number {
+    const { table, members } = this.#core;
+    if (table.op[request] === RequestOp.write) return LegWork.transfer;
+    // Only data that were written make a bad block good.
+    const at = table.legAt[leg] ?? 0;
+    const isBad = members.badBlocks.isBad(table.legDisk[leg] ?? 0, at, at + (table.legSectors[leg] ?? 0));
+    return isBad ? LegWork.writeZeros : LegWork.zero;
+  }
+
+  /** Its member would fail again where it is recorded as bad, and another copy takes the range. */
+  #isLeftOut(request: number, leg: number): boolean {
+    const { table, members } = this.#core;
+    const { badBlocks } = members;
+    if (!badBlocks.any) return false;
+    const sectors = table.legSectors[leg] ?? 0;
+    const at = table.legAt[leg] ?? 0;
+    if (!badBlocks.isShunned(table.legDisk[leg] ?? 0, at, at + sectors)) return false;
+    const legs = table.rangeLegs[request] ?? 1;
+    const first = leg - ((leg - request * table.width) % legs);
+    for (let other = first; other < first + legs; other++) {
+      const disk = table.legDisk[other] ?? 0;
+      const from = table.legAt[other] ?? 0;
+      if (members.state[disk] === MemberState.inSync && !badBlocks.isBad(disk, from, from + sectors)) return true;
+    }
+    return false;
   }
 
   #issueAgain(request: number): void {

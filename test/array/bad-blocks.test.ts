@@ -7,13 +7,20 @@ import { createArray } from "../../src/array/create-array.ts";
 import { badBlocksText, examineBadBlocks } from "../../src/array/examine-bad-blocks.ts";
 import { nextUpdate, superblockOf } from "../../src/array/superblock-of.ts";
 import { readSuperblock, writeSuperblocks } from "../../src/array/superblock-store.ts";
-import { sector } from "../../src/base/units.ts";
+import { sector, sectorRange } from "../../src/base/units.ts";
 import { openFileDevice } from "../../src/blockdev/file-device.ts";
 import { MemoryDevice } from "../../src/blockdev/memory-device.ts";
-import { decodeBadBlocks } from "../../src/superblock/bad-block-log.ts";
-import { Feature, type Superblock } from "../../src/superblock/superblock.ts";
+import {
+  type BadBlock,
+  decodeBadBlocks,
+  encodeBadBlocks,
+  entriesOf,
+  logSteps,
+} from "../../src/superblock/bad-block-log.ts";
+import { Feature, hasFeature, type Superblock } from "../../src/superblock/superblock.ts";
 import { encodeSuperblock } from "../../src/superblock/superblock-codec.ts";
 import { exampleSuperblock } from "../superblock/example.ts";
+import { SeededRandom } from "../support/seeded-random.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { byNumber, DISK_SECTORS, planFor } from "./example.ts";
 
@@ -74,6 +81,35 @@ describe("a list of bad blocks", () => {
       const theirs = execFileSync("mdadm", ["--examine-badblocks", path], { encoding: "utf8" });
       expect(`${ours.join("\n")}\n`).toBe(theirs);
     });
+
+    it("also of an array that we have made and marked, log and superblock alike", async () => {
+      const paths = ["a", "b"].map((name) => join(folder.path, name));
+      for (const path of paths) writeFileSync(path, Buffer.alloc(8 << 20));
+      const devices = await Promise.all(paths.map((path) => openFileDevice(path, { readOnly: false })));
+      const plan = planFor(devices, { bitmap: "internal", badBlockLog: true });
+      await createArray(plan, byNumber(devices));
+      const entries = [
+        { at: 2048, sectors: 512 },
+        { at: 4096, sectors: 1 },
+      ];
+      const members = plan.members.map((member) =>
+        member.badBlockLog === null ? member : { ...member, badBlockLog: { ...member.badBlockLog, entries } },
+      );
+      await writeSuperblocks({ ...plan, members, events: 2 }, byNumber(devices));
+      await Promise.all(devices.map((device) => device.close()));
+      const mdadm = (option: string) => execFileSync("mdadm", [option, paths[1] ?? ""], { encoding: "utf8" });
+      expect(mdadm("--examine-badblocks")).toBe(
+        [
+          `Bad-blocks on ${paths[1]}:`,
+          "                2048 for 512 sectors",
+          "                4096 for 1 sectors",
+          "",
+        ].join("\n"),
+      );
+      const told = mdadm("--examine");
+      expect(told).toContain("Bad Block Log : 512 entries available at offset 16 sectors - bad blocks present.");
+      expect(told).toMatch(/Checksum : \w+ - correct/);
+    });
   });
 });
 
@@ -100,12 +136,149 @@ describe("an array whose members have a place for one", () => {
     for (const device of devices) expect(await readSuperblock(device)).toMatchObject(kept);
   });
 
-  it("is refused if there is something in it, and says how to look", async () => {
-    const devices = await made("internal", { ...log, featureMap: Feature.bitmapOffset | Feature.badBlocks });
+  const marked = (kind: number) => ({ ...log, featureMap: kind | Feature.badBlocks });
+
+  it("in a cluster is refused if something is in it, and says how to look", async () => {
+    const devices = await made("clustered", marked(Feature.bitmapOffset | Feature.clustered));
     await expect(assembleArray(devices)).rejects.toMatchObject({
       code: "E_METADATA_UNSUPPORTED",
       message: expect.stringContaining("list of bad blocks"),
       hint: expect.stringMatching(/^mdctl examine-badblocks [ab]$/),
     });
+  });
+
+  it("is not believed if it lists nothing at all, as md does not", async () => {
+    const devices = await made("internal", marked(Feature.bitmapOffset));
+    await expect(assembleArray(devices)).rejects.toMatchObject({ code: "E_SUPERBLOCK_BAD" });
+  });
+
+  it("says what each member lacks, and the next update changes it, log before superblock", async () => {
+    const devices = await made("internal", marked(Feature.bitmapOffset));
+    for (const [i, device] of devices.entries()) await device.write(sector(88), logOf([2048 + 8 * i, 8]));
+    const { array } = await assembleArray(devices);
+    const listed = array.members.map(({ badBlockLog }) => badBlockLog?.entries);
+    expect(listed).toEqual([[{ at: 2048, sectors: 8 }], [{ at: 2056, sectors: 8 }]]);
+    const changed = [
+      [],
+      [
+        { at: 2056, sectors: 8 },
+        { at: 3000, sectors: 512 },
+      ],
+    ];
+    const members = array.members.map((member, i) => {
+      const { badBlockLog } = member;
+      return badBlockLog === null ? member : { ...member, badBlockLog: { ...badBlockLog, entries: changed[i] ?? [] } };
+    });
+    const next = nextUpdate({ ...array, members }, { seconds: 1_700_000_900, microseconds: 0 });
+    expect(await writeSuperblocks(next, byNumber(devices))).toEqual([]);
+    const found = await Promise.all(devices.map(readSuperblock));
+    expect(found.map((superblock) => hasFeature(superblock, Feature.badBlocks))).toEqual([false, true]);
+    const page = new Uint8Array(4096);
+    await devices[1]?.read(sector(88), page);
+    expect(page).toEqual(logOf([2056, 8], [3000, 512]));
+    const again = await assembleArray(devices);
+    expect(again.array.members.map(({ badBlockLog }) => badBlockLog?.entries)).toEqual(changed);
+  });
+
+  it("fails with the member when the log is too small", async () => {
+    const devices = await made("internal", { ...marked(Feature.bitmapOffset), bblogSize: 1 });
+    for (const device of devices) await device.write(sector(88), logOf([2048, 8]));
+    const { array } = await assembleArray(devices);
+    const entries = Array.from({ length: 65 }, (_, i) => ({ at: 2048 + 16 * i, sectors: 8 }));
+    const members = array.members.map((member) =>
+      member.number === 0 && member.badBlockLog !== null
+        ? { ...member, badBlockLog: { ...member.badBlockLog, entries } }
+        : member,
+    );
+    const failures = await writeSuperblocks({ ...array, members, events: 2 }, byNumber(devices));
+    expect(failures).toMatchObject([{ number: 0, error: { message: "the bad-block log of a is full" } }]);
+  });
+});
+
+describe("making an array whose members have a place for one", () => {
+  it.each([
+    ["internal", {}, { sectors: 8, shift: 0, offset: 16, entries: [] }],
+    ["none", {}, { sectors: 8, shift: 0, offset: 16, entries: [] }],
+    ["internal", { dataOffset: sector(31) }, null],
+    ["none", { dataOffset: sector(24) }, { sectors: 8, shift: 0, offset: 8, entries: [] }],
+    ["clustered", {}, null],
+  ] as const)("bitmap %s %o: %o", async (bitmap, change, expected) => {
+    const devices = ["a", "b"].map((name) => new MemoryDevice(name, new Uint8Array(DISK_SECTORS * 512).fill(7)));
+    const plan = planFor(devices, { bitmap, badBlockLog: true, ...change });
+    expect(plan.members[0]?.badBlockLog).toEqual(expected);
+    await createArray(plan, byNumber(devices));
+    const { array } = await assembleArray(devices);
+    expect(array.members[1]?.badBlockLog).toEqual(expected);
+    if (expected === null) return;
+    const page = new Uint8Array(4096);
+    await devices[1]?.read(sector(8 + expected.offset), page);
+    expect(page).toEqual(logOf());
+  });
+});
+
+describe("a log that is changed", () => {
+  const SLOTS = 512;
+  const block = (n: number): BadBlock => ({ at: 8 * n, sectors: 8 });
+  const draw = (random: SeededRandom, most: number): BadBlock[] => {
+    const share = random.next();
+    return Array.from({ length: most }, (_, n) => block(n)).filter(() => random.next() < share);
+  };
+
+  /** Some sectors of a write have reached the disk, in any choice. */
+  function torn(random: SeededRandom, before: readonly BadBlock[], after: readonly BadBlock[]): Uint8Array {
+    const [old, wanted] = [encodeBadBlocks(before, 0, 4096), encodeBadBlocks(after, 0, 4096)];
+    for (let at = 0; at < 4096; at += 512) {
+      if (random.next() < 0.5) old.set(wanted.subarray(at, at + 512), at);
+    }
+    return old;
+  }
+
+  it("never forgets what it held before and after, wherever the power is cut", () => {
+    const random = new SeededRandom(7);
+    let several = 0;
+    for (let round = 0; round < 400; round++) {
+      const most = round % 3 === 0 ? 60 : 700;
+      // As a former life has left it: in any order.
+      const held = draw(random, most)
+        .slice(0, SLOTS)
+        .sort(() => random.next() - 0.5);
+      const wanted = draw(random, most).slice(0, SLOTS);
+      const steps = logSteps(held, wanted, SLOTS);
+      if (steps === null) continue;
+      if (steps.length > 1) several++;
+      const kept = held.filter((one) => wanted.some(({ at }) => at === one.at));
+      let before: readonly BadBlock[] = held;
+      for (const step of steps) {
+        const found = new Set(decodeBadBlocks(torn(random, before, step), 0).map(({ at }) => at));
+        expect(kept.filter(({ at }) => !found.has(at))).toEqual([]);
+        before = step;
+      }
+      expect([...before].sort((a, b) => a.at - b.at)).toEqual(wanted);
+    }
+    expect(several).toBeGreaterThan(50);
+  });
+
+  it("that is full takes what only becomes good, and nothing new", () => {
+    const held = Array.from({ length: SLOTS }, (_, n) => block(n));
+    expect(logSteps(held, [...held, block(600)], SLOTS)).toBeNull();
+    expect(logSteps(held, held.slice(1), SLOTS)?.at(-1)).toHaveLength(SLOTS - 1);
+    expect(logSteps(held, [...held.slice(1), block(600)], SLOTS)?.at(-1)).toHaveLength(SLOTS);
+    // What is said otherwise must be there twice for a moment.
+    expect(logSteps(held, [{ at: 0, sectors: 16 }, ...held.slice(2)], SLOTS)).toBeNull();
+    expect(logSteps(held, [...held].reverse(), SLOTS)).toEqual([]);
+  });
+
+  it("lists what is longer than an entry in several", () => {
+    expect(entriesOf([sectorRange(0, 1200)], 0)).toEqual([
+      { at: 0, sectors: 512 },
+      { at: 512, sectors: 512 },
+      { at: 1024, sectors: 176 },
+    ]);
+    const shifted = entriesOf([sectorRange(8, 8 + 512 * 8 + 8)], 3);
+    expect(shifted).toEqual([
+      { at: 8, sectors: 4096 },
+      { at: 4104, sectors: 8 },
+    ]);
+    expect(decodeBadBlocks(encodeBadBlocks(shifted, 3, 512), 3)).toEqual(shifted);
   });
 });

@@ -236,6 +236,9 @@ export class FakeEngine implements Engine {
       case "suspend":
         this.suspended.suspend(command.slot, command.range);
         return { type: "none" };
+      case "badBlocksWritten":
+      case "endBadBlocks":
+        return { type: "none" };
       case "resume":
         this.suspended.resume(command.slot);
         this.#wakeWriters();
