@@ -1,5 +1,4 @@
 import type { SectorRange } from "../base/units.ts";
-import { entriesFor } from "../superblock/bad-block-log.ts";
 import type { MemberBadBlocks } from "./engine-protocol.ts";
 
 /**
@@ -17,15 +16,17 @@ export class BadRanges {
   readonly unit: number;
   readonly #dataOffset: number;
   readonly #room: number;
+  readonly #longest: number;
   readonly #lo: number[] = [];
   readonly #hi: number[] = [];
   #entries = 0;
 
-  constructor({ ranges, unit, room, takesWriteErrors }: MemberBadBlocks, dataOffset: number) {
+  constructor({ ranges, unit, room, longest, takesWriteErrors }: MemberBadBlocks, dataOffset: number) {
     this.unit = unit;
     this.takesWriteErrors = takesWriteErrors;
     this.#dataOffset = dataOffset;
     this.#room = room;
+    this.#longest = longest;
     for (const { lo, hi } of ranges) this.#insert(lo, hi);
     this.#count();
   }
@@ -125,7 +126,8 @@ export class BadRanges {
 
   #count(): void {
     this.#entries = 0;
-    for (let i = 0; i < this.#lo.length; i++)
-      this.#entries += entriesFor(this.#lo[i] ?? 0, this.#hi[i] ?? 0, this.unit);
+    for (let i = 0; i < this.#lo.length; i++) {
+      this.#entries += Math.ceil(((this.#hi[i] ?? 0) - (this.#lo[i] ?? 0)) / this.#longest);
+    }
   }
 }

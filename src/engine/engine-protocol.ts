@@ -32,8 +32,9 @@ export interface MemberBadBlocks {
   readonly ranges: readonly SectorRange[];
   /** Sectors. */
   readonly unit: number;
-  /** Entries that it takes. */
+  /** Entries that it takes, and sectors that one of them names at most. */
   readonly room: number;
+  readonly longest: number;
   /** False: a write error takes the member out all the same. */
   readonly takesWriteErrors: boolean;
 }

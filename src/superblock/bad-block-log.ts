@@ -55,9 +55,12 @@ export function encodeBadBlocks(entries: readonly BadBlock[], shift: number, byt
   return log;
 }
 
+/** Sectors that one entry can name. */
+export const longestEntry = (shift: number): number => MOST_UNITS * 2 ** shift;
+
 /** Entries for ranges of sectors of the device that are ascending, apart, and of whole units. */
 export function entriesOf(ranges: readonly SectorRange[], shift: number): readonly BadBlock[] {
-  const longest = MOST_UNITS * 2 ** shift;
+  const longest = longestEntry(shift);
   return ranges.flatMap(({ lo, hi }) =>
     Array.from({ length: Math.ceil((hi - lo) / longest) }, (_, i) => {
       const at = lo + i * longest;
@@ -65,9 +68,6 @@ export function entriesOf(ranges: readonly SectorRange[], shift: number): readon
     }),
   );
 }
-
-/** How many entries [lo, hi) takes, which is of whole units. */
-export const entriesFor = (lo: number, hi: number, unit: number): number => Math.ceil((hi - lo) / (MOST_UNITS * unit));
 
 const isSame = (a: BadBlock, b: BadBlock): boolean => a.at === b.at && a.sectors === b.sectors;
 const overlap = (a: BadBlock, b: BadBlock): boolean => a.at < b.at + b.sectors && b.at < a.at + a.sectors;

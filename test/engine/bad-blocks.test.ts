@@ -5,7 +5,7 @@ import { DATA_AT, EngineBench, type EngineBenchOptions, isRead, isWrite, on, ran
 import type { FakeOp } from "../support/fake-ring.ts";
 
 const EIO = 5;
-const LOG = { unit: 1, room: 512, takesWriteErrors: true };
+const LOG = { unit: 1, room: 512, longest: 512, takesWriteErrors: true };
 
 const covers =
   (at: number) =>
