@@ -83,7 +83,7 @@ export class ReadErrors {
   /** A repair has found that the member's bad-block log lists it: if it can be written now, it is good again. */
   passedBy({ place, at, sectors }: PassedBy): void {
     const number = this.#context.members.numberAt(place);
-    if (number === null || this.#context.deps.options.readOnly) return;
+    if (number === null || !this.#context.safeMode.mayCopy) return;
     const what = { number, place, ...blocksOf(at, sectors) };
     if (this.#isKnown(what)) return;
     this.#wait(what);
