@@ -1,6 +1,6 @@
 import { unreachable } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
-import type { SectorRange } from "../base/units.ts";
+import { type SectorRange, sectorRange } from "../base/units.ts";
 import { pageOfBit } from "../bitmap/bitmap-layout.ts";
 import { setBits } from "../bitmap/bitmap-merge.ts";
 import { atOnce, CommandWaits, none, type Progress } from "./command-waits.ts";
@@ -89,14 +89,10 @@ export class EngineCommands {
   }
 
   #begin(command: EngineCommand): Progress {
-    const { bitmap, failures, writes, copies, attach, detach } = this.#options;
+    const { bitmap, writes, copies, attach, detach } = this.#options;
     switch (command.type) {
       case "suspend":
-        this.#core.suspended.suspend(command.slot, command.range);
-        failures.suspend(command.range.lo, command.range.hi);
-        // The range that the slot had before is free.
-        writes.retrySuspended();
-        return () => (this.#writesIn(command.range.lo, command.range.hi) ? null : none);
+        return this.#suspend(command);
       case "resume":
         this.#core.suspended.resume(command.slot);
         writes.retrySuspended();
@@ -164,6 +160,15 @@ export class EngineCommands {
       default:
         return unreachable(command);
     }
+  }
+
+  #suspend({ slot, range: { lo, hi } }: Extract<EngineCommand, { type: "suspend" }>): Progress {
+    const { failures, writes } = this.#options;
+    this.#core.suspended.suspend(slot, sectorRange(lo, hi));
+    failures.suspend(lo, hi);
+    // The range that the slot had before is free.
+    writes.retrySuspended();
+    return () => (this.#writesIn(lo, hi) ? null : none);
   }
 
   #badBlocks(command: Extract<EngineCommand, { type: "badBlocksWritten" | "endBadBlocks" }>): Progress {
