@@ -61,6 +61,8 @@ export class Workload {
   readonly #filling = new Map<string, Set<string>>();
   readonly #ended = new Set<string>();
   readonly #settled = new SettledLives();
+  /** By read under way: its node, and whether a copy could not be read meanwhile. */
+  readonly #reads = new Map<number, { readonly life: string; metError: boolean }>();
   readonly #hotChunks: readonly number[];
   /** What a write carries until the node has taken it. */
   readonly #scratch: Uint8Array;
@@ -131,12 +133,18 @@ export class Workload {
         for (const life of this.#model.doubtfulLives(sector)) if (this.#settled.has(life)) decided.add(life);
       }
       this.#model.beginRead(id, lo, hi);
+      this.#reads.set(id, { life: port.life, metError: false });
     };
     const finish = (errno: number, data: Uint8Array | null): void => {
+      const metError = this.#reads.get(id)?.metError === true;
+      this.#reads.delete(id);
       if (errno !== 0 || data === null) this.#model.dropRead(id);
       else {
+        // Where a crash has left the copies different, and the first cannot be read just now: it may be read again later.
         const isDecided = (sector: number): boolean =>
-          !this.#model.isContested(sector) && this.#model.doubtfulLives(sector).every((life) => decided.has(life));
+          !metError &&
+          !this.#model.isContested(sector) &&
+          this.#model.doubtfulLives(sector).every((life) => decided.has(life));
         const wrong = this.#model.endRead(id, data, isDecided);
         if (wrong !== null) this.#world.violation(`${port.life} read [${lo}, ${hi}): ${wrong}`);
       }
@@ -222,6 +230,11 @@ export class Workload {
         break;
       case "readmitted":
         this.#evicted.delete(event.life);
+        break;
+      case "disk_error":
+        if (event.op !== "read") break;
+        this.#model.mirrorLost();
+        for (const read of this.#reads.values()) if (read.life === event.life) read.metError = true;
         break;
       case "power_cut":
         this.#model.powerCut();
