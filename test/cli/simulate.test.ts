@@ -23,7 +23,7 @@ describe("a seed that fails", () => {
       return this.isOpen(disk);
     });
     const found = await mdctl(
-      "simulate --first-seed=1 --seeds=8 --workers=1 --nodes=3 --steps=1500 --faults=writeErrors,stop --trace=500",
+      "simulate --first-seed=50 --seeds=40 --workers=1 --nodes=3 --steps=1500 --faults=writeErrors,stop --trace=500",
     );
     expect(found.exitCode).toBe(1);
     const [, seed] = /^seed (\d+): FAILED {2}3 nodes/m.exec(found.out) ?? [];
