@@ -26,6 +26,8 @@ const forTest = {
   xfsprogs: "sbin/mkfs.xfs",
   "xz-utils": "bin/xz",
   tmux: "bin/tmux",
+  fish: "bin/fish",
+  zsh: "bin/zsh",
 };
 const needs = { start: forStart, test: forTest, bench: forTest };
 

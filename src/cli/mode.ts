@@ -61,6 +61,13 @@ const manageOperations = new Set([
   ...["-r", "--remove", "--replace", "--cluster-confirm"],
 ]);
 
+/** Long names of the options that choose a mode. */
+export const modeOptionNames: readonly string[] = [
+  ...Object.keys(modeOptions),
+  ...Object.keys(miscOptions),
+  ...manageOperations,
+].filter((name) => name.startsWith("--"));
+
 /** What mdadm or the manual has and this version has not: said, not guessed. */
 const absent: Readonly<Record<string, string>> = {
   build: "arrays without superblocks are not supported",

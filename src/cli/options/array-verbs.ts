@@ -11,11 +11,11 @@ const create: VerbSpec = {
   summary: "make a new array of these members and start it here",
   operands: "[ARRAY] MEMBER...",
   options: [
-    { name: "level", short: "l", value: "LEVEL", help: "1, raid1, mirror, 10 or raid10 (required)" },
+    { name: "level", short: "l", value: "1|raid1|mirror|10|raid10", help: "required" },
     { name: "raid-devices", short: "n", value: "N", help: "members (default: as many as are given, less the spares)" },
     { name: "spare-devices", short: "x", value: "N", help: "spares (0)" },
     { name: "cluster", value: "NAME", optional: true, help: "clustered bitmap, of the daemon's cluster or of NAME" },
-    { name: "bitmap", short: "b", value: "KIND", help: "internal, clustered or none (internal)" },
+    { name: "bitmap", short: "b", value: "internal|clustered|none", help: "where writes are noted (internal)" },
     { name: "nodes", value: "N", help: "nodes that may use the array at once (4)" },
     { name: "home-cluster", value: "NAME", help: "cluster that it belongs to (the daemon's)" },
     { name: "bitmap-chunk", value: "SIZE", help: "bytes per bit (64M, or more where the space requires it)" },
@@ -175,8 +175,8 @@ export const arrayVerbs: readonly VerbSpec[] = [
       {
         name: "bitmap",
         short: "b",
-        value: "KIND",
-        help: "none, internal or clustered; only while no other node has the array",
+        value: "none|internal|clustered",
+        help: "only while no other node has the array",
       },
       { name: "nodes", value: "N", help: "nodes that may use it at once; only while no other node has it" },
       { name: "array-size", short: "Z", value: "SIZE", help: "refused for clustered arrays" },
@@ -272,7 +272,7 @@ export const arrayVerbs: readonly VerbSpec[] = [
     summary: "compare all copies to the end, and report what differs",
     operands: "[ARRAY]",
     options: [
-      { name: "repair", value: "HOW", help: "off (default), majority, or source=MEMBER" },
+      { name: "repair", value: "off|majority|source=MEMBER", help: "what is done about it (off)" },
       { name: "limit", value: "RATE", help: "bytes a second, e.g. 20M; max for no limit" },
       { name: "from", value: "SIZE", help: "from here, e.g. 10G; whole 64K" },
       { name: "to", value: "SIZE", help: "and to here" },

@@ -171,6 +171,16 @@ export const serviceVerbs: readonly VerbSpec[] = [
     ],
   },
   {
+    name: "completion",
+    summary: "the script that completes command lines of mdctl in a shell",
+    operands: "bash|zsh|fish",
+    options: [],
+    examples: [
+      { command: "source <(mdctl completion bash)", text: "in ~/.bashrc" },
+      { command: "mdctl completion fish > ~/.config/fish/completions/mdctl.fish", text: "for fish" },
+    ],
+  },
+  {
     name: "help",
     summary: "this, or the help of a verb",
     operands: "[VERB]",
