@@ -1,7 +1,7 @@
 // Makes a fresh clone ready: npm packages, Debian packages, the build. `npm start` and `npm test` call it first, so it
 // must be quick when there is nothing to do, and is plain JavaScript because nothing is installed yet.
 //
-//   node tools/setup.mjs start|test|bench
+//   node tools/setup.mjs start|test|bench|vm
 //
 // Exit status 3: something is missing and this user may not install it; it is named on stderr.
 import { spawnSync } from "node:child_process";
@@ -29,11 +29,12 @@ const forTest = {
   fish: "bin/fish",
   zsh: "bin/zsh",
 };
-const needs = { start: forStart, test: forTest, bench: forTest };
+const forVm = { ...forTest, "qemu-system-x86": "bin/qemu-system-x86_64", "busybox-static": "bin/busybox" };
+const needs = { start: forStart, test: forTest, bench: forTest, vm: forVm };
 
 const purpose = process.argv[2] ?? "";
 if (!(purpose in needs)) {
-  process.stderr.write("usage: node tools/setup.mjs start|test|bench\n");
+  process.stderr.write("usage: node tools/setup.mjs start|test|bench|vm\n");
   process.exit(2);
 }
 
