@@ -75,8 +75,6 @@ const absent: Readonly<Record<string, string>> = {
   monitor: "monitor is not available in this version",
   "zero-superblock": "zero-superblock is not available in this version",
   run: "run is not available in this version",
-  readonly: "readonly is not available in this version",
-  readwrite: "readwrite is not available in this version",
 };
 
 const absentHints: Readonly<Record<string, string>> = {

@@ -135,6 +135,8 @@ export interface ArrayStatus {
   readonly frozen: Frozen | null;
   readonly readBalance: "balanced" | "first";
   readonly ring: { readonly kind: string; readonly about: string };
+  /** KiB per second that this node copies beside requests of clients, too. */
+  readonly syncSpeedMin: number;
   /** KiB per second that this node may copy at most; 0: no limit. */
   readonly syncSpeedMax: number;
   /** Sectors copied since start, resync and recovery. */

@@ -58,6 +58,7 @@ export function buildStatus(context: NodeContext, runner: ResyncRunner, extras: 
     frozen: lockspace.frozen,
     readBalance: node.balance,
     ring: extras.ring,
+    syncSpeedMin: context.speedLimit.least,
     syncSpeedMax: context.speedLimit.kib,
     copiedSectors: shared.read("copiedSectors"),
   };

@@ -51,6 +51,8 @@ export interface ClusterNodeOptions {
   readonly queueDepth: number;
   /** Bytes of transfer memory of the data plane. */
   readonly arenaBytes: number;
+  /** KiB/s, to begin with (sync_speed_min): what is copied more slowly does not yield to requests of clients. */
+  readonly syncSpeedMin: number;
   /** KiB/s, 0 for no limit (sync_speed_max), to begin with. */
   readonly syncSpeedMax: number;
   /** Milliseconds that each node has to find a new device (NEWDISK). */
@@ -71,6 +73,7 @@ export const defaultClusterNodeOptions: ClusterNodeOptions = {
   ring: "auto",
   queueDepth: 128,
   arenaBytes: 64 * 1024 * 1024,
+  syncSpeedMin: 0,
   syncSpeedMax: 0,
   confirmMs: 5000,
   pillEveryMs: 1000,

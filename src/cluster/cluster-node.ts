@@ -183,6 +183,13 @@ export class ClusterNode {
     this.#shell.context.speedLimit.change(kib);
   }
 
+  /** KiB per second that a copy need not yield to requests of clients. */
+  async leastSync(kib: number): Promise<void> {
+    const { engine, speedLimit } = this.#shell.context;
+    await engine.send({ type: "setCopyLeast", kib });
+    speedLimit.least = kib;
+  }
+
   /** Compares all copies of a range, and makes them equal; see `orderScrub`. */
   scrub(request: ScrubRequest): void {
     const { context, runner } = this.#shell;

@@ -261,6 +261,7 @@ function engineConfig({ options }: ClusterNodeDeps, { array, devices, slot, own,
     holdsWrites: SafeMode.holdsWritesAtFirst(isClustered(array), options.access),
     ring: options.ring,
     queueDepth: options.queueDepth,
+    copyLeast: options.syncSpeedMin,
     arenaBytes: options.arenaBytes,
   };
 }

@@ -71,7 +71,7 @@ export function startShell(
     asked: new AskedDevice(),
     adderFirst: new AdderFirst(),
     remoteSyncs: new Map(),
-    speedLimit: new SpeedLimit(env.clock, deps.options.syncSpeedMax),
+    speedLimit: new SpeedLimit(env.clock, deps.options.syncSpeedMax, deps.options.syncSpeedMin),
     scrub: new Scrub(),
     questions: new Map(),
     errors: new Map(),

@@ -6,11 +6,14 @@ import { type Clock, sleep } from "../env/clock.ts";
  */
 export class SpeedLimit {
   readonly #clock: Clock;
+  /** KiB per second (sync_speed_min): the data plane keeps it. */
+  least: number;
   #kib: number;
   #changed = new AbortController();
 
-  constructor(clock: Clock, kib: number) {
+  constructor(clock: Clock, kib: number, least = 0) {
     this.#clock = clock;
+    this.least = least;
     this.#kib = kib;
   }
 

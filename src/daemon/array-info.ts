@@ -170,12 +170,13 @@ const nodeOf = (status: ArrayStatus, slot: number | null): string | null =>
   status.slots.find((one) => one.slot === slot)?.node ?? null;
 
 function syncInfo(status: ArrayStatus): Sync {
-  const { sync, syncSpeedMax } = status;
+  const { sync, syncSpeedMin, syncSpeedMax } = status;
+  const leastBytesPerSecond = syncSpeedMin * 1024;
   const limit = syncSpeedMax === 0 ? null : syncSpeedMax * 1024;
   if (sync === null && status.isFrozen) {
-    return { ...noSync, action: "frozen", status: "frozen", limitBytesPerSecond: limit };
+    return { ...noSync, action: "frozen", status: "frozen", limitBytesPerSecond: limit, leastBytesPerSecond };
   }
-  if (sync === null) return { ...noSync, limitBytesPerSecond: limit };
+  if (sync === null) return { ...noSync, limitBytesPerSecond: limit, leastBytesPerSecond };
   const running = sync.phase === "running";
   const sources = status.members.filter(({ state }) => state === "in_sync").map(({ raidDisk }) => raidDisk ?? 0);
   const filled = status.members.filter(({ state }) => state === "rebuilding");
@@ -196,6 +197,7 @@ function syncInfo(status: ArrayStatus): Sync {
     dirtyBytesLeft: running ? dirtyLeft(sync, status) : null,
     speedBytesPerSecond: running && sync.speed !== null ? Math.round(sync.speed * 512) : null,
     limitBytesPerSecond: limit,
+    leastBytesPerSecond,
     etaSeconds: low === null || high === null ? null : Math.round((low + high) / 2),
     etaLowSeconds: low === null ? null : Math.round(low),
     etaHighSeconds: high === null ? null : Math.round(high),
@@ -255,6 +257,7 @@ const noSync: Sync = {
   dirtyBytesLeft: null,
   speedBytesPerSecond: null,
   limitBytesPerSecond: null,
+  leastBytesPerSecond: 0,
   etaSeconds: null,
   etaLowSeconds: null,
   etaHighSeconds: null,

@@ -13,6 +13,8 @@ export interface FileSetting {
 export interface FileSettings {
   /** By the daemon's options (`daemonOptions`); a flag's text is yes or no. */
   readonly settings: ReadonlyMap<string, FileSetting>;
+  /** The words of each SYSFS line. */
+  readonly sysfs: readonly FileSetting[];
   /** What is not right and does no harm, one line each. */
   readonly warnings: readonly string[];
 }
@@ -26,6 +28,9 @@ interface Keyword {
   readonly keys?: Readonly<Record<string, string>>;
 }
 
+/** No option: there may be several. */
+const SYSFS = "sysfs";
+
 /** Command line specification, section 11: what of it has an effect. Everything else is refused. */
 const keywords: Readonly<Record<string, Keyword>> = {
   CLUSTER: { name: ["cluster", "NAME"], keys: { lease: "lease", ping: "ping", lost: "lost" } },
@@ -35,13 +40,14 @@ const keywords: Readonly<Record<string, Keyword>> = {
   FENCE: { line: "fence" },
   LOCKSERVER: { line: "lock-server" },
   LOG: { keys: { level: "log-level", format: "log-format" } },
-  SYNC: { keys: { "speed-max": "sync-speed-max" } },
+  SYNC: { keys: { "speed-min": "sync-speed-min", "speed-max": "sync-speed-max" } },
+  SYSFS: { line: SYSFS },
 };
 
 /** Of mdadm.conf and of the specification, and without an effect so far. */
 const idle = [
   ...["DEVICE", "ARRAY", "MAILADDR", "MAILFROM", "PROGRAM", "CREATE", "HOMEHOST", "HOMECLUSTER", "AUTO", "POLICY"],
-  ...["PART-POLICY", "SYSFS", "MONITORDELAY", "NODE", "MAP", "SCRUB", "SLOWIO", "IOTIMEOUT", "METRICS", "DASHBOARD"],
+  ...["PART-POLICY", "MONITORDELAY", "NODE", "MAP", "SCRUB", "SLOWIO", "IOTIMEOUT", "METRICS", "DASHBOARD"],
   "INCLUDE",
 ];
 
@@ -59,17 +65,19 @@ interface Word {
  */
 export function parseConfigFile(file: string, text: string, exposed = false): FileSettings {
   const settings = new Map<string, FileSetting>();
+  const sysfs: FileSetting[] = [];
   const warnings: string[] = [];
   for (const [first, ...rest] of logicalLines(file, text)) {
     if (first === undefined) continue;
     for (const [option, { text, line }] of settingsOf(file, first, rest)) {
       const at = `${file}:${line}`;
       const before = settings.get(option);
-      if (before === undefined) settings.set(option, { text, at, exposed });
+      if (option === SYSFS) sysfs.push({ text, at, exposed });
+      else if (before === undefined) settings.set(option, { text, at, exposed });
       else warnings.push(`${at}: ${option} was set at ${before.at} already, and that counts`);
     }
   }
-  return { settings, warnings };
+  return { settings, sysfs, warnings };
 }
 
 function settingsOf(file: string, first: Word, rest: readonly Word[]): readonly (readonly [string, Word])[] {
@@ -113,6 +121,7 @@ function keywordOf(file: string, word: Word): string {
 
 function takes(name: string): string {
   const { line, name: named, keys = {} } = keywords[name] ?? {};
+  if (line === SYSFS) return "name= or uuid=, and attributes of md";
   if (line !== undefined) return `the words of mdctld --${line}`;
   return [...(named === undefined ? [] : [named[1]]), ...Object.keys(keys).map((key) => `${key}=`)].join(", ");
 }

@@ -12,13 +12,15 @@ const LONGEST = 1 << 20;
  */
 export function readConfigFiles(given: string | null, standard = DEFAULT_FILE): FileSettings {
   const settings = new Map<string, FileSetting>();
+  const sysfs: FileSetting[] = [];
   const warnings: string[] = [];
   for (const file of given === null ? [...ifThere(standard), ...folder(`${standard}.d`)] : filesOf(given)) {
     const found = readOne(file);
     for (const [option, setting] of found.settings) settings.set(option, setting);
+    sysfs.push(...found.sysfs);
     warnings.push(...found.warnings);
   }
-  return { settings, warnings };
+  return { settings, sysfs, warnings };
 }
 
 function filesOf(given: string): readonly string[] {

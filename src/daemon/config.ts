@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { MdError } from "../base/md-error.ts";
 import type { LeaseTimes } from "../dlm/lease.ts";
+import { readTuning, type TunedArray } from "./array-tuning.ts";
 import type { FileSetting, FileSettings } from "./config-file.ts";
 import { DEFAULT_SOCKET } from "./control-client.ts";
 import type { DaemonSettings } from "./daemon-options.ts";
@@ -22,15 +23,23 @@ export interface DaemonConfig {
   readonly fence: FenceConfig;
   readonly fileMembers: boolean;
   readonly ring: "auto" | "io_uring" | "threads";
+  /** KiB/s: so fast a resync goes on beside requests of clients. */
+  readonly syncSpeedMin: number;
   /** KiB/s; 0: no limit. */
   readonly syncSpeedMax: number;
+  /** What single arrays have instead. */
+  readonly tuned: readonly TunedArray[];
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-const nothing: FileSettings = { settings: new Map(), warnings: [] };
+const nothing: FileSettings = { settings: new Map(), sysfs: [], warnings: [] };
+
+/** KiB/s, as built into md. */
+const SPEED_MIN = 1000;
+const SPEED_MAX = 200 * 1024;
 
 /**
  * Command line first, then MDCTL_NODE, MDCTL_CLUSTER, MDCTL_LOCK_SERVER, MDCTL_SOCKET, MDCTL_FENCE, MDCTL_LOG, then
@@ -99,7 +108,9 @@ export function readConfig(settings: DaemonSettings, env: Environment, files: Fi
     fence: reading(["fence"], () => readFence(value("fence", "MDCTL_FENCE"))),
     fileMembers: settings.has("file-members") || value("file-members") === "yes",
     ring: reading(["ring"], () => oneOf("ring", value("ring") ?? "auto", ["auto", "io_uring", "threads"])),
-    syncSpeedMax: reading(["sync-speed-max"], () => readSpeed(value("sync-speed-max"))),
+    syncSpeedMin: reading(["sync-speed-min"], () => readSpeed("sync-speed-min", value("sync-speed-min"), SPEED_MIN)),
+    syncSpeedMax: reading(["sync-speed-max"], () => readSpeed("sync-speed-max", value("sync-speed-max"), SPEED_MAX)),
+    tuned: files.sysfs.map(readTuning),
     logLevel: reading(["log-level"], () =>
       oneOf("log-level", value("log-level", "MDCTL_LOG") ?? "info", [
         ...(["fatal", "error", "warn", "info", "debug", "trace"] as const),
@@ -127,9 +138,9 @@ function oneOf<T extends string>(option: string, text: string, words: readonly T
   throw new MdError("E_VALUE", `${option}: "${text}" is none of ${words.join(", ")}`);
 }
 
-function readSpeed(text: string | null): number {
-  if (text === null) return 0;
+function readSpeed(option: string, text: string | null, builtIn: number): number {
+  if (text === null) return builtIn;
   const match = /^(\d{1,9})([KMG]?)$/.exec(text);
-  if (match === null) throw new MdError("E_VALUE", `sync-speed-max: "${text}" is not a size`);
+  if (match === null) throw new MdError("E_VALUE", `${option}: "${text}" is not a size`);
   return Number(match[1]) * ({ "": 1, K: 1, M: 1024, G: 1024 ** 2 }[match[2] ?? ""] ?? 1);
 }

@@ -1,4 +1,5 @@
 import type { BitmapKind } from "../array/md-array.ts";
+import type { Access } from "../cluster/safe-mode.ts";
 import type {
   ArrayInfo,
   Change,
@@ -15,6 +16,7 @@ import type {
   Verdict,
 } from "./control-objects.ts";
 
+export type { Access } from "../cluster/safe-mode.ts";
 export type * from "./control-objects.ts";
 
 /**
@@ -368,18 +370,26 @@ export interface ControlMethods {
   grow: { params: GrowParams; data: GrowData; event: never };
   manage: { params: ManageParams; data: ManageData; event: never };
   /**
-   * Of this array on this node: sync_action, and KiB per second that may be copied or compared, 0 for no limit. `source`:
+   * Of this array on this node: sync_action, and KiB per second that may be copied or compared, 0 for no limit, and so
+   * many as do not yield to requests of clients. `source`:
    * the member whose copy is right. E_CONFIRM: nobody can tell which is, so it must be named.
    */
   action: {
     params: {
       readonly array: string | null;
       readonly limitKib?: number;
+      readonly leastKib?: number;
       readonly action?: "idle" | "frozen" | "check" | "repair";
       readonly fromBytes?: number;
       readonly toBytes?: number;
       readonly source?: string;
     };
+    data: { readonly array: string; readonly changes: readonly Change[] };
+    event: never;
+  };
+  /** What clients of this node may do. E_HELD: one may write, and is not to. */
+  access: {
+    params: { readonly array: string | null; readonly access: Access };
     data: { readonly array: string; readonly changes: readonly Change[] };
     event: never;
   };

@@ -138,6 +138,8 @@ export interface Sync {
   readonly dirtyBytesLeft: number | null;
   readonly speedBytesPerSecond: number | null;
   readonly limitBytesPerSecond: number | null;
+  /** What is slower makes no room for requests of clients. */
+  readonly leastBytesPerSecond: number;
   readonly etaSeconds: number | null;
   readonly etaLowSeconds: number | null;
   readonly etaHighSeconds: number | null;

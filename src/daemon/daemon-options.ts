@@ -31,7 +31,8 @@ export const daemonOptions: readonly DaemonOption[] = [
   },
   { name: "file-members", help: "regular files may be members (laboratories and tests)" },
   { name: "ring", value: "auto|io_uring|threads", help: "how members are read and written (auto)" },
-  { name: "sync-speed-max", value: "SIZE", help: "KiB per second that a resync may copy (no limit)" },
+  { name: "sync-speed-min", value: "SIZE", help: "KiB per second that a resync copies beside clients, too (1000)" },
+  { name: "sync-speed-max", value: "SIZE", help: "KiB per second that a resync may copy; 0: no limit (200M)" },
   { name: "log-level", value: "LEVEL", help: "fatal, error, warn, info, debug or trace (info)" },
   { name: "log-format", value: "auto|json|pretty", help: "auto is pretty on a terminal" },
 ];

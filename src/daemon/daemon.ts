@@ -15,6 +15,7 @@ import { SyncTurns } from "../resync/sync-turns.ts";
 import { mdUuidText } from "../superblock/uuid.ts";
 import { shortName } from "./array-name.ts";
 import { ArraySession } from "./array-session.ts";
+import { tuningOf } from "./array-tuning.ts";
 import { ClusterMembership } from "./cluster-membership.ts";
 import type { DaemonConfig } from "./config.ts";
 import type { FrozenInfo } from "./control-api.ts";
@@ -34,6 +35,8 @@ import { programVersion } from "./version.ts";
 
 export interface StartArrayRequest {
   readonly memberPaths: readonly string[];
+  /** Short. */
+  readonly name: string;
   readonly readOnly: boolean;
   readonly run: boolean;
   readonly force: boolean;
@@ -191,7 +194,7 @@ export class Daemon {
     this.#starting.add(uuid);
     let fencing: ArrayFencing | null = null;
     try {
-      const options = this.#nodeOptions(request);
+      const options = this.#nodeOptions(uuid, request);
       const node = await ClusterNode.start({
         env: { ...this.env, log: this.env.log.child({ array: uuid }) },
         nodeName: this.config.node,
@@ -268,16 +271,18 @@ export class Daemon {
     this.journal.add({ time, severity, node: this.config.node, array, event, text, fields: {} });
   }
 
-  #nodeOptions({ readOnly, run, force }: StartArrayRequest): ClusterNodeOptions {
-    const { ring, syncSpeedMax, lease, fence } = this.config;
+  #nodeOptions(uuid: string, { name, readOnly, run, force }: StartArrayRequest): ClusterNodeOptions {
+    const { ring, syncSpeedMin, syncSpeedMax, lease, fence, tuned } = this.config;
     const watchPill = fence.pill && fence.watchdog !== null;
     return {
       ...defaultClusterNodeOptions,
-      access: readOnly ? "readonly" : "read-write",
       run,
       force,
       ring,
+      syncSpeedMin,
       syncSpeedMax,
+      ...tuningOf(tuned, { name, uuid }),
+      ...(readOnly ? { access: "readonly" } : {}),
       pillEveryMs: lease.leaseMs / 10,
       watchPill,
     };

@@ -3,6 +3,7 @@ import type { BitmapPath } from "./bitmap-path.ts";
 import { ChunkProgress } from "./chunk-progress.ts";
 import { ComparePieces } from "./compare-pieces.ts";
 import { CopyPieces } from "./copy-pieces.ts";
+import { CopySpeed } from "./copy-speed.ts";
 import { type CopyUnits, UnitState, type UnitWork } from "./copy-units.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { CopyKind, RepairRule } from "./engine-protocol.ts";
@@ -59,6 +60,7 @@ type Work = Copy | Comparison;
  */
 export class CopyPath {
   readonly units: CopyUnits;
+  readonly speed: CopySpeed;
   readonly #core: EngineCore;
   readonly #bitmap: BitmapPath;
   readonly #failures: FailurePath;
@@ -87,8 +89,10 @@ export class CopyPath {
     this.#bitmap = bitmap;
     this.#failures = failures;
     this.#flushAttempts = new Uint16Array(core.members.width);
+    this.speed = new CopySpeed(core.config.copyLeast ?? 0);
     const add = (sectors: number): void => {
       this.#copied += sectors;
+      this.speed.add(sectors);
     };
     const onUnitEnd = (unit: number, failed: boolean): void => this.#endUnit(unit, failed);
     this.#copies = new CopyPieces(core, failures, units, {
@@ -158,7 +162,7 @@ export class CopyPath {
   }
 
   /** Once a turn: goes on with what can go on. */
-  pump(mayWrite: boolean): void {
+  pump(mayWrite: boolean, now: number): void {
     const { members, quiesced } = this.#core;
     if (this.#current === null) this.#begin();
     if (this.#current === null) return;
@@ -169,7 +173,7 @@ export class CopyPath {
       if (mayWrite && this.units.state[unit] === UnitState.writing) this.#pieces.writeAgain(unit);
     }
     if (this.#aborted) this.#giveUpWaiting();
-    else if (!quiesced) this.#issueUnits(this.#current);
+    else if (!quiesced) this.#issueUnits(this.#current, now);
     if (this.units.active > 0 || !(this.#aborted || this.#cursor >= this.#current.hi)) return;
     if (!this.#aborted && !this.#flushed && !quiesced) this.#flushTargets();
     if (this.#flushesPending === 0 && (this.#aborted || this.#flushed)) this.#end(this.#current);
@@ -245,9 +249,9 @@ export class CopyPath {
     }
   }
 
-  #issueUnits(copy: Work): void {
+  #issueUnits(copy: Work, now: number): void {
     const { table, personality, members } = this.#core;
-    const busy = table.used > 0;
+    const busy = table.used > 0 && !this.speed.isBelow(now);
     const longest = busy ? Math.min(BUSY_SECTORS, this.#longest) : this.#longest;
     const few = Math.max(BUSY_UNITS, Math.floor(BUSY_SECTORS / longest));
     const most = busy ? Math.min(few, this.units.count) : this.units.count;

@@ -89,7 +89,7 @@ export class EngineCommands {
   }
 
   #begin(command: EngineCommand): Progress {
-    const { bitmap, writes, copies, attach, detach } = this.#options;
+    const { bitmap, writes, copies, attach } = this.#options;
     switch (command.type) {
       case "suspend":
         return this.#suspend(command);
@@ -118,6 +118,9 @@ export class EngineCommands {
         return atOnce({ type: "scanned", range: copies.scan(command.kind, command.from) });
       case "copy":
         return this.#copy(command);
+      case "setCopyLeast":
+        copies.speed.least = command.kib;
+        return atOnce(none);
       case "rewrite":
         return this.#rewrite(command);
       case "compare":
@@ -144,12 +147,7 @@ export class EngineCommands {
       case "attach":
         return atOnce({ type: "attached", port: attach(command.frontEnd) });
       case "detach":
-        this.#draining++;
-        return () => {
-          if (!detach()) return null;
-          this.#draining--;
-          return none;
-        };
+        return this.#detach();
       case "flushBitmap":
         bitmap.forceRounds();
         return () => (bitmap.isSettled ? none : null);
@@ -175,6 +173,15 @@ export class EngineCommands {
     if (command.type === "endBadBlocks") this.#core.members.badBlocks.end();
     else this.#options.failures.recorded(command.version, command.durable);
     return atOnce(none);
+  }
+
+  #detach(): Progress {
+    this.#draining++;
+    return () => {
+      if (!this.#options.detach()) return null;
+      this.#draining--;
+      return none;
+    };
   }
 
   #mergeBits(bits: Uint8Array): Progress {

@@ -182,7 +182,7 @@ export class EngineLoop {
       this.#paths.writes.issue();
     }
     this.#paths.pill.endTurn();
-    this.#paths.copies.pump(this.#leaseHeld);
+    this.#paths.copies.pump(this.#leaseHeld, now);
     this.#paths.rewrites.pump(this.#leaseHeld);
   }
 

@@ -94,6 +94,8 @@ export interface EngineConfig extends ArrayShape {
   readonly holdsWrites?: boolean;
   readonly ring: "auto" | "io_uring" | "threads";
   readonly queueDepth: number;
+  /** KiB per second below which copies make no room for requests of front ends; see `CopySpeed`. Default: 0. */
+  readonly copyLeast?: number;
   /** Bytes of transfer memory. */
   readonly arenaBytes: number;
 }
@@ -170,6 +172,8 @@ export type EngineCommand =
   | { readonly type: "scan"; readonly kind: CopyKind; readonly from: Sector }
   /** Copies what needs it in `range`. Answer carries what was copied; bits are cleared lazily after the members flushed. */
   | { readonly type: "copy"; readonly kind: CopyKind; readonly range: SectorRange }
+  /** KiB per second: see `EngineConfig.copyLeast`. */
+  | { readonly type: "setCopyLeast"; readonly kib: number }
   /**
    * What the member in `place` cannot read in `range` is written to it from other copies, and read again. No other node
    * writes there meanwhile.

@@ -229,6 +229,26 @@ describe("the user's own lines", () => {
     expect(err).toBe(`mdctl: resync of md0 may copy ${text} on this node\n`);
   });
 
+  it("action --limit-min: what does not yield to clients", async () => {
+    const { requests } = await run("action md0 --limit-min=5M", {
+      daemon: { action: () => ({ array: "md0", changes: [] }) },
+    });
+    expect(requests).toEqual([{ method: "action", params: { array: "md0", leastKib: 5120 } }]);
+  });
+
+  it.each([
+    ["readonly md0", "md0", "readonly", "is read-only on this node"],
+    ["--readonly /dev/mdctl/md0", "/dev/mdctl/md0", "readonly", "is read-only on this node"],
+    ["-o md0", "md0", "readonly", "is read-only on this node"],
+    ["readonly --auto md0", "md0", "read-auto", "is read-only on this node until the first write"],
+    ["readwrite", null, "read-write", "is read-write on this node"],
+    ["-w md0", "md0", "read-write", "is read-write on this node"],
+  ])("%s", async (line, array, access, text) => {
+    const { requests, err } = await run(line, { daemon: { access: () => ({ array: "md0", changes: [] }) } });
+    expect(requests).toEqual([{ method: "access", params: { array, access } }]);
+    expect(err).toBe(`mdctl: md0 ${text}\n`);
+  });
+
   it("both spellings of create ask the daemon for the same thing", async () => {
     const verb = await run("create data --level=raid1 --cluster --nodes=8 /dev/x /dev/y", { daemon: { create } });
     const option = await run("-C /dev/md/data -l1 -n2 -b clustered --nodes 8 /dev/x /dev/y", { daemon: { create } });

@@ -34,7 +34,7 @@ DAEMON node=n1 socket=/run/x.sock file-members=yes
 lockserver redis://10.0.0.5:6379 passwordfile=/etc/mdctl/redis.secret
 Fen command=/usr/sbin/fence_ipmilan 'host-map=n1:outlet 1;n2:outlet 2' timeout=60s
 LOG level=debug
-SYNC speed-max="200M"
+SYNC speed-max="200M" speed-min=2M
 `;
     expect(parse(text)).toEqual([
       ["cluster", "alpha", "m.conf:2"],
@@ -47,6 +47,7 @@ SYNC speed-max="200M"
       ["fence", 'command=/usr/sbin/fence_ipmilan "host-map=n1:outlet 1;n2:outlet 2" timeout=60s', "m.conf:7"],
       ["log-level", "debug", "m.conf:8"],
       ["sync-speed-max", "200M", "m.conf:9"],
+      ["sync-speed-min", "2M", "m.conf:9"],
     ]);
     const options = new Set(daemonOptions.map(({ name }) => name));
     for (const [option = ""] of parse(text)) expect(options).toContain(option);

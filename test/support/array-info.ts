@@ -48,6 +48,7 @@ export const idle: Sync = {
   dirtyBytesLeft: null,
   speedBytesPerSecond: null,
   limitBytesPerSecond: null,
+  leastBytesPerSecond: 0,
   etaSeconds: null,
   etaLowSeconds: null,
   etaHighSeconds: null,

@@ -271,6 +271,8 @@ export class FakeEngine implements Engine {
         return { type: "scanned", range: this.#scan(command.kind, command.from) };
       case "copy":
         return this.#copy(command.kind, command.range);
+      case "setCopyLeast":
+        return { type: "none" };
       case "rewrite":
         return this.#rewrite(command.place, command.range);
       case "compare":

@@ -38,7 +38,8 @@ export async function run(progress: (text: string) => void, flags: readonly stri
   try {
     for (const member of host.members) fill(member, HEAD_BYTES + Number(values.mib) * MIB);
     await host.startLockServer();
-    await host.startNode("n1", "10s");
+    // As fast as it can, as the others; where clients are looked at, as it comes.
+    await host.startNode("n1", "10s", ["--sync-speed-max=0"]);
     const bench = new ResyncBench(host, progress, Number(values.rounds));
     await bench.copies();
     await bench.bitmap();
@@ -130,6 +131,7 @@ class ResyncBench {
     for (let round = 0; round < LATENCY_ROUNDS; round++) {
       for (const when of ["idle", "resync"] as const) {
         await this.#create(...(when === "idle" ? ["--assume-clean"] : []));
+        await this.#host.mdctl("n1", "action", "md0", "--limit=200M");
         const { sizeBytes } = await this.#detail();
         times[when].push(fioP99(await this.#uri(), sizeBytes));
         const { sync } = await this.#detail();

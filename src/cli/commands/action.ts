@@ -20,13 +20,16 @@ export const action: Command = async (invocation, context) => {
   if (given.length > 1) throw new MdError("E_USAGE", `action takes one word, not ${given.join(" and ")}`);
   if (names.length > 1) throw new MdError("E_USAGE", `action takes one array, not ${names.length}`);
   const params = actionParams(invocation, names[0] ?? null, wanted ?? null);
-  if (wanted === undefined && params.limitKib === undefined) {
+  if (wanted === undefined && params.limitKib === undefined && params.leastKib === undefined) {
     throw new MdError("E_USAGE", "action is not told what to do", { hint: "mdctl action check, or --limit=20M" });
   }
   const { data } = await context.request("action", params);
   if (params.limitKib !== undefined) {
     const rate = params.limitKib === 0 ? "as fast as it can" : `${params.limitKib} KiB per second`;
     context.note(`resync of ${data.array} may copy ${rate} on this node`);
+  }
+  if (params.leastKib !== undefined) {
+    context.note(`resync of ${data.array} copies ${params.leastKib} KiB per second beside clients' requests, too`);
   }
   if (wanted !== undefined) context.note(told(wanted, data.array));
   return { data, text: "" };
@@ -35,6 +38,7 @@ export const action: Command = async (invocation, context) => {
 /** What is not given is left out. E_USAGE for what does not go together. */
 export function actionParams(invocation: Invocation, array: string | null, wanted: ActionWord | null): ActionParams {
   const limit = invocation.value("limit");
+  const least = invocation.value("limit-min");
   const source = invocation.value("source");
   const bounds = { from: invocation.value("from"), to: invocation.value("to") };
   if (source !== null && wanted !== "repair") throw new MdError("E_USAGE", "--source is for repair only");
@@ -48,6 +52,7 @@ export function actionParams(invocation: Invocation, array: string | null, wante
     ...(limit === null
       ? {}
       : { limitKib: limit === "max" ? 0 : Math.max(1, Math.floor(parseRate("limit", limit) / 1024)) }),
+    ...(least === null ? {} : { leastKib: Math.floor(parseRate("limit-min", least) / 1024) }),
     ...(wanted === null ? {} : { action: wanted }),
     ...(bounds.from === null ? {} : { fromBytes: parsePosition("from", bounds.from) }),
     ...(bounds.to === null ? {} : { toBytes: parsePosition("to", bounds.to) }),

@@ -20,6 +20,8 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   query: async () => (await import("./query.ts")).query,
   action: async () => (await import("./action.ts")).action,
   scrub: async () => (await import("./scrub.ts")).scrub,
+  readonly: async () => (await import("./access.ts")).readonly,
+  readwrite: async () => (await import("./access.ts")).readwrite,
   wait: async () => (await import("./wait.ts")).wait,
   map: async () => (await import("./map.ts")).map,
   unmap: async () => (await import("./unmap.ts")).unmap,

@@ -58,7 +58,7 @@ export class DemoHost {
     await answers(socket, this.#lockd);
   }
 
-  async startNode(node: string, lease: string): Promise<void> {
+  async startNode(node: string, lease: string, more: readonly string[] = []): Promise<void> {
     const stateDir = join(this.folder, node);
     mkdirSync(stateDir, { mode: 0o700, recursive: true });
     const options = [
@@ -69,6 +69,7 @@ export class DemoHost {
       `--state-dir=${stateDir}`,
       `--lease=${lease}`,
       "--file-members",
+      ...more,
     ];
     const child = this.#start(["daemon", ...options], `${node}.log`);
     this.#nodes.set(node, { socket: this.socketOf(node), process: child });

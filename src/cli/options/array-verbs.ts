@@ -255,6 +255,7 @@ export const arrayVerbs: readonly VerbSpec[] = [
     operands: "[ARRAY] [idle|frozen|check|repair]",
     options: [
       { name: "limit", value: "RATE", help: "bytes a second, e.g. 20M; max for no limit" },
+      { name: "limit-min", value: "RATE", help: "so fast it goes on beside requests of clients, too" },
       { name: "from", value: "SIZE", help: "check or repair from here, e.g. 10G; whole 64K" },
       { name: "to", value: "SIZE", help: "and to here" },
       { name: "source", value: "MEMBER", help: "repair: its copy is right; needed where there are two copies" },
@@ -265,6 +266,7 @@ export const arrayVerbs: readonly VerbSpec[] = [
       { command: "mdctl action md0 frozen", text: "until idle nothing is resynced or filled by this node" },
       { command: "mdctl action md0 --limit=20M", text: "from now on, also what runs already" },
       { command: "mdctl --action md0 --limit=max", text: "as fast as it can" },
+      { command: "mdctl action md0 --limit-min=50M", text: "clients must make room for so much" },
     ],
   },
   {
@@ -280,6 +282,26 @@ export const arrayVerbs: readonly VerbSpec[] = [
     examples: [
       { command: "mdctl scrub md0", text: "exit 1 if copies differ" },
       { command: "mdctl scrub md0 --repair=source=/dev/sda", text: "two copies: nobody else can tell which is right" },
+    ],
+  },
+  {
+    name: "readonly",
+    summary: "let no client of this node write, and copy nothing of an array that is not clustered",
+    operands: "[ARRAY]",
+    options: [{ name: "auto", help: "until the first write (read-auto)" }],
+    examples: [
+      { command: "mdctl readonly md0", text: "refused while it is exported for writing" },
+      { command: "mdctl --readonly /dev/mdctl/md0", text: "as with mdadm" },
+    ],
+  },
+  {
+    name: "readwrite",
+    summary: "let clients of this node write again",
+    operands: "[ARRAY]",
+    options: [],
+    examples: [
+      { command: "mdctl readwrite md0", text: "an export that is read-only stays so until it is mapped again" },
+      { command: "mdctl -w /dev/mdctl/md0", text: "as with mdadm" },
     ],
   },
   {

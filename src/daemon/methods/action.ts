@@ -18,6 +18,7 @@ export const action: Method<"action"> = {
   read: (reader) => {
     const array = reader.textOrNull("array");
     const limitKib = reader.countOrNull("limitKib", 0, 2 ** 32);
+    const leastKib = reader.countOrNull("leastKib", 0, 2 ** 32);
     const word = reader.textOrNull("action");
     const fromBytes = reader.countOrNull("fromBytes", 0, MOST_BYTES);
     const toBytes = reader.countOrNull("toBytes", 1, MOST_BYTES);
@@ -29,13 +30,14 @@ export const action: Method<"action"> = {
     return {
       array,
       ...(limitKib === null ? {} : { limitKib }),
+      ...(leastKib === null ? {} : { leastKib }),
       ...(wanted === undefined ? {} : { action: wanted }),
       ...(fromBytes === null ? {} : { fromBytes }),
       ...(toBytes === null ? {} : { toBytes }),
       ...(source === null ? {} : { source }),
     };
   },
-  run: (params, { daemon, warn }) => {
+  run: async (params, { daemon, warn }) => {
     const session = findArray(daemon, params.array, warn);
     const changes: Change[] = [];
     const { sync } = session.status();
@@ -49,7 +51,13 @@ export const action: Method<"action"> = {
       session.node.limitSync(limitKib);
       if (before !== limitKib) changes.push({ what: "limit", target: session.name, before, after: limitKib });
     }
-    return Promise.resolve({ array: session.name, changes });
+    const { leastKib } = params;
+    if (leastKib !== undefined) {
+      const before = session.status().syncSpeedMin;
+      await session.node.leastSync(leastKib);
+      if (before !== leastKib) changes.push({ what: "least", target: session.name, before, after: leastKib });
+    }
+    return { array: session.name, changes };
   },
 };
 

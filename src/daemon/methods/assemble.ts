@@ -126,6 +126,7 @@ async function assembleOne(
     const session = await daemon.operations.run(`assemble ${name}`, () =>
       daemon.startArray(uuid, {
         memberPaths: members.map(({ path }) => path),
+        name,
         readOnly: params.readOnly,
         run: params.run,
         force: params.force,

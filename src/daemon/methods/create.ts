@@ -11,7 +11,7 @@ import { MOST_SLOTS } from "../../dlm/lockspace.ts";
 import { parseRaid10Layout } from "../../superblock/raid10-layout.ts";
 import { mdTime } from "../../superblock/superblock.ts";
 import { mdUuidText, parseUuid, uuidText } from "../../superblock/uuid.ts";
-import { checkArrayName } from "../array-name.ts";
+import { checkArrayName, shortName } from "../array-name.ts";
 import { wholeSectors } from "../array-session.ts";
 import { bitmapKind } from "../bitmap-kind-param.ts";
 import type { Change, CreateData, CreateParams, Finding } from "../control-api.ts";
@@ -199,6 +199,7 @@ async function createAndStart(daemon: Daemon, params: CreateParams): Promise<Omi
     const missing = params.members.includes(null);
     const session = await daemon.startArray(uuid, {
       memberPaths,
+      name: shortName(plan.name),
       readOnly: params.readOnly,
       run: missing,
       force: false,

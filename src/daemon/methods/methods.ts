@@ -1,4 +1,5 @@
 import type { ControlMethod } from "../control-api.ts";
+import { access } from "./access.ts";
 import { action } from "./action.ts";
 import { assemble } from "./assemble.ts";
 import { create } from "./create.ts";
@@ -38,6 +39,7 @@ export const methods: { readonly [M in ControlMethod]: Method<M> } = {
   stop,
   manage,
   grow,
+  access,
   action,
   wait,
   map,
