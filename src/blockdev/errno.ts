@@ -15,6 +15,7 @@ export const Errno = {
   ETIME: 62,
   EOPNOTSUPP: 95,
   ECONNRESET: 104,
+  ETIMEDOUT: 110,
   ECONNREFUSED: 111,
   ECANCELED: 125,
 } as const;

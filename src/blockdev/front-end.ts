@@ -48,6 +48,14 @@ export interface FrontEnd {
   ringCompletion(tag: number, result: number): void;
   /** The request `cookie` is done: 0, or a positive errno (5 EIO, 108 ESHUTDOWN). Its buffer is the front end's again. */
   complete(cookie: number, errno: number): void;
+  /**
+   * A device that does not answer may still use the request's buffer: it stays the engine's until `giveBack`. `another`: the
+   * request goes on, in another one, whose arena offset is returned; -1: there is none now, and nothing has changed.
+   * Else -1, and `complete` follows, with an error if it is a read.
+   */
+  keepBuffer(cookie: number, another: boolean): number;
+  /** A buffer that was kept, by its arena offset. */
+  giveBack(buffer: number): void;
   /** The turn ends: send what was collected. */
   endTurn(): void;
   /** Milliseconds until it wants a turn even if nothing happens; Infinity: it does not. Asked in every turn. */

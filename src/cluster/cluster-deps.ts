@@ -49,6 +49,9 @@ export interface ClusterNodeOptions {
   readonly force: boolean;
   readonly ring: EngineConfig["ring"];
   readonly queueDepth: number;
+  /** Milliseconds after which a member that does not answer is taken out, and is late; 0: never. */
+  readonly ioTimeoutMs: number;
+  readonly slowIoMs: number;
   /** Bytes of transfer memory of the data plane. */
   readonly arenaBytes: number;
   /** KiB/s, to begin with (sync_speed_min): what is copied more slowly does not yield to requests of clients. */
@@ -72,6 +75,8 @@ export const defaultClusterNodeOptions: ClusterNodeOptions = {
   force: false,
   ring: "auto",
   queueDepth: 128,
+  ioTimeoutMs: 30_000,
+  slowIoMs: 2000,
   arenaBytes: 64 * 1024 * 1024,
   syncSpeedMin: 0,
   syncSpeedMax: 0,

@@ -35,7 +35,7 @@ export interface AddedMember {
  * missed is not known.
  */
 export async function addByCommand(context: NodeContext, path: string, how: AddHow): Promise<AddedMember> {
-  const device = await context.open(path, { readOnly: false });
+  const device = await context.opener.open(path, { readOnly: false });
   let kept = false;
   const keep = async (number: number): Promise<void> => {
     // A faulty member that comes back is open already, under its old path perhaps.

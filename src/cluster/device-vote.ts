@@ -79,7 +79,7 @@ async function openOffered(
 ): Promise<BlockDevice | null> {
   let device: BlockDevice | null = null;
   try {
-    device = await context.open(path, { readOnly: false });
+    device = await context.opener.open(path, { readOnly: false });
     checkBlockSize(context, device);
     const superblock = await readSuperblock(device);
     if (sameUuid(superblock.deviceUuid, uuid) && superblock.devNumber === number) return device;

@@ -43,7 +43,7 @@ export async function memberRoom(context: NodeContext): Promise<readonly MemberR
     writableMembers(context.array).map(async ({ number, dataOffset }): Promise<MemberRoom> => {
       const path = context.devices.get(number)?.path;
       if (path === undefined) throw new MdError("E_NO_DEVICE", `member ${number} is not on this host`);
-      const device = await context.open(path, { readOnly: true });
+      const device = await context.opener.open(path, { readOnly: true });
       await device.close();
       return { path, sectors: Math.max(0, device.size - dataOffset) };
     }),

@@ -5,7 +5,7 @@ import type { MemberDevices } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
 import type { SlotNumber } from "../base/units.ts";
 import { encodeBitmapSuper } from "../bitmap/bitmap-super.ts";
-import type { BlockDevice, OpenBlockDevice } from "../blockdev/block-device.ts";
+import type { BlockDevice } from "../blockdev/block-device.ts";
 import type { Lockspace } from "../dlm/lockspace.ts";
 import { type EngineConfig, roomFor } from "../engine/engine-protocol.ts";
 import { SharedBlock } from "../engine/shared-block.ts";
@@ -23,6 +23,7 @@ import { GuardedEngine } from "./guarded-engine.ts";
 import { GuardedLock } from "./guarded-lock.ts";
 import { LeaseGate } from "./lease-gate.ts";
 import { LeasedDevice, WriteLease } from "./leased-device.ts";
+import { MemberOpener } from "./member-opener.ts";
 import { MembershipFeed } from "./membership-feed.ts";
 import { assembleOpened, closeAll, openMembers } from "./open-members.ts";
 import { slotCheck } from "./own-pill.ts";
@@ -72,8 +73,7 @@ export interface JoinedNode {
   readonly engine: GuardedEngine;
   readonly shared: SharedBlock;
   readonly writeLease: WriteLease;
-  /** Opens a device that is written under our lease only. */
-  readonly open: OpenBlockDevice;
+  readonly opener: MemberOpener;
 }
 
 /**
@@ -101,8 +101,8 @@ async function join(
   const writeLease = new WriteLease(shared, env.clock);
   const leaseGate = new LeaseGate(shared, env.clock);
   undo.push(async () => writeLease.end());
-  const open: OpenBlockDevice = async (path, how) => new LeasedDevice(await deps.openDevice(path, how), writeLease);
-  const opened = await openMembers(open, deps.memberPaths);
+  const opener = new MemberOpener(deps.openDevice, writeLease, env.clock, options.ioTimeoutMs);
+  const opened = await openMembers(opener.open, deps.memberPaths);
   undo.push(() => closeAll(opened));
   // Only to learn whose lockspace to join: what it says of the members may be old by the time that we are in it.
   const before = await assembleArray(opened, { run: true, force: options.force });
@@ -158,7 +158,7 @@ async function join(
     exclusive,
     array,
     devices,
-    open,
+    opener,
     engine,
     shared,
     writeLease,
@@ -262,6 +262,8 @@ function engineConfig({ options }: ClusterNodeDeps, { array, devices, slot, own,
     ring: options.ring,
     queueDepth: options.queueDepth,
     copyLeast: options.syncSpeedMin,
+    ioTimeoutMs: options.ioTimeoutMs,
+    slowIoMs: options.slowIoMs,
     arenaBytes: options.arenaBytes,
   };
 }

@@ -18,7 +18,13 @@ export async function settleFailure(context: NodeContext, notice: MemberFailed):
   context.members.block(place);
   if (number !== null) countError(context, number, "write");
   const who = number === null ? `place ${place}` : memberText(context, number);
-  context.history.add("error", "ERROR", `${who}: ${notice.during} error ${-Math.abs(notice.errno)} at ${notice.at}`, {
+  const path = number === null ? undefined : context.devices.get(number)?.path;
+  if (notice.during === "timeout" && path !== undefined) context.opener.hangs(path);
+  const what =
+    notice.during === "timeout"
+      ? `no answer for ${context.deps.options.ioTimeoutMs / 1000} s`
+      : `${notice.during} error ${-Math.abs(notice.errno)} at ${notice.at}`;
+  context.history.add("error", "ERROR", `${who}: ${what}`, {
     ...notice,
     number,
   });

@@ -2,7 +2,7 @@ import type { ArrayChange } from "../array/array-state.ts";
 import type { MdArray } from "../array/md-array.ts";
 import { MdError } from "../base/md-error.ts";
 import type { Sector, SlotNumber } from "../base/units.ts";
-import type { BlockDevice, OpenBlockDevice } from "../blockdev/block-device.ts";
+import type { BlockDevice } from "../blockdev/block-device.ts";
 import type { Lockspace } from "../dlm/lockspace.ts";
 import type { SharedBlock } from "../engine/shared-block.ts";
 import type { Env } from "../env/env.ts";
@@ -20,6 +20,7 @@ import type { GuardedEngine } from "./guarded-engine.ts";
 import type { GuardedLock } from "./guarded-lock.ts";
 import type { History } from "./history.ts";
 import type { WriteLease } from "./leased-device.ts";
+import type { MemberOpener } from "./member-opener.ts";
 import type { NodeEvent, NodeState } from "./node-machine.ts";
 import type { OwnWindow } from "./own-window.ts";
 import type { SafeMode } from "./safe-mode.ts";
@@ -57,8 +58,7 @@ export interface NodeContext {
   readonly engine: GuardedEngine;
   readonly shared: SharedBlock;
   readonly writeLease: WriteLease;
-  /** Opens a device that is written under our lease only. */
-  readonly open: OpenBlockDevice;
+  readonly opener: MemberOpener;
   readonly slotLocks: SlotLocks;
   readonly noNewDev: GuardedLock;
   readonly resyncLock: GuardedLock;

@@ -172,6 +172,12 @@ function onNotice(
     case "memberFailed":
       detached(context, settleFailure(context, notice));
       break;
+    case "memberSlow":
+      tellSlow(context, notice.place, notice.slow);
+      break;
+    case "memberAnswered":
+      context.opener.answered(notice.path);
+      break;
     case "readError":
       runner.readErrors.found(notice);
       break;
@@ -199,6 +205,13 @@ function onNotice(
     default:
       unreachable(notice);
   }
+}
+
+function tellSlow(context: NodeContext, place: number, slow: boolean): void {
+  const number = context.members.numberAt(place);
+  const who = number === null ? `place ${place}` : memberText(context, number);
+  const text = slow ? `has not answered for ${context.deps.options.slowIoMs / 1000} s` : "answers again";
+  context.history.add(slow ? "warn" : "info", "SLOWIO", `${who} ${text}`, { number, slow });
 }
 
 /** Nothing is given back: whoever took the slot over has it already. */

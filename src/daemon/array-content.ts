@@ -1,6 +1,6 @@
 import { MdError } from "../base/md-error.ts";
-import { openFileDevice } from "../blockdev/file-device.ts";
 import type { ArraySession } from "./array-session.ts";
+import { openToLook } from "./open-to-look.ts";
 import { findSignature, SIGNATURE_BYTES } from "./signatures.ts";
 
 /** What a mirror holds, by the beginning of the first good copy; null for nothing known, or if none can be read. */
@@ -9,7 +9,7 @@ export async function contentOfArray(session: ArraySession): Promise<string | nu
   if (examination === null) return null;
   const { path, superblock } = examination;
   try {
-    const device = await openFileDevice(path, { readOnly: true });
+    const device = await openToLook(path);
     try {
       const start = new Uint8Array(Math.min(SIGNATURE_BYTES, superblock.size * 512));
       await device.read(superblock.dataOffset, start);

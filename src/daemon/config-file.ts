@@ -38,16 +38,18 @@ const keywords: Readonly<Record<string, Keyword>> = {
     keys: { node: "node", socket: "socket", "state-dir": "state-dir", ring: "ring", "file-members": "file-members" },
   },
   FENCE: { line: "fence" },
+  IOTIMEOUT: { name: ["io-timeout", "DUR"] },
   LOCKSERVER: { line: "lock-server" },
   LOG: { keys: { level: "log-level", format: "log-format" } },
   SYNC: { keys: { "speed-min": "sync-speed-min", "speed-max": "sync-speed-max" } },
   SYSFS: { line: SYSFS },
+  SLOWIO: { keys: { threshold: "slow-io" } },
 };
 
 /** Of mdadm.conf and of the specification, and without an effect so far. */
 const idle = [
   ...["DEVICE", "ARRAY", "MAILADDR", "MAILFROM", "PROGRAM", "CREATE", "HOMEHOST", "HOMECLUSTER", "AUTO", "POLICY"],
-  ...["PART-POLICY", "MONITORDELAY", "NODE", "MAP", "SCRUB", "SLOWIO", "IOTIMEOUT", "METRICS", "DASHBOARD"],
+  ...["PART-POLICY", "MONITORDELAY", "NODE", "MAP", "SCRUB", "METRICS", "DASHBOARD"],
   "INCLUDE",
 ];
 

@@ -9,6 +9,7 @@ import type { DaemonSettings } from "./daemon-options.ts";
 import { type FenceConfig, readFence } from "./fence-config.ts";
 import { readLease } from "./lease-config.ts";
 import { type LockServerAddress, readLockServer } from "./lock-server-config.ts";
+import { parseDuration } from "./parse-duration.ts";
 
 export type LogLevel = "fatal" | "error" | "warn" | "info" | "debug" | "trace";
 export type LogFormat = "auto" | "json" | "pretty";
@@ -25,6 +26,9 @@ export interface DaemonConfig {
   readonly ring: "auto" | "io_uring" | "threads";
   /** KiB/s: so fast a resync goes on beside requests of clients. */
   readonly syncSpeedMin: number;
+  /** Milliseconds; 0: never. */
+  readonly ioTimeoutMs: number;
+  readonly slowIoMs: number;
   /** KiB/s; 0: no limit. */
   readonly syncSpeedMax: number;
   /** What single arrays have instead. */
@@ -111,6 +115,8 @@ export function readConfig(settings: DaemonSettings, env: Environment, files: Fi
     syncSpeedMin: reading(["sync-speed-min"], () => readSpeed("sync-speed-min", value("sync-speed-min"), SPEED_MIN)),
     syncSpeedMax: reading(["sync-speed-max"], () => readSpeed("sync-speed-max", value("sync-speed-max"), SPEED_MAX)),
     tuned: files.sysfs.map(readTuning),
+    ioTimeoutMs: reading(["io-timeout"], () => readTimeout("io-timeout", value("io-timeout") ?? "30s")),
+    slowIoMs: reading(["slow-io"], () => readTimeout("slow-io", value("slow-io") ?? "2s")),
     logLevel: reading(["log-level"], () =>
       oneOf("log-level", value("log-level", "MDCTL_LOG") ?? "info", [
         ...(["fatal", "error", "warn", "info", "debug", "trace"] as const),
@@ -136,6 +142,15 @@ function oneOf<T extends string>(option: string, text: string, words: readonly T
   const found = words.find((word) => word === text);
   if (found !== undefined) return found;
   throw new MdError("E_VALUE", `${option}: "${text}" is none of ${words.join(", ")}`);
+}
+
+/** Shorter, and a burst of work would do what only a broken device should. */
+const SHORTEST_TIMEOUT_MS = 100;
+
+function readTimeout(option: string, text: string): number {
+  const ms = parseDuration(option, text);
+  if (ms === 0 || ms >= SHORTEST_TIMEOUT_MS) return ms;
+  throw new MdError("E_VALUE", `${option}: ${ms} ms is less than ${SHORTEST_TIMEOUT_MS} ms`, { why: "0 means never" });
 }
 
 function readSpeed(option: string, text: string | null, builtIn: number): number {

@@ -33,6 +33,8 @@ export const daemonOptions: readonly DaemonOption[] = [
   { name: "ring", value: "auto|io_uring|threads", help: "how members are read and written (auto)" },
   { name: "sync-speed-min", value: "SIZE", help: "KiB per second that a resync copies beside clients, too (1000)" },
   { name: "sync-speed-max", value: "SIZE", help: "KiB per second that a resync may copy; 0: no limit (200M)" },
+  { name: "io-timeout", value: "DUR", help: "a member that has not answered for so long is taken out; 0: never (30s)" },
+  { name: "slow-io", value: "DUR", help: "what is late by so much is read from another copy; 0: never (2s)" },
   { name: "log-level", value: "LEVEL", help: "fatal, error, warn, info, debug or trace (info)" },
   { name: "log-format", value: "auto|json|pretty", help: "auto is pretty on a terminal" },
 ];

@@ -272,7 +272,7 @@ export class Daemon {
   }
 
   #nodeOptions(uuid: string, { name, readOnly, run, force }: StartArrayRequest): ClusterNodeOptions {
-    const { ring, syncSpeedMin, syncSpeedMax, lease, fence, tuned } = this.config;
+    const { ring, ioTimeoutMs, slowIoMs, syncSpeedMin, syncSpeedMax, lease, fence, tuned } = this.config;
     const watchPill = fence.pill && fence.watchdog !== null;
     return {
       ...defaultClusterNodeOptions,
@@ -280,6 +280,8 @@ export class Daemon {
       force,
       ring,
       syncSpeedMin,
+      ioTimeoutMs,
+      slowIoMs,
       syncSpeedMax,
       ...tuningOf(tuned, { name, uuid }),
       ...(readOnly ? { access: "readonly" } : {}),

@@ -2,9 +2,9 @@ import { readdirSync, readFileSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { readSuperblock } from "../array/superblock-store.ts";
 import { MdError } from "../base/md-error.ts";
-import { openFileDevice } from "../blockdev/file-device.ts";
 import type { Superblock } from "../superblock/superblock.ts";
 import { sameUuid } from "../superblock/uuid.ts";
+import { openToLook } from "./open-to-look.ts";
 
 export interface ScannedMember {
   readonly path: string;
@@ -78,7 +78,7 @@ export class DeviceScan {
 /** Null for what has no superblock or cannot be read: a scan meets all kinds of devices. */
 async function readMember(path: string): Promise<ScannedMember | null> {
   try {
-    const device = await openFileDevice(path, { readOnly: true });
+    const device = await openToLook(path);
     try {
       return { path, superblock: await readSuperblock(device) };
     } finally {

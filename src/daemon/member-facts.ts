@@ -1,9 +1,9 @@
 import { type Examination, examine } from "../array/examine.ts";
 import { MdError } from "../base/md-error.ts";
 import { bytesOf, sector } from "../base/units.ts";
-import { openFileDevice } from "../blockdev/file-device.ts";
 import { mdUuidText } from "../superblock/uuid.ts";
 import { type DeviceNames, deviceNames } from "./device-names.ts";
+import { openToLook } from "./open-to-look.ts";
 
 /** What does not change while a device is a member; read from it once. */
 export interface MemberFacts extends DeviceNames {
@@ -24,7 +24,7 @@ export class MemberFactsCache {
   /** Reads a member's superblock and bitmaps, and remembers what is worth it. Null when it cannot be read. */
   async look(path: string): Promise<Examination | null> {
     try {
-      const device = await openFileDevice(path, { readOnly: true });
+      const device = await openToLook(path);
       try {
         const examination = await examine(device);
         this.#remember(path, examination);

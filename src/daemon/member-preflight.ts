@@ -2,11 +2,11 @@ import { readSuperblock } from "../array/superblock-store.ts";
 import { MdError } from "../base/md-error.ts";
 import { bytesOf, type Sector, sector } from "../base/units.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
-import { openFileDevice } from "../blockdev/file-device.ts";
 import type { Superblock } from "../superblock/superblock.ts";
 import { mdUuidText } from "../superblock/uuid.ts";
 import type { Finding } from "./control-api.ts";
 import { checkDeviceUse } from "./device-use.ts";
+import { openToLook } from "./open-to-look.ts";
 import { findSignature, SIGNATURE_BYTES } from "./signatures.ts";
 
 /** A future member, looked at and closed again. */
@@ -37,7 +37,7 @@ export async function lookAtCandidates(paths: readonly string[], fileMembers: bo
 }
 
 async function lookAt(path: string, key: string): Promise<Candidate> {
-  const device = await openFileDevice(path, { readOnly: true });
+  const device = await openToLook(path);
   try {
     const superblock = await superblockOf(device);
     const content = superblock === null ? await contentOf(device) : memberText(superblock);

@@ -26,7 +26,7 @@ export interface ArenaPlan {
   readonly zeros: Piece;
   /** For what one member could not read. */
   readonly rewrite: Piece;
-  /** Buffers of the copies: `units` of `unitBytes`. */
+  /** Buffers of the copies: `units` of `unitBytes`, and one more in reserve. */
   readonly copies: Piece;
   readonly units: number;
   readonly unitBytes: number;
@@ -47,7 +47,7 @@ export function planArena(arenaBytes: number, bitmapPages: number, places: numbe
   const pills = { at: staging.bytes, bytes: places * TAKEOVER_BLOCK_BYTES };
   const zeros = { at: pills.at + pills.bytes, bytes: share(64, MIN_UNIT_BYTES, MAX_ZERO_BYTES) };
   const rewrite = { at: zeros.at + zeros.bytes, bytes: REWRITE_BYTES };
-  const copies = { at: rewrite.at + rewrite.bytes, bytes: units * unitBytes };
+  const copies = { at: rewrite.at + rewrite.bytes, bytes: (units + 1) * unitBytes };
   const at = copies.at + copies.bytes;
   const frontEnd = { at, bytes: arenaBytes - at };
   if (frontEnd.bytes < MIN_FRONT_END_BYTES) {

@@ -5,6 +5,7 @@ import { counterIndex } from "./counter-index.ts";
 import type { EngineCore } from "./engine-core.ts";
 import { CHECK_SECTORS, type Mismatch, type RepairRule } from "./engine-protocol.ts";
 import type { FailurePath } from "./failure-path.ts";
+import { NO_ANSWER } from "./member-ops.ts";
 import { MemberState } from "./member-table.ts";
 import { MismatchList } from "./mismatch-list.ts";
 import { LegState } from "./request-table.ts";
@@ -265,6 +266,7 @@ export class ComparePieces implements UnitWork {
 
   #tellUnreadable(unit: number, leg: number, result: number): void {
     this.units.unreadable[leg] = 1;
+    if (result === NO_ANSWER) return;
     this.#core.shared.add(counterIndex.readErrors, 1);
     const at = sector(this.units.at[unit] ?? 0);
     const sectors = this.units.piece[unit] ?? 0;

@@ -254,8 +254,8 @@ export class CopyPath {
     const busy = table.used > 0 && !this.speed.isBelow(now);
     const longest = busy ? Math.min(BUSY_SECTORS, this.#longest) : this.#longest;
     const few = Math.max(BUSY_UNITS, Math.floor(BUSY_SECTORS / longest));
-    const most = busy ? Math.min(few, this.units.count) : this.units.count;
-    while (this.#cursor < copy.hi && this.units.active < most) {
+    const most = busy ? Math.min(few, this.units.usual) : this.units.usual;
+    while (this.#cursor < copy.hi && this.units.active < most && this.units.free() !== -1) {
       const lo = copy.kind === "resync" ? this.#progress.next(this.#cursor, copy.hi) : this.#cursor;
       this.#cursor = lo;
       if (lo >= copy.hi) break;

@@ -4,6 +4,7 @@ import { counterIndex } from "./counter-index.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { CopyKind } from "./engine-protocol.ts";
 import type { FailurePath } from "./failure-path.ts";
+import { NO_ANSWER } from "./member-ops.ts";
 import { MemberState } from "./member-table.ts";
 import { LegState } from "./request-table.ts";
 import { TagKind, tagOf } from "./tag.ts";
@@ -219,6 +220,7 @@ export class CopyPieces implements UnitWork {
       return;
     }
     this.units.unreadable[leg] = 1;
+    if (result === NO_ANSWER) return;
     this.#core.shared.add(counterIndex.readErrors, 1);
     const at = sector(this.units.at[unit] ?? 0);
     const sectors = this.units.piece[unit] ?? 0;

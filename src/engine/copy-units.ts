@@ -45,6 +45,8 @@ export class CopyUnits {
   readonly legAttempts: Uint16Array;
   /** Copies that could not give the piece. */
   readonly unreadable: Uint8Array;
+  /** Operations that were given up and may still use the buffer. */
+  readonly #retired: Uint16Array;
   readonly #width: number;
   readonly #arenaAt: number;
 
@@ -70,6 +72,7 @@ export class CopyUnits {
     this.legDone = new Float64Array(count * width);
     this.legState = new Uint8Array(count * width);
     this.legAttempts = new Uint16Array(count * width);
+    this.#retired = new Uint16Array(count);
     this.unreadable = new Uint8Array(count * width);
   }
 
@@ -80,9 +83,29 @@ export class CopyUnits {
     return active;
   }
 
+  /** Units at work at a time. One more is in reserve, for when others cannot be used. */
+  get usual(): number {
+    return this.count - 1;
+  }
+
   /** One that is free, -1 for none. */
   free(): number {
-    return this.state.indexOf(UnitState.free);
+    let isReserveNeeded = false;
+    for (let unit = 0; unit < this.count; unit++) {
+      const isRetired = this.#retired[unit] !== 0;
+      const mayTake = unit < this.usual || isReserveNeeded;
+      if (mayTake && !isRetired && this.state[unit] === UnitState.free) return unit;
+      isReserveNeeded ||= isRetired;
+    }
+    return -1;
+  }
+
+  /** A member that hangs may use the buffer until the returned function is called. */
+  retire(unit: number): () => void {
+    this.#retired[unit] = (this.#retired[unit] ?? 0) + 1;
+    return () => {
+      this.#retired[unit] = (this.#retired[unit] ?? 0) - 1;
+    };
   }
 
   /** Arena offset of its buffer. */

@@ -3,6 +3,7 @@ import type { Sector } from "../base/units.ts";
 import type { IoRing } from "../blockdev/io-ring.ts";
 import type { SuspendList } from "../resync/suspend-list.ts";
 import type { EngineConfig, EngineNotice, ReadBalance } from "./engine-protocol.ts";
+import type { KeptBuffers } from "./kept-buffers.ts";
 import type { MemberTable } from "./member-table.ts";
 import type { RequestTable } from "./request-table.ts";
 import type { SharedBlock } from "./shared-block.ts";
@@ -16,6 +17,7 @@ export interface EngineCore {
   /** Sectors that may be asked for. */
   capacity: Sector;
   readonly table: RequestTable;
+  readonly kept: KeptBuffers;
   readonly members: MemberTable;
   /** Ranges that other nodes resync. */
   readonly suspended: SuspendList;

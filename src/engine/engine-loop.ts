@@ -77,6 +77,7 @@ export class EngineLoop {
       notify: (notice) => this.#post({ type: "notice", notice }),
       startLater: (request) => this.#incoming.push(request),
       finish: (request, errno) => this.#finish(request, errno),
+      deliver: (tag, result) => this.#carryOut(tag, result),
     };
     this.#paths = wirePaths(config, ring, shared, hooks, personalities);
     this.#core = this.#paths.core;
@@ -98,6 +99,11 @@ export class EngineLoop {
     return this.#ended;
   }
 
+  /** Operations that a member has not answered, and that nobody waits for. */
+  get givenUp(): number {
+    return this.#core.members.ops.orphans;
+  }
+
   /** To whom answers and notices go. */
   connect(post: (message: WorkerToEngine) => void): void {
     this.#post = post;
@@ -114,6 +120,10 @@ export class EngineLoop {
   /** Seats a front end of the caller's own in place of one that `attach` would open; it is drained by `detach` and `stop`. */
   seat(make: (seat: FrontEndSeat) => FrontEnd): FrontEnd {
     if (this.#frontEnd !== null) throw new MdError("E_DEVICE_BUSY", "the array has a front end already");
+    if (!this.#core.kept.isEmpty) {
+      const why = "a member that does not answer may still use the memory of the export that has ended";
+      throw new MdError("E_DEVICE_BUSY", "the array cannot be exported yet", { why });
+    }
     const frontEnd = make(this.#seatOf());
     this.#frontEnd = frontEnd;
     this.#planned = null;
@@ -132,11 +142,14 @@ export class EngineLoop {
     const now = this.#now();
     this.shared.turnBegan = now;
     this.#core.mayAnswer = this.shared.mayAnswer(now);
+    members.now = now;
     this.#paths.reads.retryHeld();
+    this.#paths.reads.retryElsewhere();
     this.#paths.failures.retryHeld();
     for (let i = 0; i < completions; i++) {
       this.#route(this.ring.completedTag[i] ?? 0, this.ring.completedResult[i] ?? 0);
     }
+    this.#paths.hangs.look(now);
     const commands = this.#commands.run();
     this.#admit();
     if (this.#paths.bitmap.changed) {
@@ -200,7 +213,8 @@ export class EngineLoop {
     const toWrite = this.#wantsToWrite || untilRound < LEASE_POLL_MS;
     const onLease = this.#answersHeld > 0 || (!this.#leaseHeld && toWrite);
     const polled = onLease ? LEASE_POLL_MS : this.#commands.isDraining ? DRAIN_POLL_MS : Number.POSITIVE_INFINITY;
-    const onOthers = onLease ? polled : Math.min(polled, untilRound);
+    const onMembers = Math.min(untilRound, this.#paths.hangs.untilLook(this.#now()));
+    const onOthers = onLease ? polled : Math.min(polled, onMembers);
     const wait = Math.min(onOthers, this.#frontEnd?.wantsTurnIn() ?? Number.POSITIVE_INFINITY);
     return wait === Number.POSITIVE_INFINITY ? -1 : Math.ceil(wait);
   }
@@ -228,6 +242,24 @@ export class EngineLoop {
   }
 
   #route(tag: number, result: number): void {
+    if (tag >>> TAG_SHIFT !== TagKind.member) {
+      assert(tag >>> TAG_SHIFT >= TagKind.frontEnd, `a completion has tag ${tag}`);
+      this.#frontEnd?.ringCompletion(tag & TAG_MASK, result);
+      return;
+    }
+    const { ops } = this.#core.members;
+    const op = tag & TAG_MASK;
+    if (ops.isOrphan(op)) {
+      this.#paths.hangs.ended(op);
+      return;
+    }
+    const asked = ops.tagOf(op);
+    ops.end(op);
+    this.#carryOut(asked, result);
+  }
+
+  /** What was asked of a member has come to an end. */
+  #carryOut(tag: number, result: number): void {
     const kind = tag >>> TAG_SHIFT;
     const index = tag & TAG_MASK;
     switch (kind) {
@@ -249,12 +281,9 @@ export class EngineLoop {
       case TagKind.rewrite:
         this.#paths.rewrites.completion(result);
         return;
-      case TagKind.copyFlush:
-        this.#paths.copies.flushCompletion(index, result);
-        return;
       default:
-        assert(kind >= TagKind.frontEnd, `a completion has tag ${tag}`);
-        this.#frontEnd?.ringCompletion(index, result);
+        assert(kind === TagKind.copyFlush, `an operation has tag ${tag}`);
+        this.#paths.copies.flushCompletion(index, result);
     }
   }
 
@@ -387,8 +416,20 @@ export class EngineLoop {
     this.#finished++;
     const frontEnd = table.frontEnd[request] ?? null;
     const cookie = table.cookie[request] ?? 0;
+    if (!this.#core.kept.isEmpty) this.#leaveBuffer(request);
     table.release(request);
     frontEnd?.complete(cookie, errno);
+  }
+
+  /** A device that hangs may still use the request's buffer. */
+  #leaveBuffer(request: number): void {
+    const { table, kept } = this.#core;
+    const frontEnd = table.frontEnd[request] ?? null;
+    const buffer = table.buffer[request] ?? 0;
+    const op = table.op[request];
+    if (frontEnd === null || (op !== RequestOp.read && op !== RequestOp.write) || !kept.has(buffer)) return;
+    frontEnd.keepBuffer(table.cookie[request] ?? 0, false);
+    kept.leave(buffer, frontEnd);
   }
 
   #seatOf(): FrontEndSeat {
@@ -416,7 +457,8 @@ export class EngineLoop {
   #publish(): void {
     const { shared } = this;
     const { counters } = this.#paths.bitmap.intent;
-    shared.operations = this.#core.members.operations;
+    // What was given up may still reach a member.
+    shared.operations = this.#core.members.operations + this.#core.members.ops.orphans;
     shared.turnBegan = 0;
     shared.add(counterIndex.turns, 1);
     shared.set(counterIndex.inflight, this.#core.table.used);

@@ -12,6 +12,8 @@ import type { EngineCore } from "./engine-core.ts";
 import { type EngineConfig, roomFor } from "./engine-protocol.ts";
 import { FailurePath } from "./failure-path.ts";
 import { FlushPath } from "./flush-path.ts";
+import { type HangParts, HangWatch } from "./hang-watch.ts";
+import { KeptBuffers } from "./kept-buffers.ts";
 import { rangesAtOnce } from "./leg-layout.ts";
 import { MemberTable } from "./member-table.ts";
 import { type Personalities, personalityOf } from "./personalities.ts";
@@ -39,6 +41,7 @@ export interface EnginePaths {
   readonly flushes: FlushPath;
   readonly copies: CopyPath;
   readonly rewrites: RewritePath;
+  readonly hangs: HangWatch;
 }
 
 /** Opens the members and lays the paths. Throws MdError: E_NO_DEVICE, E_IO, E_VALUE, E_LAST_COPY, E_LEVEL_UNSUPPORTED; then nothing is open. */
@@ -46,7 +49,7 @@ export function wirePaths(
   config: EngineConfig,
   ring: IoRing,
   shared: SharedBlock,
-  hooks: Pick<EngineCore, "notify" | "startLater" | "finish">,
+  { deliver, ...hooks }: Pick<EngineCore, "notify" | "startLater" | "finish"> & Pick<HangParts, "deliver">,
   personalities?: Personalities,
 ): EnginePaths {
   const personality = personalityOf(config, personalities);
@@ -65,6 +68,7 @@ export function wirePaths(
     personality,
     capacity: config.size,
     table,
+    kept: new KeptBuffers(),
     members,
     suspended: new SuspendList(),
     balance: "balanced",
@@ -75,7 +79,7 @@ export function wirePaths(
     closed: false,
     ...hooks,
   };
-  const rewriter = table.capacity + arena.units;
+  const rewriter = table.capacity + arena.units + 1;
   const lock = new RangeLock(rewriter + 1, (holder) => {
     if (holder < table.capacity) writes.locked(holder);
     else if (holder < rewriter) copies.granted(holder);
@@ -87,10 +91,16 @@ export function wirePaths(
   const writes = new WritePath(core, bitmap, failures, lock, arena.zeros);
   const reads = new ReadPath(core, bitmap);
   const flushes = new FlushPath(core, failures);
-  const units = new CopyUnits(arena.units, members.width, arena.copies.at, arena.unitBytes);
+  const units = new CopyUnits(arena.units + 1, members.width, arena.copies.at, arena.unitBytes);
   const copies = new CopyPath(core, bitmap, failures, lock, units);
   const rewrites = new RewritePath(core, bitmap, failures, lock, { holder: rewriter, ...arena.rewrite });
-  return { core, arena, failures, pill, bitmap, writes, reads, flushes, copies, rewrites };
+  const hangs = new HangWatch(core, failures, {
+    mayReadElsewhere: (leg) => reads.mayGoElsewhere(leg),
+    retireUnit: (leg) => units.retire(Math.floor(leg / members.width)),
+    retireRewrite: () => rewrites.retire(),
+    deliver,
+  });
+  return { core, arena, failures, pill, bitmap, writes, reads, flushes, copies, rewrites, hangs };
 }
 
 function checkConfig({ name, queueDepth, raidDisks, members }: EngineConfig, room: number, width: number): void {

@@ -96,6 +96,9 @@ export interface EngineConfig extends ArrayShape {
   readonly queueDepth: number;
   /** KiB per second below which copies make no room for requests of front ends; see `CopySpeed`. Default: 0. */
   readonly copyLeast?: number;
+  /** Milliseconds after which a member that has not answered is taken out, and is late; 0: never. */
+  readonly ioTimeoutMs: number;
+  readonly slowIoMs: number;
   /** Bytes of transfer memory. */
   readonly arenaBytes: number;
 }
@@ -265,9 +268,13 @@ export type EngineNotice =
       readonly type: "memberFailed";
       readonly place: number;
       readonly errno: number;
-      readonly during: "write" | "flush" | "bitmap" | "copy" | "rewrite";
+      readonly during: "write" | "flush" | "bitmap" | "copy" | "rewrite" | "timeout";
       readonly at: Sector;
     }
+  /** The member has had something for longer than `slowIoMs`; or has answered all of that. */
+  | { readonly type: "memberSlow"; readonly place: number; readonly slow: boolean }
+  /** A device has answered all that had been given up. */
+  | { readonly type: "memberAnswered"; readonly path: string }
   /** In [at, at + sectors) of the array, for a client, or in the course of a copy or a rewrite. */
   | {
       readonly type: "readError";

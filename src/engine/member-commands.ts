@@ -48,6 +48,7 @@ export class MemberCommands {
     if (members.takesWrites(place)) {
       throw new MdError("E_MEMBER_ACTIVE", `place ${place} has a member that is not ${member.path}`);
     }
+    members.refuseHung(member.path);
     let written: Progress | null = null;
     const leave = this.#waits.pause();
     return (leaseHeld) => {

@@ -5,6 +5,8 @@ import { type Sector, sector } from "../base/units.ts";
 import type { IoRing, Tag } from "../blockdev/io-ring.ts";
 import { BadBlocks } from "./bad-blocks.ts";
 import type { EngineMember } from "./engine-protocol.ts";
+import { MemberOps } from "./member-ops.ts";
+import { TagKind, tagOf } from "./tag.ts";
 
 /** blocked: it has failed, and not all nodes know yet; nobody reads or writes it. none: the place is empty. */
 export const MemberState = { none: 0, inSync: 1, rebuilding: 2, blocked: 3, faulty: 4 } as const;
@@ -28,8 +30,18 @@ export class MemberTable {
   readonly recoveredTo: Float64Array;
   /** Of a blocked member: what it was before. */
   readonly blockedFrom: Uint8Array;
-  /** Operations in flight. */
+  /** Operations in flight; those that were given up do not count. */
   readonly inFlight: Int32Array;
+  readonly ops = new MemberOps();
+  /** Operations that were given up, and that the device still has. */
+  readonly orphans: Int32Array;
+  /** Not 0: it has had something for long, and is read only where no other copy is to be had. */
+  readonly slow: Uint8Array;
+  /** The same, by path: also of members that are gone. */
+  readonly #orphansAt = new Map<string, number>();
+  readonly #orphanPath = new Map<number, string>();
+  /** Milliseconds of the clock, at the beginning of the turn. */
+  now = 0;
   /** Sector after the last one read, from the start of data. */
   readonly head: Float64Array;
   /** Not 0: it is read only where no other copy is. */
@@ -79,6 +91,8 @@ export class MemberTable {
     this.recoveredTo = new Float64Array(width);
     this.blockedFrom = new Uint8Array(width);
     this.inFlight = new Int32Array(width);
+    this.orphans = new Int32Array(width);
+    this.slow = new Uint8Array(width);
     this.head = new Float64Array(width);
     this.writeMostly = new Uint8Array(width);
     this.#path = new Array<string | null>(width).fill(null);
@@ -214,6 +228,7 @@ export class MemberTable {
   open(member: EngineMember, fixedBlockSize: boolean): void {
     const { place } = member;
     assert(!this.isOpen(place), `place ${place} has a device`);
+    this.refuseHung(member.path);
     const device = this.#ring.openDevice(member.path, { readOnly: this.#readOnly });
     const blockSize = this.#ring.logicalBlockSize(device);
     if (fixedBlockSize && blockSize > this.blockSize) {
@@ -254,28 +269,38 @@ export class MemberTable {
     this.#device[disk] = -1;
     this.#path[disk] = null;
     this.badBlocks.close(disk);
+    this.orphans[disk] = 0;
   }
 
   closeAll(): void {
     for (let place = 0; place < this.width; place++) this.close(place);
   }
 
+  /** Whatever a device was asked before may still happen to it: E_DEVICE_BUSY. */
+  refuseHung(path: string): void {
+    const count = this.#orphansAt.get(path) ?? 0;
+    if (count === 0) return;
+    throw new MdError("E_DEVICE_BUSY", `${path} has not answered ${count} operations`, {
+      why: "writes of before may still reach it",
+    });
+  }
+
   /** `at` from the start of data. */
   read(disk: number, at: number, sectors: number, buffer: number, tag: Tag): void {
-    this.#begin(disk);
+    const op = this.#begin(disk, tag);
     this.head[disk] = at + sectors;
-    this.#ring.read(this.#deviceOf(disk), sector((this.#dataOffset[disk] ?? 0) + at), sectors, buffer, tag);
+    this.#ring.read(this.#deviceOf(disk), sector((this.#dataOffset[disk] ?? 0) + at), sectors, buffer, op);
   }
 
   write(disk: number, at: number, sectors: number, buffer: number, flags: number, tag: Tag): void {
-    this.#begin(disk);
-    this.#ring.write(this.#deviceOf(disk), sector((this.#dataOffset[disk] ?? 0) + at), sectors, buffer, flags, tag);
+    const op = this.#begin(disk, tag);
+    this.#ring.write(this.#deviceOf(disk), sector((this.#dataOffset[disk] ?? 0) + at), sectors, buffer, flags, op);
   }
 
   /** `at` from the start of our slot's bitmap. */
   writeBitmap(disk: number, at: number, sectors: number, buffer: number, flags: number, tag: Tag): void {
-    this.#begin(disk);
-    this.#ring.write(this.#deviceOf(disk), sector((this.#bitmapAt[disk] ?? 0) + at), sectors, buffer, flags, tag);
+    const op = this.#begin(disk, tag);
+    this.#ring.write(this.#deviceOf(disk), sector((this.#bitmapAt[disk] ?? 0) + at), sectors, buffer, flags, op);
   }
 
   /** Our slot's bitmap lies there from now on; no page of it is being written. */
@@ -289,18 +314,18 @@ export class MemberTable {
 
   /** Our slot's pill on it. */
   readPill(disk: number, sectors: number, buffer: number, tag: Tag): void {
-    this.#begin(disk);
-    this.#ring.read(this.#deviceOf(disk), sector(this.#pillAt[disk] ?? 0), sectors, buffer, tag);
+    const op = this.#begin(disk, tag);
+    this.#ring.read(this.#deviceOf(disk), sector(this.#pillAt[disk] ?? 0), sectors, buffer, op);
   }
 
   zero(disk: number, at: number, sectors: number, punch: boolean, tag: Tag): void {
-    this.#begin(disk);
-    this.#ring.zero(this.#deviceOf(disk), sector((this.#dataOffset[disk] ?? 0) + at), sectors, punch, tag);
+    const op = this.#begin(disk, tag);
+    this.#ring.zero(this.#deviceOf(disk), sector((this.#dataOffset[disk] ?? 0) + at), sectors, punch, op);
   }
 
   flush(disk: number, tag: Tag): void {
-    this.#begin(disk);
-    this.#ring.flush(this.#deviceOf(disk), tag);
+    const op = this.#begin(disk, tag);
+    this.#ring.flush(this.#deviceOf(disk), op);
   }
 
   /** A completion of one of the above has come. */
@@ -311,10 +336,35 @@ export class MemberTable {
     this.#operations--;
   }
 
-  #begin(disk: number): void {
+  /** It counts as ended for whoever asked for it; the device has it still. */
+  giveUp(op: number): void {
+    const place = this.ops.placeOf(op);
+    const path = this.#path[place] ?? "";
+    this.ops.giveUp(op);
+    this.orphans[place] = (this.orphans[place] ?? 0) + 1;
+    this.#orphanPath.set(op, path);
+    this.#orphansAt.set(path, (this.#orphansAt.get(path) ?? 0) + 1);
+  }
+
+  /** The device has answered it at last. The device's path if that was all that had been given up, else null. */
+  orphanEnded(op: number): string | null {
+    const place = this.ops.placeOf(op);
+    const path = this.#orphanPath.get(op) ?? "";
+    const left = (this.#orphansAt.get(path) ?? 0) - 1;
+    this.ops.end(op);
+    this.#orphanPath.delete(op);
+    if (left > 0) this.#orphansAt.set(path, left);
+    else this.#orphansAt.delete(path);
+    if (this.#path[place] === path) this.orphans[place] = (this.orphans[place] ?? 0) - 1;
+    return left > 0 ? null : path;
+  }
+
+  /** The tag that the ring is to give back. */
+  #begin(disk: number, tag: Tag): Tag {
     this.inFlight[disk] = (this.inFlight[disk] ?? 0) + 1;
     this.#operations++;
     this.begun++;
+    return tagOf(TagKind.member, this.ops.begin(disk, tag, this.now));
   }
 
   #deviceOf(disk: number): number {

@@ -4,6 +4,7 @@ import type { BitmapPath } from "./bitmap-path.ts";
 import { counterIndex } from "./counter-index.ts";
 import type { EngineCore } from "./engine-core.ts";
 import { LegLayout } from "./leg-layout.ts";
+import { NO_ANSWER } from "./member-ops.ts";
 import { MemberState } from "./member-table.ts";
 import { chooseCopy } from "./read-balance.ts";
 import { LegState, LegWork, RequestQueue } from "./request-table.ts";
@@ -13,10 +14,14 @@ import { errnoOf, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
 const ESHUTDOWN = 108;
 /** In place of an error: the request starts anew when it is known which copies are left. */
 const UNDECIDED = -1;
+/** In place of an error: a member has not answered, so the request starts anew in another buffer. */
+const ELSEWHERE = -2;
 
 /**
  * Reads: from the nearest idle copy, or, where the mirrors may differ, from the first that is in sync, which is what
  * all nodes read and what a resync copies from. A read that fails goes to the next copy; EIO only if none can give it.
+ *
+ * One that a member does not answer in time starts anew, too, in another buffer: its own may still be written to.
  *
  * What was read is answered only if the node was surely still a member when it had it. Otherwise the read waits, and
  * starts anew: the mirror that it came from may have been failed by the others, and be old.
@@ -31,6 +36,8 @@ export class ReadPath {
   readonly #head: Float64Array;
   /** Wait until the node is surely a member. */
   readonly #held: RequestQueue;
+  /** Wait for another buffer. */
+  readonly #elsewhere: RequestQueue;
 
   constructor(core: EngineCore, bitmap: BitmapPath) {
     const { width } = core.members;
@@ -42,10 +49,37 @@ export class ReadPath {
     this.#inFlight = new Int32Array(width);
     this.#head = new Float64Array(width);
     this.#held = new RequestQueue(core.table);
+    this.#elsewhere = new RequestQueue(core.table);
   }
 
   get held(): number {
     return this.#held.length;
+  }
+
+  /** Once a turn: those that wait for another buffer ask for it again. */
+  retryElsewhere(): void {
+    for (let left = this.#elsewhere.length; left > 0; left--) this.#startElsewhere(this.#elsewhere.shift());
+  }
+
+  /** A leg's read is late: is there another copy that may be asked, and answers? */
+  mayGoElsewhere(leg: number): boolean {
+    const { table, personality } = this.#core;
+    const request = Math.floor(leg / table.width);
+    const first = leg - ((leg - request * table.width) % personality.copies);
+    const at = (table.at[request] ?? 0) + (table.legFrom[first] ?? 0);
+    const sectors = table.legSectors[first] ?? 0;
+    if (this.#readsFirst(at, at + sectors)) return false;
+    for (let other = first; other < first + personality.copies; other++) {
+      if (other !== leg && this.#answers(other, sectors)) return true;
+    }
+    return false;
+  }
+
+  /** Can the leg be read, from a member that is not late with anything? */
+  #answers(leg: number, sectors: number): boolean {
+    const { table, members } = this.#core;
+    const disk = table.legDisk[leg] ?? 0;
+    return members.slow[disk] === 0 && members.isReadable(disk, table.legAt[leg] ?? 0, sectors);
   }
 
   /** Starts those anew that waited, once they may be answered; refuses them when the engine stops. */
@@ -90,6 +124,11 @@ export class ReadPath {
       return;
     }
     table.legState[leg] = LegState.failed;
+    if (result === NO_ANSWER) {
+      table.error[request] = ELSEWHERE;
+      this.#rangeEnded(request);
+      return;
+    }
     if (done === TRANSFER_FAILED) this.#report(request, leg, errnoOf(result));
     const place = (leg - request * table.width) % personality.copies;
     this.#tryNext(request, leg - place);
@@ -108,7 +147,7 @@ export class ReadPath {
     const { table, members } = this.#core;
     const copy = this.#choose(request, first);
     if (copy === -1) {
-      if (table.error[request] !== Errno.EIO) table.error[request] = members.isUndecided ? UNDECIDED : Errno.EIO;
+      if (table.error[request] === 0) table.error[request] = members.isUndecided ? UNDECIDED : Errno.EIO;
       this.#rangeEnded(request);
       return;
     }
@@ -124,6 +163,7 @@ export class ReadPath {
     const ordered = this.#readsFirst(at, at + sectors);
     let anyInSync = false;
     let anyPreferred = false;
+    let anyQuick = false;
     for (let copy = 0; copy < copies; copy++) {
       const disk = table.legDisk[first + copy] ?? 0;
       const legAt = table.legAt[first + copy] ?? 0;
@@ -134,7 +174,13 @@ export class ReadPath {
       this.#inFlight[copy] = members.inFlight[disk] ?? 0;
       this.#head[copy] = members.head[disk] ?? 0;
       if (usable && members.state[disk] === MemberState.inSync) anyInSync = true;
-      if (usable && members.writeMostly[disk] === 0) anyPreferred = true;
+      if (usable && members.slow[disk] === 0) {
+        anyQuick = true;
+        if (members.writeMostly[disk] === 0) anyPreferred = true;
+      }
+    }
+    for (let copy = 0; !ordered && anyQuick && copy < copies; copy++) {
+      if (members.slow[table.legDisk[first + copy] ?? 0] !== 0) this.#usable[copy] = 0;
     }
     for (let copy = 0; !ordered && anyPreferred && copy < copies; copy++) {
       if (members.writeMostly[table.legDisk[first + copy] ?? 0] !== 0) this.#usable[copy] = 0;
@@ -160,6 +206,28 @@ export class ReadPath {
     members.read(table.legDisk[leg] ?? 0, at, left, buffer, tagOf(TagKind.request, leg));
   }
 
+  #startElsewhere(request: number): void {
+    const { table, kept, startLater, stopping, finish } = this.#core;
+    const frontEnd = table.frontEnd[request] ?? null;
+    const before = table.buffer[request] ?? 0;
+    if (stopping || frontEnd === null) {
+      finish(request, ESHUTDOWN);
+      return;
+    }
+    // By now the device may have answered.
+    if (kept.has(before)) {
+      const buffer = frontEnd.keepBuffer(table.cookie[request] ?? 0, true);
+      if (buffer === -1) {
+        this.#elsewhere.push(request);
+        return;
+      }
+      kept.leave(before, frontEnd);
+      table.buffer[request] = buffer;
+    }
+    table.done[request] = 0;
+    startLater(request);
+  }
+
   /** A range was read, or cannot be. */
   #rangeEnded(request: number): void {
     const { table } = this.#core;
@@ -173,7 +241,8 @@ export class ReadPath {
     const error = table.error[request] ?? 0;
     if (error !== 0) {
       table.error[request] = 0;
-      if (error === UNDECIDED) startLater(request);
+      if (error === ELSEWHERE) this.#startElsewhere(request);
+      else if (error === UNDECIDED) startLater(request);
       else finish(request, error);
       return;
     }

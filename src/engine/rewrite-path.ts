@@ -4,6 +4,7 @@ import type { BitmapPath } from "./bitmap-path.ts";
 import { counterIndex } from "./counter-index.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { FailurePath } from "./failure-path.ts";
+import { NO_ANSWER } from "./member-ops.ts";
 import { MemberState } from "./member-table.ts";
 import type { RangeLock } from "./range-lock.ts";
 import { TagKind, tagOf } from "./tag.ts";
@@ -62,6 +63,7 @@ export class RewritePath {
   #step: number = Step.idle;
   #isDoing = false;
   #isAborted = false;
+  #retired = 0;
   #place = 0;
   #lo = 0;
   #hi = 0;
@@ -132,10 +134,18 @@ export class RewritePath {
     this.#smallTo = lo;
     this.#sectors = 0;
     this.#lost = 0;
-    this.#isAborted = false;
+    this.#isAborted = this.#retired > 0;
     this.#onDone = onDone;
     this.#step = Step.locking;
     if (this.#lock.lock(this.#holder, lo, hi)) this.granted();
+  }
+
+  /** A member that hangs may use its buffer until the returned function is called: nothing is rewritten meanwhile. */
+  retire(): () => void {
+    this.#retired++;
+    return () => {
+      this.#retired--;
+    };
   }
 
   granted(): void {
@@ -189,7 +199,9 @@ export class RewritePath {
     this.#attempts++;
     const left = this.#piece - this.#done;
     const done = sectorsDone(result, left, members.blockSize, this.#attempts);
-    if (done === TRANSFER_FAILED) this.#failed(errnoOf(result));
+    // Its buffer is not its own any more.
+    if (result === NO_ANSWER) this.#isAborted = true;
+    else if (done === TRANSFER_FAILED) this.#failed(errnoOf(result));
     else if (done < left) this.#done += done;
     else this.#succeeded();
   }

@@ -10,6 +10,8 @@ export const TagKind = {
   copyFlush: 4,
   pill: 5,
   rewrite: 6,
+  /** To the ring all operations on members have this one; `MemberOps` knows what they belong to. */
+  member: 7,
   frontEnd: 0x80,
 } as const;
 

@@ -1,5 +1,6 @@
 import { SECTOR_SIZE } from "../base/units.ts";
 import { Errno } from "../blockdev/errno.ts";
+import { NO_ANSWER } from "./member-ops.ts";
 
 /** Attempts at one operation that the kernel puts off, or carries out piece by piece, before it counts as failed. */
 export const MAX_ATTEMPTS = 1000;
@@ -25,4 +26,7 @@ export const mayRetry = (result: number, attempts: number): boolean =>
   (result === -Errno.EAGAIN || result === -Errno.EINTR) && attempts < MAX_ATTEMPTS;
 
 /** The errno of a completion that failed: of a short one, EIO. */
-export const errnoOf = (result: number): number => (result < 0 ? -result : Errno.EIO);
+export function errnoOf(result: number): number {
+  if (result === NO_ANSWER) return Errno.ETIMEDOUT;
+  return result < 0 ? -result : Errno.EIO;
+}

@@ -32,6 +32,9 @@ export interface Scenario {
   readonly assumeClean: boolean;
   /** KiB/s that each node may copy, 0 for no limit. */
   readonly syncSpeedMax: number;
+  /** Milliseconds after which a disk that hangs is taken out, and is late; 0: never. */
+  readonly ioTimeoutMs: number;
+  readonly slowIoMs: number;
   /** Sectors of data on each member. */
   readonly size: number;
   /** Sectors of them that the array uses before it grows; default: all. */
@@ -103,6 +106,8 @@ function drawFrom(random: SeededRandom, fixed: Partial<Scenario>): Scenario {
     arrayName: "sim:md0",
     assumeClean: true,
     syncSpeedMax: 0,
+    ioTimeoutMs: 0,
+    slowIoMs: 0,
     chunkSectors: random.pick([8, 16, 64]),
     leaseMs: 1000,
     // What they are drawn from must not change what else is drawn: a shrunk run names its own.

@@ -92,6 +92,8 @@ export class SimDisk {
   readonly #world: World;
   readonly #timing: DiskTiming;
   readonly #flights = new Set<Flight>();
+  /** What a disk that hangs was given, and has not begun; null: it does not hang. */
+  #waiting: { readonly user: DiskUser; readonly begin: () => void }[] | null = null;
   #completions = 0;
 
   constructor(world: World, { path, sectors, timing = fastDisk, areaOf = () => "data" }: SimDiskOptions) {
@@ -114,8 +116,23 @@ export class SimDisk {
     this.versions.makeDurable(sector, sector + 1, origin);
   }
 
+  /** It begins and answers nothing any more, until `goOn`: then it does all that it was given meanwhile. */
+  hang(): void {
+    this.#waiting ??= [];
+  }
+
+  goOn(): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = null;
+    for (const { begin } of waiting) begin();
+  }
+
   /** `done` gets the bytes transferred, 0 for a flush, or a negative errno: in the kernel, not on the user's thread. */
   submit(op: DiskOp, user: DiskUser, done: (result: number) => void): void {
+    if (this.#waiting !== null) {
+      this.#waiting.push({ user, begin: () => this.submit(op, user, done) });
+      return;
+    }
     const flight: Flight = { user, op, completed: Number.POSITIVE_INFINITY, pending: [], failed: false };
     this.#flights.add(flight);
     const latency = this.#world.random.between(...this.#timing[op.type]) * this.slowness;
@@ -132,6 +149,7 @@ export class SimDisk {
 
   /** Its process is gone: what has not landed may do so in time, in part or never. */
   abandon(threads: readonly SimThread[]): void {
+    if (this.#waiting !== null) this.#waiting = this.#waiting.filter(({ user }) => !threads.includes(user.thread));
     for (const flight of this.#flights) {
       if (!threads.includes(flight.user.thread)) continue;
       for (const part of flight.pending) {
@@ -152,6 +170,7 @@ export class SimDisk {
       }
     }
     this.#flights.clear();
+    if (this.#waiting !== null) this.#waiting = [];
     this.versions.powerCut(this.#world.random);
   }
 

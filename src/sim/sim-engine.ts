@@ -102,7 +102,7 @@ class SimEngine implements Engine {
 
   #turn(): void {
     if (this.#loop.turn()) this.#ring.wake();
-    if (this.#loop.ended) this.#ring.close();
+    if (this.#loop.ended) this.#ring.close(this.#loop.givenUp);
   }
 
   #up(message: WorkerToEngine): void {

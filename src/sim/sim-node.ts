@@ -32,6 +32,9 @@ export interface SimNodeOptions {
   readonly zeroes: boolean;
   /** KiB/s, 0 for no limit. */
   readonly syncSpeedMax: number;
+  /** Milliseconds; 0: never. */
+  readonly ioTimeoutMs: number;
+  readonly slowIoMs: number;
   /** What all nodes say. */
   readonly messages: SaidMessages;
   readonly wrappers: Wrappers;
@@ -243,6 +246,8 @@ export class SimNode {
       options: {
         ...defaultClusterNodeOptions,
         syncSpeedMax: this.#options.syncSpeedMax,
+        ioTimeoutMs: this.#options.ioTimeoutMs,
+        slowIoMs: this.#options.slowIoMs,
         queueDepth: 32,
         arenaBytes: 2 << 20,
         confirmMs: this.#options.leaseMs / 2,

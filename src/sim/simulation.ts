@@ -81,7 +81,7 @@ export class Simulation {
     this.scenario = scenario;
     this.array = array;
     this.server = new SimLockServer(world);
-    const { leaseMs, longest, shortTransfers, zeroing, drift, syncSpeedMax, link } = scenario;
+    const { leaseMs, longest, shortTransfers, zeroing, drift, syncSpeedMax, ioTimeoutMs, slowIoMs, link } = scenario;
     const messages = new SaidMessages();
     this.nodes = Array.from({ length: scenario.nodes }, (_, i) => {
       const clock = { rate: 1 + world.random.between(-drift, drift), offset: world.random.between(0, 1e6) };
@@ -92,6 +92,8 @@ export class Simulation {
         shortTransfers,
         zeroes: zeroing,
         syncSpeedMax,
+        ioTimeoutMs,
+        slowIoMs,
         link,
         messages,
         wrappers,

@@ -170,7 +170,8 @@ export class ClusterWorld {
       findDevice: async (uuid) => this.#find(uuid, name),
       diskOf: (path) => path,
       syncTurns: this.turnsOf(name),
-      options: { ...defaultClusterNodeOptions, ...options },
+      // These devices always answer.
+      options: { ...defaultClusterNodeOptions, ioTimeoutMs: 0, slowIoMs: 0, ...options },
     };
     return ClusterNode.start(deps).then((node) => {
       if (engine === null) throw new Error("no engine was started");

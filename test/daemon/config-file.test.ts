@@ -35,6 +35,8 @@ lockserver redis://10.0.0.5:6379 passwordfile=/etc/mdctl/redis.secret
 Fen command=/usr/sbin/fence_ipmilan 'host-map=n1:outlet 1;n2:outlet 2' timeout=60s
 LOG level=debug
 SYNC speed-max="200M" speed-min=2M
+IOTIMEOUT 60s
+SLOWIO threshold=1s
 `;
     expect(parse(text)).toEqual([
       ["cluster", "alpha", "m.conf:2"],
@@ -48,6 +50,8 @@ SYNC speed-max="200M" speed-min=2M
       ["log-level", "debug", "m.conf:8"],
       ["sync-speed-max", "200M", "m.conf:9"],
       ["sync-speed-min", "2M", "m.conf:9"],
+      ["io-timeout", "60s", "m.conf:10"],
+      ["slow-io", "1s", "m.conf:11"],
     ]);
     const options = new Set(daemonOptions.map(({ name }) => name));
     for (const [option = ""] of parse(text)) expect(options).toContain(option);

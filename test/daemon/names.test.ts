@@ -99,6 +99,8 @@ describe("settings", () => {
     [{ "lock-server": "http://host" }],
     [{ "lock-server": "nonsense" }],
     [{ "sync-speed-max": "fast" }],
+    [{ "io-timeout": "5ms" }],
+    [{ "slow-io": "soon" }],
   ])("%j is refused", (settings) => {
     expect(() => config(settings)).toThrow(expect.objectContaining({ code: "E_VALUE" }));
   });

@@ -97,6 +97,8 @@ describe.each(["io_uring", "threads"] as const)("an engine in a worker, over %s"
     },
     pill: null,
     pillEveryMs: 1000,
+    ioTimeoutMs: 30_000,
+    slowIoMs: 2000,
     readOnly: false,
     ring,
     queueDepth: 64,

@@ -167,3 +167,59 @@ describe("F17: a mirror that is fifty times slower", () => {
     });
   });
 });
+
+describe("F17: a mirror that hangs", () => {
+  const times = { nodes: 3, ioTimeoutMs: 400, slowIoMs: 50 };
+
+  it("is taken out of the array after the timeout, and everything goes on without it", async () => {
+    await check(8, times, async (simulation) => {
+      const [first] = disksOf(simulation);
+      await wait(simulation, 200);
+      first.hang();
+      const since = simulation.world.now;
+      const written = await Promise.all(
+        [0, 1, 2].map((node) => ask(simulation, node, "write", 10 * node, 10 * node + 8)),
+      );
+      expect(written).toEqual([0, 0, 0]);
+      // What the data plane waits for, and then what a control plane does that reads its superblock.
+      expect(simulation.world.now - since).toBeLessThan(3 * times.ioTimeoutMs);
+      expect(inSyncDisks(simulation.array.disks.slice(1), simulation.array.geometry)).toHaveLength(1);
+      for (const node of [0, 1, 2]) expect(await ask(simulation, node, "read", 0, 30)).toBe(0);
+      simulation.resumeAsking();
+      await wait(simulation, 1000);
+      simulation.stopAsking();
+      first.goOn();
+      await simulation.healAndJudge();
+    });
+  });
+
+  it("holds no read that another can serve, and stays a mirror if it answers in time", async () => {
+    await check(9, times, async (simulation) => {
+      const [first] = disksOf(simulation);
+      await wait(simulation, 200);
+      first.hang();
+      const since = simulation.world.now;
+      for (let at = 0; at < 100; at += 10) expect(await ask(simulation, 0, "read", at, at + 8)).toBe(0);
+      expect(simulation.world.now - since).toBeLessThan(3 * times.slowIoMs);
+      first.goOn();
+      await wait(simulation, 100);
+      expect(inSyncDisks(simulation.array.disks, simulation.array.geometry)).toHaveLength(2);
+      await simulation.healAndJudge();
+    });
+  });
+
+  it("is waited for if it is the last copy", async () => {
+    await check(10, times, async (simulation) => {
+      const [first, second] = disksOf(simulation);
+      second.dead = true;
+      expect(await ask(simulation, 0, "write", 10, 20)).toBe(0);
+      first.hang();
+      const late = ask(simulation, 0, "write", 30, 40);
+      await wait(simulation, 5 * times.ioTimeoutMs);
+      first.goOn();
+      expect(await late).toBe(0);
+      second.dead = false;
+      await simulation.healAndJudge();
+    });
+  });
+});

@@ -19,7 +19,8 @@ const MAX_TURNS = 20_000;
 /** A request of the test: `errno` is null until it is answered. */
 export interface TestRequest {
   errno: number | null;
-  readonly buffer: number;
+  /** Another one when a member that hangs may use the first. */
+  buffer: number;
 }
 
 export interface Sent<C extends EngineCommand> {
@@ -28,7 +29,9 @@ export interface Sent<C extends EngineCommand> {
 }
 
 export interface EngineBenchOptions
-  extends Partial<Pick<EngineConfig, "queueDepth" | "readOnly" | "holdsWrites" | "size" | "pill">> {
+  extends Partial<
+    Pick<EngineConfig, "queueDepth" | "readOnly" | "holdsWrites" | "size" | "pill" | "ioTimeoutMs" | "slowIoMs">
+  > {
   /** Default: yes. */
   readonly stored?: boolean;
   readonly disks?: number;
@@ -61,6 +64,9 @@ export class EngineBench implements FrontEnd {
   readonly #requests = new Map<number, TestRequest>();
   readonly #sink: RequestSink;
   readonly #seat: FrontEndSeat;
+  /** Buffers that the engine keeps. */
+  readonly kept: number[] = [];
+  #spares = Number.POSITIVE_INFINITY;
   #nextCookie = 1;
   #nextBuffer: number;
   #draining = false;
@@ -92,6 +98,8 @@ export class EngineBench implements FrontEnd {
       },
       pill: options.pill ?? null,
       pillEveryMs: 100,
+      ioTimeoutMs: options.ioTimeoutMs ?? 0,
+      slowIoMs: options.slowIoMs ?? 0,
       readOnly: options.readOnly ?? false,
       holdsWrites: options.holdsWrites ?? false,
       ring: "auto",
@@ -199,6 +207,26 @@ export class EngineBench implements FrontEnd {
 
   failures(): readonly EngineNotice[] {
     return this.notices.filter(({ type }) => type === "memberFailed");
+  }
+
+  keepBuffer(cookie: number, another: boolean): number {
+    const request = this.#requests.get(cookie);
+    if (request === undefined) throw new Error(`request ${cookie} is nobody's`);
+    if (another && this.#spares === 0) return -1;
+    this.kept.push(request.buffer);
+    if (!another) return -1;
+    this.#spares--;
+    request.buffer = this.#buffer(64);
+    return request.buffer;
+  }
+
+  giveBack(buffer: number): void {
+    this.kept.splice(this.kept.indexOf(buffer), 1);
+  }
+
+  /** So many more requests get another buffer. */
+  set spares(count: number) {
+    this.#spares = count;
   }
 
   ringCompletion(): void {}

@@ -5,6 +5,9 @@ const MOST_PER_CONNECTION = 256;
 /** However many connections there are. */
 const LEAST_PER_CONNECTION = 8;
 
+/** Of the pool, unless the greatest payload needs it. */
+const RESERVED_SHARE = 1 / 4;
+
 /** Why a connection gets no request. */
 export const NO_SHARE = -1;
 export const NO_ROOM = -2;
@@ -42,6 +45,10 @@ export class NbdRequests {
   readonly #held: Int32Array;
   readonly #pagesHeld: Int32Array;
   readonly #pageLimit: number;
+  /** Pages to go on with when a device hangs that may still use any number of the others. */
+  readonly #reserve: number;
+  /** Buffers that were put aside. */
+  #kept = 0;
   #limit: number;
   #free = 0;
   #used = 0;
@@ -62,6 +69,8 @@ export class NbdRequests {
     this.#held = new Int32Array(connections);
     this.#pagesHeld = new Int32Array(connections);
     this.#pageLimit = Math.max(Math.floor(pool.pages / 2), BufferPool.pagesFor(maximumPayload));
+    const most = Math.max(BufferPool.pagesFor(maximumPayload), Math.floor(pool.pages * (1 - RESERVED_SHARE)));
+    this.#reserve = pool.pages - most;
     this.#limit = Math.min(MOST_PER_CONNECTION, capacity);
   }
 
@@ -104,6 +113,26 @@ export class NbdRequests {
     this.released = true;
   }
 
+  /**
+   * The request's buffer is put aside until it is given back, and no longer counts as the connection's. `another`: the
+   * request gets another one, whose offset is returned; -1: there is none, and nothing has changed.
+   */
+  keepBuffer(request: number, another: boolean): number {
+    const connection = this.connection[request] ?? 0;
+    const fresh = another ? this.pool.take(this.length[request] ?? 0) : -1;
+    if (another && fresh < 0) return -1;
+    this.#kept++;
+    this.buffer[request] = fresh;
+    if (!another) this.#pagesHeld[connection] = (this.#pagesHeld[connection] ?? 0) - (this.#pages[request] ?? 0);
+    return fresh;
+  }
+
+  giveBack(buffer: number): void {
+    this.#kept--;
+    this.pool.release(buffer);
+    this.released = true;
+  }
+
   /** For a request without one, of its length; false: there is none now. */
   takeBufferAgain(request: number): boolean {
     return this.#takeBuffer(request, this.length[request] ?? 0) === 0;
@@ -114,6 +143,7 @@ export class NbdRequests {
     const pages = BufferPool.pagesFor(bytes);
     const pagesHeld = (this.#pagesHeld[connection] ?? 0) + pages;
     if (pagesHeld > this.#pageLimit) return NO_SHARE;
+    if (this.#kept === 0 && this.pool.freePages - pages < this.#reserve) return this.#noRoom();
     const buffer = this.pool.take(bytes);
     if (buffer < 0) return this.#noRoom();
     this.#pagesHeld[connection] = pagesHeld;

@@ -135,6 +135,14 @@ export class NbdServer implements FrontEnd {
     this.#connections[index]?.completed(cookie, wireErrno(errno));
   }
 
+  keepBuffer(cookie: number, another: boolean): number {
+    return this.#requests.keepBuffer(cookie, another);
+  }
+
+  giveBack(buffer: number): void {
+    this.#requests.giveBack(buffer);
+  }
+
   endTurn(): void {
     this.#offerWaiting();
     this.#endConnectionTurns();

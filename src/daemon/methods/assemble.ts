@@ -1,7 +1,6 @@
 import { readBitmapShape } from "../../array/bitmap-store.ts";
 import { readSuperblock } from "../../array/superblock-store.ts";
 import { MdError } from "../../base/md-error.ts";
-import { openFileDevice } from "../../blockdev/file-device.ts";
 import { MOST_SLOTS } from "../../dlm/lockspace.ts";
 import { Feature, hasFeature } from "../../superblock/superblock.ts";
 import { mdUuidText, parseUuid } from "../../superblock/uuid.ts";
@@ -14,6 +13,7 @@ import type { ScannedMember } from "../device-scan.ts";
 import { checkDeviceUse } from "../device-use.ts";
 import { errorInfo } from "../error-info.ts";
 import { nameOf, uuidOf } from "../find-array.ts";
+import { openToLook } from "../open-to-look.ts";
 import { exportAssembled } from "./export-assembled.ts";
 import type { Method } from "./method.ts";
 
@@ -67,7 +67,7 @@ async function candidates(daemon: Daemon, { members }: AssembleParams): Promise<
       // A regular file that is a member already was allowed to be one when its array was created.
       const { isBlockDevice } = checkDeviceUse(path, true);
       if (!isBlockDevice) daemon.scan.rememberFile(path);
-      const device = await openFileDevice(path, { readOnly: true });
+      const device = await openToLook(path);
       try {
         return { path, superblock: await readSuperblock(device) };
       } finally {
@@ -165,7 +165,7 @@ async function refuseForeign(
 ): Promise<void> {
   const [first] = members;
   if (first === undefined || !hasFeature(first.superblock, Feature.clustered)) return;
-  const device = await openFileDevice(first.path, { readOnly: true });
+  const device = await openToLook(first.path);
   try {
     const { super: bitmap } = await readBitmapShape(device, first.superblock);
     const wanted = params.homeCluster ?? daemon.config.cluster;
