@@ -1,10 +1,11 @@
 import { type ArrayShape, checkRoom, type MemberRoom, memberSizeFor, syncSizeOf } from "../array/array-shape.ts";
-import { type MdArray, writableMembers } from "../array/md-array.ts";
+import { isDegraded, type MdArray, writableMembers } from "../array/md-array.ts";
+import { flushMembers } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
 import { type Sector, sector } from "../base/units.ts";
 import { bitBytes, bitmapLayout } from "../bitmap/bitmap-layout.ts";
 import { bitsOfRange } from "../bitmap/resize-bits.ts";
-import type { NodeContext } from "./node-context.ts";
+import { type NodeContext, shortName } from "./node-context.ts";
 
 /** What the data plane and our own bitmap are made for. Ahead of the superblocks while a change of shape is prepared. */
 export interface Form {
@@ -55,7 +56,7 @@ export async function memberRoom(context: NodeContext): Promise<readonly MemberR
  * is no longer part of it. `need`: bits of chunks that need a resync besides. An MdError is a refusal: nothing has changed.
  */
 export async function prepareForm(context: NodeContext, form: Form, need: Uint8Array | null): Promise<void> {
-  const { engine, form: before } = context;
+  const { form: before } = context;
   const isShrinking = form.syncSize < before.syncSize;
   if (form.syncSize > before.syncSize)
     checkRoom(await memberRoom(context), memberSizeFor(context.array, form.syncSize));
@@ -65,16 +66,44 @@ export async function prepareForm(context: NodeContext, form: Form, need: Uint8A
       hint: "unmap it there, or map it read-only",
     });
   }
-  const lost = isShrinking ? await lostBits(context, before, form.syncSize) : null;
-  if (isShrinking) await setCapacity(context, sector(Math.min(context.capacity, form.syncSize)));
+  const lost = isShrinking ? await giveUpEnd(context, before, form.syncSize) : null;
   try {
     await takeForm(context, form, need);
   } catch (error) {
-    if (isRefusal(error) && isShrinking) await engine.send({ type: "setCapacity", capacity: context.array.size });
-    if (isRefusal(error)) context.capacity = context.array.size;
+    if (isRefusal(error)) await setCapacity(context, context.array.size);
     throw error;
   }
   context.prepared = { before, lost };
+}
+
+/** Nobody may use anything beyond `end` any more. Returns our bits there, once they are needed no more. */
+async function giveUpEnd(context: NodeContext, before: Form, end: Sector): Promise<Uint8Array> {
+  await setCapacity(context, sector(Math.min(context.capacity, end)));
+  try {
+    return await bitsToLose(context, before, end);
+  } catch (error) {
+    if (error instanceof MdError) await setCapacity(context, context.array.size);
+    throw error;
+  }
+}
+
+/**
+ * Our bits beyond `end`, which nobody writes to any more. Until the superblocks have the new size a power cut brings the old
+ * one back without them: so what lies there is durable on all members first. E_DIRTY_BITMAP if one is missing, for which
+ * they are kept; E_IO.
+ */
+async function bitsToLose(context: NodeContext, before: Form, end: Sector): Promise<Uint8Array> {
+  const { array, devices } = context;
+  const [failure] = await flushMembers(writableMembers(array), devices);
+  if (failure !== undefined) throw failure.error;
+  const lost = await lostBits(context, before, end);
+  if (isDegraded(array) && lost.some((bits) => bits !== 0)) {
+    throw new MdError("E_DIRTY_BITMAP", `"${array.name}" cannot become smaller while a member is missing`, {
+      why: "what has changed beyond the new end is still noted for it",
+      hint: `mdctl re-add ${shortName(context)} missing`,
+    });
+  }
+  return lost;
 }
 
 /** Back to what it was, as if it had never been prepared. */

@@ -153,6 +153,31 @@ describe("the size of an array on three nodes", () => {
     expectEqualMirrors(world, NEW);
   });
 
+  it("does not shrink where what lies beyond the new end is still noted for a missing member", async () => {
+    const { world, nodes } = await cluster(["a", "b"]);
+    const [a, b] = nodes as [TestNode, TestNode];
+    await world.wait(a.node.failMember(1));
+    await b.engine.write(OLD - 1, 1, 7);
+    for (const [initiator, text] of [
+      [a, "b refuses"],
+      [b, '"any:md0" cannot become smaller while a member is missing'],
+    ] as const) {
+      await expect(world.wait(initiator.node.grow(toSize(1000)))).rejects.toMatchObject({
+        code: "E_DIRTY_BITMAP",
+        message: expect.stringContaining(text),
+      });
+      await world.until(() => sizesOf(nodes).every((sizes) => sizes.every((size) => size === OLD)));
+    }
+    // What was noted is still: the member comes back with it.
+    await world.wait(a.node.removeMember(1));
+    await world.wait(a.node.addMember("/dev/d1", "re-add"));
+    await world.until(() => a.node.status().members.every(({ state }) => state === "in_sync"));
+    await world.idle(...nodes);
+    expect(world.copies(OLD - 1)).toEqual([7, 7]);
+    await world.wait(b.node.grow(toSize(1000)));
+    await expectSize(world, nodes, 1000);
+  });
+
   it("does not shrink below clients that write, on whatever node", async () => {
     const { world, nodes } = await cluster(["a", "b"]);
     const [a, b] = nodes as [TestNode, TestNode];
