@@ -46,7 +46,7 @@ const lines: readonly (readonly [string, readonly (readonly [string, string])[]]
   ],
   [
     "6. two tasks started the same resync",
-    [["resync/resync-machine.test.ts", "copies exactly what needs it, each window announced just before"]],
+    [["resync/resync-machine.test.ts", "copies exactly what needs it, behind windows that are announced before"]],
   ],
   [
     "7. a resync copied over a write in flight",

@@ -6,6 +6,7 @@ import { personalityOf } from "../engine/personalities.ts";
 import {
   type CopyOutcome,
   idleResync,
+  type PassOrder,
   type PassOutcome,
   type ResyncEffect,
   type ResyncEvent,
@@ -13,8 +14,11 @@ import {
 } from "../resync/resync-machine.ts";
 import { addProgress, type ResyncProgress, startProgress } from "../resync/resync-progress.ts";
 import type { ScrubAction, ScrubReport, WindowFindings } from "../resync/scrub.ts";
+import { largestWindow, mostUncleared, passGrain } from "../resync/window-size.ts";
+import { BitClearing } from "./bit-clearing.ts";
 import { type Filling, isFilling, nextToFill, sectorsToFill } from "./filling.ts";
 import type { NodeContext } from "./node-context.ts";
+import { Pace } from "./pace.ts";
 import { checkpointRecovery } from "./recovery-metadata.ts";
 import type { ResyncAnnouncer } from "./resync-announcer.ts";
 import { membersNow } from "./resync-retry.ts";
@@ -23,8 +27,6 @@ import { scrubWindow } from "./scrub-window.ts";
 /** How often the place that a recovery has reached is written down, at least, and at most. */
 const CHECKPOINT_MS = 30_000;
 const NO_CHECKPOINT_MS = 500;
-/** And of all its work, how much is done between two times: who takes over repeats no more than this, and a window. */
-const CHECKPOINT_SHARE = 1 / 400;
 /** Without a bitmap only the superblocks can tell how far a resync is, as long as nothing is written. */
 const SUPERBLOCK_SHARE = 1 / 16;
 
@@ -33,6 +35,11 @@ const SUPERBLOCK_SHARE = 1 / 16;
  * filled anywhere comes first.
  */
 const SLICE_MS = 1000;
+
+/** Parts that the data plane has at a time, so that it need not wait for us. What is compared is judged before it goes on. */
+const AHEAD = 3;
+/** A copy that is too quick by less goes on: its window is not worth another announcement. */
+const LEAST_REST_MS = 20;
 
 /** A part of a check or repair: from where it is now on. */
 export interface Scrubbing {
@@ -43,7 +50,8 @@ export interface Scrubbing {
 /** What a pass is about: chunks with a bit, all of the members that are being filled, or all copies of everything. */
 export type Copying = { readonly type: "resync" } | Filling | Scrubbing;
 
-type Performed = Exclude<ResyncEffect, { type: "ended" | "advance" }>;
+type Performed = Exclude<ResyncEffect, { type: "ended" | "advance" | "copy" }>;
+type Copied = Omit<Extract<ResyncEvent, { type: "copied" }>, "rest">;
 
 /**
  * One pass: the shell of `stepResync` over the data plane and the messages. How far it is goes to the members every so
@@ -58,16 +66,25 @@ export class ResyncPass {
   readonly #begunAt: number;
   readonly #copying: Copying;
   readonly #total: number;
+  /** See `passGrain`. */
+  readonly #grain: number;
+  readonly #widest: number;
   readonly #membersBefore: string;
   #progress: ResyncProgress;
-  /** The first window that no copy could give. */
+  /** The first part that no copy could give. */
   #unreadable: SectorRange | null = null;
   /** Array sectors. */
   #reached: Sector;
   #writtenDown: { readonly at: number; readonly done: number };
-  #isFlushing = false;
   /** Sectors that were done when the superblocks were last to say so. */
   #said = 0;
+  /** Null: bits are none of its business. */
+  readonly #bits: BitClearing | null;
+  /** Up to here parts have room in it. */
+  #roomTo = 0;
+  /** When the last part has ended. */
+  #endedAt = 0;
+  readonly #pace: Pace;
 
   static async plan(
     context: NodeContext,
@@ -91,11 +108,18 @@ export class ResyncPass {
     this.#interrupt = interrupt;
     this.#copying = copying;
     this.#total = total;
+    // Of others a place is written down, not a bit.
+    const chunkSectors = copying.type === "resync" ? context.array.bitmap.layout.chunkSectors : 0;
+    this.#grain = passGrain(total, chunkSectors);
+    const most = mostUncleared(total, chunkSectors);
+    this.#widest = Math.min(largestWindow, isScrub(copying) ? this.#grain : most);
+    this.#bits = copying.type === "resync" ? new BitClearing(context.engine, this.#grain, most) : null;
     this.#membersBefore = membersNow(context);
     const now = context.env.clock.now();
     this.#begunAt = now;
     this.#progress = isScrub(copying) ? context.scrub.progress : startProgress(now, total);
     this.#writtenDown = { at: now, done: 0 };
+    this.#pace = new Pace(context.speedLimit, context.env.clock);
     this.#reached = isScrub(copying) ? copying.report.reached : copying.type === "recover" ? copying.from : sector(0);
   }
 
@@ -124,23 +148,65 @@ export class ResyncPass {
   }
 
   async #run(): Promise<PassOutcome> {
+    const parts: Promise<Copied>[] = [];
+    try {
+      return await this.#steps(parts);
+    } finally {
+      // Of what has ended otherwise: nothing is withdrawn from under a copy.
+      await Promise.allSettled(parts);
+    }
+  }
+
+  /** `parts`: at work, in order. */
+  async #steps(parts: Promise<Copied>[]): Promise<PassOutcome> {
     let state = idleResync;
-    // A member that is being filled counts as filled up to a place: behind a gap nothing can be written down.
-    const skipsUnreadable = this.action !== "recover";
-    const grid = isScrub(this.#copying) ? CHECK_SECTORS : 1;
-    const queue: ResyncEvent[] = [{ type: "start", from: this.#reached, total: this.#total, skipsUnreadable, grid }];
+    let next: ResyncEvent | null = { type: "start", order: this.#order, alone: this.#isAlone };
     for (;;) {
-      const event = queue.shift();
-      if (event === undefined) throw new MdError("E_INTERNAL", "a resync pass stopped in the middle");
-      const [stopped] = this.#isOver ? stepResync(state, { type: "stop" }) : [state];
-      const [next, effects] = stepResync(stopped, event);
-      state = next;
+      const event: ResyncEvent | null = next ?? (await this.#nextCopied(parts));
+      if (event === null) throw new MdError("E_INTERNAL", "a resync pass stopped in the middle");
+      next = null;
+      if (this.#isOver) [state] = stepResync(state, { type: "stop" });
+      const [told] = stepResync(state, { type: "company", alone: this.#isAlone });
+      const [after, effects] = stepResync(told, event);
+      state = after;
+      // The data plane first: it has nothing else to do meanwhile.
+      for (const effect of effects) {
+        if (effect.type !== "copy") continue;
+        const part = this.#copyPart(effect.part);
+        // Heard of in its turn.
+        part.catch(() => {});
+        parts.push(part);
+      }
       for (const effect of effects) {
         if (effect.type === "ended") return effect.outcome;
         if (effect.type === "advance") await this.#advance(effect);
-        else queue.push(await this.#perform(effect));
+        else if (effect.type !== "copy") next = await this.#perform(effect);
       }
     }
+  }
+
+  get #order(): PassOrder {
+    const isCompared = isScrub(this.#copying);
+    return {
+      from: this.#reached,
+      end: this.#end,
+      longest: this.#grain,
+      widest: this.#widest,
+      // A member that is being filled counts as filled up to a place: behind a gap nothing can be written down.
+      skipsUnreadable: this.action !== "recover",
+      grid: isCompared ? CHECK_SECTORS : 1,
+      ahead: isCompared ? 1 : AHEAD,
+    };
+  }
+
+  /** Nobody else uses the array, for all we know. */
+  get #isAlone(): boolean {
+    return this.#context.node.members.length === 1;
+  }
+
+  get #end(): Sector {
+    const { size } = this.#context.array;
+    return isScrub(this.#copying) ? sector(Math.min(this.#copying.report.to, size)) : size;
   }
 
   get #isOver(): boolean {
@@ -149,24 +215,35 @@ export class ResyncPass {
   }
 
   async #perform(effect: Performed): Promise<ResyncEvent> {
-    const { clock } = this.#context.env;
-    const began = clock.now();
     switch (effect.type) {
       case "scan":
         return { type: "scanned", range: await this.#scan(effect.from) };
       case "announce":
-        await this.#others.show(effect.window);
-        return { type: "announced", ms: clock.now() - began };
+        return { type: "announced", ms: await this.#announce(effect.window) };
       case "withdraw":
         await this.#others.withdraw();
         return { type: "withdrawn" };
-      case "copy": {
-        const { sectors, outcome } = await this.#copy(effect.window);
-        return { type: "copied", sectors, outcome, ms: clock.now() - began };
-      }
+      case "rest":
+        await this.#rest();
+        return { type: "rested" };
       default:
         return unreachable(effect);
     }
+  }
+
+  /** How long it took from the first node that may hold its writes. */
+  async #announce(window: SectorRange): Promise<number> {
+    const sectors = window.hi - window.lo;
+    const { clock } = this.#context.env;
+    if (this.#bits !== null && !this.#isAlone) {
+      // Nobody should wait for bits behind a window of ours.
+      if (!this.#bits.hasRoom(sectors)) await this.#others.withdraw();
+      await this.#bits.room(sectors);
+      this.#roomTo = window.hi;
+    }
+    const began = clock.now();
+    await this.#others.show(window);
+    return clock.now() - began;
   }
 
   async #scan(from: Sector): Promise<SectorRange | null> {
@@ -174,10 +251,27 @@ export class ResyncPass {
     // What a member lacks is known from where the pass began to the end: no gap, and no answer instead of it.
     if (this.#copying.type === "recover") return nextToFill(this.#copying, array, from);
     if (isScrub(this.#copying)) {
-      const to = Math.min(this.#copying.report.to, array.size);
-      return from < to ? sectorRange(from, to) : null;
+      return from < this.#end ? sectorRange(from, this.#end) : null;
     }
     return (await engine.send({ type: "scan", kind: "resync", from })).range;
+  }
+
+  async #nextCopied(parts: Promise<Copied>[]): Promise<ResyncEvent | null> {
+    const copied = await parts[0];
+    if (copied === undefined) return null;
+    parts.shift();
+    return { ...copied, rest: this.#mustRest(copied.sectors) };
+  }
+
+  async #copyPart(part: SectorRange): Promise<Copied> {
+    const { clock } = this.#context.env;
+    const askedAt = clock.now();
+    if (part.hi > this.#roomTo) await this.#bits?.room(part.hi - part.lo);
+    const { sectors, outcome } = await this.#copy(part);
+    this.#bits?.copied(part.hi - part.lo);
+    const ms = clock.now() - Math.max(askedAt, this.#endedAt);
+    this.#endedAt = clock.now();
+    return { type: "copied", sectors, outcome, ms };
   }
 
   async #copy(window: SectorRange): Promise<{ readonly sectors: number; readonly outcome: CopyOutcome }> {
@@ -215,55 +309,56 @@ export class ResyncPass {
   }
 
   async #advance({ to, copied, ms }: Extract<ResyncEffect, { type: "advance" }>): Promise<void> {
-    const { env, members, array, speedLimit } = this.#context;
-    const beganAt = env.clock.now() - ms;
+    const { env, members, array } = this.#context;
+    const now = env.clock.now();
     this.#reached = to;
     if (isScrub(this.#copying)) this.#progress = this.#context.scrub.progress;
-    else this.#progress = addProgress(this.#progress, env.clock.now(), copied);
+    else this.#progress = addProgress(this.#progress, now, copied);
+    this.#pace.copied(copied, ms);
+    if (this.action === "resync") this.#sayHowFar();
     if (this.#copying.type === "recover") {
       for (const target of this.#copying.targets) await members.recoveredTo(array, target, this.#filledTo);
     }
-    if (this.#isDue) await this.#writeDown();
-    if (speedLimit.earlyMs(copied, ms) <= 0) return;
-    await this.#others.pause();
-    await speedLimit.wait(copied, beganAt, this.#stop, this.#interrupt);
   }
 
-  get #isDue(): boolean {
-    const { at, done } = this.#writtenDown;
-    const hasShare = this.#progress.done - done >= this.#total * CHECKPOINT_SHARE;
-    if (isScrub(this.#copying)) return false;
-    if (this.action === "resync") return hasShare;
-    const passed = this.#context.env.clock.now() - at;
-    return passed >= CHECKPOINT_MS || (hasShare && passed >= NO_CHECKPOINT_MS);
+  /** Is there something that must wait for what is in flight, when `sectors` more are copied? */
+  #mustRest(sectors: number): boolean {
+    return this.#isDue(sectors) || this.#pace.earlyMs(sectors) >= LEAST_REST_MS;
+  }
+
+  /** Nothing of ours is in flight, and nobody is to wait for us. */
+  async #rest(): Promise<void> {
+    if (this.#isDue(0)) await this.#writeDown();
+    if (this.#pace.earlyMs(0) > 0) {
+      await this.#others.pause();
+      await this.#pace.rest(this.#stop, this.#interrupt);
+    }
+    await this.#others.withdraw();
+  }
+
+  /** Is the place to be written down? */
+  #isDue(more: number): boolean {
+    if (this.action !== "recover") return false;
+    const passed = this.#context.env.clock.now() - this.#writtenDown.at;
+    const isWorthIt = this.#progress.done + more - this.#writtenDown.done >= this.#grain;
+    return passed >= CHECKPOINT_MS || (isWorthIt && passed >= NO_CHECKPOINT_MS);
   }
 
   async #writeDown(): Promise<void> {
+    this.#bits?.clear();
+    if (this.#copying.type !== "recover") return;
     this.#writtenDown = { at: this.#context.env.clock.now(), done: this.#progress.done };
-    if (isScrub(this.#copying)) return;
-    if (this.#copying.type === "resync") {
-      this.#clearBits();
-      return;
-    }
     // Nobody should wait in a window until superblocks are written.
     await this.#others.withdraw();
     await checkpointRecovery(this.#context, this.#copying.targets, this.#filledTo);
   }
 
-  /** Beside the copying, which need not wait for it. */
-  #clearBits(): void {
+  /** Of a resync without a bitmap: it has come a good part further. */
+  #sayHowFar(): void {
     const { array, safeMode } = this.#context;
-    if (array.bitmap.kind === "none" && this.#progress.done - this.#said >= this.#total * SUPERBLOCK_SHARE) {
-      this.#said = this.#progress.done;
-      safeMode.moved();
-    }
-    if (this.#isFlushing) return;
-    this.#isFlushing = true;
-    const done = (): void => {
-      this.#isFlushing = false;
-    };
-    // A data plane that has ended clears nothing, and whoever copies notices.
-    this.#context.engine.send({ type: "flushBitmap" }).then(done, done);
+    if (array.bitmap.kind !== "none" || this.#progress.done - this.#said < this.#total * SUPERBLOCK_SHARE) return;
+    this.#said = this.#progress.done;
+    safeMode.moved();
   }
 }
 

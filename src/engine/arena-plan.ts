@@ -3,8 +3,10 @@ import { BITMAP_PAGE_BYTES } from "../bitmap/bitmap-layout.ts";
 import { TAKEOVER_BLOCK_BYTES } from "../fencing/takeover-blocks.ts";
 
 const ALIGNMENT = 4096;
-/** Units of the largest size, and how many smaller ones may take their place. */
-const UNITS = 4;
+/** Units of the largest size, what of the whole they may take if they are more, and how many smaller ones may take their place. */
+const LEAST_UNITS = 4;
+const MOST_UNITS = 8;
+const UNITS_SHARE = 8;
 const MAX_UNITS = 64;
 const MIN_UNIT_BYTES = 64 * 1024;
 const MAX_UNIT_BYTES = 1024 * 1024;
@@ -42,7 +44,8 @@ export function planArena(arenaBytes: number, bitmapPages: number, places: numbe
     Math.min(most, Math.max(least, Math.floor(arenaBytes / part / ALIGNMENT) * ALIGNMENT));
   const largest = share(32, MIN_UNIT_BYTES, MAX_UNIT_BYTES);
   const unitBytes = Math.min(largest, Math.max(MIN_UNIT_BYTES, Math.floor(rangeBytes / ALIGNMENT) * ALIGNMENT));
-  const units = Math.min(MAX_UNITS, Math.floor((UNITS * largest) / unitBytes));
+  const large = Math.min(MOST_UNITS, Math.max(LEAST_UNITS, Math.floor(arenaBytes / UNITS_SHARE / largest)));
+  const units = Math.min(MAX_UNITS, Math.floor((large * largest) / unitBytes));
   const staging = { at: 0, bytes: bitmapPages * BITMAP_PAGE_BYTES };
   const pills = { at: staging.bytes, bytes: places * TAKEOVER_BLOCK_BYTES };
   const zeros = { at: pills.at + pills.bytes, bytes: share(64, MIN_UNIT_BYTES, MAX_ZERO_BYTES) };

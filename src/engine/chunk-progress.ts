@@ -22,7 +22,7 @@ export class ChunkProgress {
     this.#size = size;
   }
 
-  /** A copy begins at `lo`. */
+  /** A copy begins at `lo`, and none is at work. */
   start(lo: number): void {
     const first = Math.floor(lo / this.#chunkSectors);
     const joins = this.#partial === first && this.#partialTo === lo;
@@ -31,6 +31,11 @@ export class ChunkProgress {
     const whole = lo === first * this.#chunkSectors;
     this.#begun = whole ? first : first + 1;
     this.#ended = whole || joins ? first : first + 1;
+  }
+
+  /** May a copy from `lo` on begin while one that ends at `hi` is at work? A chunk is left or begun in its middle by none. */
+  joins(hi: number, lo: number): boolean {
+    return lo === hi || (hi < lo && this.#isBetweenChunks(hi) && this.#isBetweenChunks(lo));
   }
 
   /** The first sector from `at` on, below `hi`, that is to be copied: begins its chunk. `hi` for none. */
@@ -47,9 +52,11 @@ export class ChunkProgress {
     return next;
   }
 
-  /** Where the chunk of `at` ends. */
-  endOfChunk(at: number): number {
-    return Math.min((Math.floor(at / this.#chunkSectors) + 1) * this.#chunkSectors, this.#size);
+  /** Where the chunks side by side that are to be copied end, of which `next` gave the first, no further than `most`: begins them. */
+  endOfNeed(at: number, most: number): number {
+    let end = this.#endOfChunk(at);
+    while (end < most && this.next(end, most) === end) end = this.#endOfChunk(end);
+    return Math.min(end, most);
   }
 
   /** [lo, hi) could not be copied. */
@@ -60,12 +67,12 @@ export class ChunkProgress {
 
   /** Everything below `at` is copied, or has failed. */
   reached(at: number): void {
-    for (; this.#ended < this.#begun && this.endOfChunk(this.#ended * this.#chunkSectors) <= at; this.#ended++) {
+    for (; this.#ended < this.#begun && this.#endOfChunk(this.#ended * this.#chunkSectors) <= at; this.#ended++) {
       this.#counters.endSync(this.#ended, false);
     }
   }
 
-  /** The copy ends at `hi`; or, aborted, somewhere before it. */
+  /** The last copy at work ends at `hi`; or, aborted, somewhere before it. */
   stop(hi: number, aborted: boolean): void {
     const last = Math.floor((hi - 1) / this.#chunkSectors);
     if (!aborted && this.#begun > last && this.#ended <= last && this.#counters.isSyncing(last)) {
@@ -79,5 +86,13 @@ export class ChunkProgress {
   /** May a pass go on at `at`, though the chunk began before? */
   continuesAt(at: number): boolean {
     return this.#partial === Math.floor(at / this.#chunkSectors) && this.#partialTo === at;
+  }
+
+  #endOfChunk(at: number): number {
+    return Math.min((Math.floor(at / this.#chunkSectors) + 1) * this.#chunkSectors, this.#size);
+  }
+
+  #isBetweenChunks(at: number): boolean {
+    return at % this.#chunkSectors === 0 || at === this.#size;
   }
 }

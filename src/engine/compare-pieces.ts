@@ -17,7 +17,7 @@ const SMALL_SECTORS = 8;
 const PAGE_BYTES = 4096;
 
 interface CompareHooks {
-  readonly onCompared: (sectors: number) => void;
+  readonly onPiece: (unit: number, sectors: number) => void;
   readonly onUnitEnd: (unit: number, failed: boolean) => void;
 }
 
@@ -479,7 +479,7 @@ export class ComparePieces implements UnitWork {
 
   #pieceDone(unit: number): void {
     const piece = this.units.piece[unit] ?? 0;
-    this.#hooks.onCompared(piece);
+    this.#hooks.onPiece(unit, piece);
     this.units.at[unit] = (this.units.at[unit] ?? 0) + piece;
     this.units.forgetUnreadable(unit);
     this.units.state[unit] = UnitState.locked;

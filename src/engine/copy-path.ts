@@ -2,14 +2,14 @@ import { SECTOR_SIZE, type SectorRange, sector, sectorRange } from "../base/unit
 import type { BitmapPath } from "./bitmap-path.ts";
 import { ChunkProgress } from "./chunk-progress.ts";
 import { ComparePieces } from "./compare-pieces.ts";
+import { type CopyJob, type CopyResult, nothingCopied, type Work } from "./copy-job.ts";
 import { CopyPieces } from "./copy-pieces.ts";
 import { CopySpeed } from "./copy-speed.ts";
 import { type CopyUnits, UnitState, type UnitWork } from "./copy-units.ts";
 import type { EngineCore } from "./engine-core.ts";
-import type { CopyKind, RepairRule } from "./engine-protocol.ts";
+import type { CopyKind } from "./engine-protocol.ts";
 import type { FailurePath } from "./failure-path.ts";
 import { MemberState } from "./member-table.ts";
-import type { MismatchList } from "./mismatch-list.ts";
 import type { RangeLock } from "./range-lock.ts";
 import { LegState } from "./request-table.ts";
 import { TagKind, tagOf } from "./tag.ts";
@@ -19,34 +19,6 @@ import { errnoOf, mayRetry } from "./transfer.ts";
 const BUSY_UNITS = 2;
 const BUSY_SECTORS = 256;
 
-/** What has become of a copy; `aimless`: no member was there to be filled. */
-export interface CopyResult {
-  readonly sectors: number;
-  readonly failed: boolean;
-  readonly aimless: boolean;
-}
-
-/** It never began. */
-export const nothingCopied: CopyResult = { sectors: 0, failed: true, aimless: false };
-
-interface Copy {
-  readonly kind: CopyKind;
-  readonly lo: number;
-  readonly hi: number;
-  readonly onDone: (result: CopyResult) => void;
-}
-
-interface Comparison {
-  readonly kind: "compare";
-  readonly lo: number;
-  readonly hi: number;
-  readonly repair: RepairRule | null;
-  readonly tellBad: boolean;
-  readonly onDone: (result: CopyResult, found: MismatchList) => void;
-}
-
-type Work = Copy | Comparison;
-
 /**
  * Copies ranges from one member to others, below foreground requests: each unit holds its range, so that no local write
  * comes between its read and its writes. Whoever commands it has seen to it that no other node writes there.
@@ -54,6 +26,9 @@ type Work = Copy | Comparison;
  * resync: the source is the first in-sync member, as for reads meanwhile; all others take what it has. recover: members
  * that are being rebuilt are filled. What the source cannot read comes from another in-sync member, sector block by
  * sector block. A copy ends when a member fails: what is then to be done is another question.
+ *
+ * Copies of one kind that follow each other overlap: units of the next begin while the last ones of this are at work,
+ * so that members never wait for an answer to reach the control plane. They end in the order they came.
  *
  * Once a recovery has been answered its target may be called a copy, by a superblock that is durable at once: so the
  * target is flushed before. Of a resync the bits vouch, which are cleared only after a flush.
@@ -69,18 +44,16 @@ export class CopyPath {
   readonly #lock: RangeLock;
   #progress: ChunkProgress;
   readonly #queue: Work[] = [];
+  /** Under way, all of one kind, in the order they came: the last one has units to begin. */
+  readonly #jobs: CopyJob[] = [];
+  /** By unit. */
+  readonly #jobOf: (CopyJob | null)[];
   readonly #firstHolder: number;
   /** Sectors of a unit. */
   #longest: number;
   readonly #flushAttempts: Uint16Array;
-  #current: Work | null = null;
-  #cursor = 0;
-  #copied = 0;
-  #failed = false;
   #aborted = false;
-  #aimless = false;
-  /** Targets are flushed, or need not be. */
-  #flushed = false;
+  /** Of the first job. */
   #flushesPending = 0;
 
   /** Holders of `lock` from the request table's capacity on are units. */
@@ -90,19 +63,21 @@ export class CopyPath {
     this.#failures = failures;
     this.#flushAttempts = new Uint16Array(core.members.width);
     this.speed = new CopySpeed(core.config.copyLeast ?? 0);
-    const add = (sectors: number): void => {
-      this.#copied += sectors;
+    const onPiece = (unit: number, sectors: number): void => {
+      const job = this.#jobOf[unit];
+      if (job != null) job.copied += sectors;
       this.speed.add(sectors);
     };
     const onUnitEnd = (unit: number, failed: boolean): void => this.#endUnit(unit, failed);
-    this.#copies = new CopyPieces(core, failures, units, {
-      kind: () => (this.#current === null || this.#current.kind === "compare" ? null : this.#current.kind),
-      onCopied: add,
-      onUnitEnd,
-    });
-    this.#comparison = new ComparePieces(core, bitmap, failures, units, { onCompared: add, onUnitEnd });
+    const kind = (): CopyKind => (this.#kind === "recover" ? "recover" : "resync");
+    const onLost = (lo: number, hi: number): void => {
+      if (this.#kind === "resync") this.#progress.fail(lo, hi);
+    };
+    this.#copies = new CopyPieces(core, failures, units, { kind, onPiece, onLost, onUnitEnd });
+    this.#comparison = new ComparePieces(core, bitmap, failures, units, { onPiece, onUnitEnd });
     this.#lock = lock;
     this.units = units;
+    this.#jobOf = new Array<CopyJob | null>(units.count).fill(null);
     this.#firstHolder = core.table.capacity;
     this.#progress = this.#newProgress();
     this.#longest = this.#longestUnit();
@@ -114,14 +89,9 @@ export class CopyPath {
     this.#longest = this.#longestUnit();
   }
 
-  /** One after the other; `onDone` is told what became of it. */
-  copy(copy: Copy): void {
-    this.#queue.push(copy);
-  }
-
-  /** In turn with the copies; `onDone` is told what became of it. */
-  compare(comparison: Comparison): void {
-    this.#queue.push(comparison);
+  /** In turn; `onDone` is told what became of it. */
+  add(work: Work): void {
+    this.#queue.push(work);
   }
 
   /** Is there room for a block of every copy? */
@@ -136,13 +106,13 @@ export class CopyPath {
   }
 
   get isIdle(): boolean {
-    return this.#current === null && this.#queue.length === 0;
+    return this.#jobs.length === 0 && this.#queue.length === 0;
   }
 
   /** Would another `pump` go on at once? */
   get isRunnable(): boolean {
     if (this.#core.quiesced) return false;
-    return this.#current === null ? this.#queue.length > 0 : this.units.state.includes(UnitState.locked);
+    return this.#mayBegin || (this.#jobs.length > 0 && this.units.state.includes(UnitState.locked));
   }
 
   /** Would `pump` issue writes if it might? */
@@ -152,8 +122,7 @@ export class CopyPath {
 
   /** Ends all copies as soon as nothing of them is in flight. */
   abort(): void {
-    if (this.#current === null && this.#queue.length === 0) return;
-    this.#aborted = true;
+    this.#aborted = this.#jobs.length > 0;
     for (const work of this.#queue.splice(0)) this.#tell(work, nothingCopied);
   }
 
@@ -164,23 +133,32 @@ export class CopyPath {
   /** Once a turn: goes on with what can go on. */
   pump(mayWrite: boolean, now: number): void {
     const { members, quiesced } = this.#core;
-    if (this.#current === null) this.#begin();
-    if (this.#current === null) return;
+    if (this.#jobs.length === 0) this.#begin();
+    if (this.#jobs.length === 0) return;
     if (members.blocked > 0 || members.inSync === 0) this.#aborted = true;
     for (let unit = 0; unit < this.units.count && !quiesced && !this.#aborted; unit++) {
       if (this.units.state[unit] === UnitState.locked) this.#pieces.start(unit);
       if (mayWrite && this.units.state[unit] === UnitState.read) this.#pieces.write(unit);
       if (mayWrite && this.units.state[unit] === UnitState.writing) this.#pieces.writeAgain(unit);
     }
-    if (this.#aborted) this.#giveUpWaiting();
-    else if (!quiesced) this.#issueUnits(this.#current, now);
-    if (this.units.active > 0 || !(this.#aborted || this.#cursor >= this.#current.hi)) return;
-    if (!this.#aborted && !this.#flushed && !quiesced) this.#flushTargets();
-    if (this.#flushesPending === 0 && (this.#aborted || this.#flushed)) this.#end(this.#current);
+    if (this.#aborted) {
+      this.#giveUpWaiting();
+      this.#endAborted();
+      return;
+    }
+    for (let job = this.#jobs.at(-1); job !== undefined && !quiesced; job = this.#begin()) {
+      this.#issueUnits(job, now);
+      if (job.cursor < job.work.hi) break;
+    }
+    this.#endJobs();
+  }
+
+  get #kind(): Work["kind"] | null {
+    return this.#jobs[0]?.work.kind ?? null;
   }
 
   get #pieces(): UnitWork {
-    return this.#current?.kind === "compare" ? this.#comparison : this.#copies;
+    return this.#kind === "compare" ? this.#comparison : this.#copies;
   }
 
   completion(index: number, result: number): void {
@@ -198,7 +176,7 @@ export class CopyPath {
     }
     this.#flushesPending--;
     if (result >= 0) return;
-    this.#failed = true;
+    for (const job of this.#jobs) job.failed = true;
     this.#failures.fail(disk, "flush", errnoOf(result), 0);
   }
 
@@ -212,24 +190,56 @@ export class CopyPath {
     return new ChunkProgress(intent.counters, chunkSectors, this.#core.personality.size);
   }
 
-  #begin(): void {
-    const next = this.#queue.shift();
-    if (next === undefined) return;
-    this.#current = next;
-    this.#cursor = next.lo;
-    this.#copied = 0;
-    this.#failed = false;
-    this.#aborted = false;
-    this.#aimless = next.kind === "recover" && !this.#core.members.state.includes(MemberState.rebuilding);
-    this.#flushed = next.kind === "resync" || (next.kind === "compare" && next.repair === null);
-    if (next.kind === "resync") this.#progress.start(next.lo);
-    if (next.kind === "compare") this.#comparison.begin(next.repair, next.tellBad);
+  /** May the next in the queue begin? */
+  get #mayBegin(): boolean {
+    const [next] = this.#queue;
+    const last = this.#jobs.at(-1);
+    if (next === undefined || last === undefined) return next !== undefined;
+    if (this.#aborted || last.cursor < last.work.hi || next.kind !== last.work.kind) return false;
+    if (next.kind === "compare") return false;
+    return next.kind === "resync" ? this.#progress.joins(last.work.hi, next.lo) : next.lo >= last.work.hi;
   }
 
-  #end(work: Work): void {
-    if (work.kind === "resync") this.#progress.stop(work.hi, this.#aborted);
-    this.#current = null;
-    this.#tell(work, { sectors: this.#copied, failed: this.#failed || this.#aborted, aimless: this.#aimless });
+  #begin(): CopyJob | undefined {
+    const work = this.#mayBegin ? this.#queue.shift() : undefined;
+    if (work === undefined) return undefined;
+    const isFirst = this.#jobs.length === 0;
+    const job = {
+      work,
+      aimless: work.kind === "recover" && !this.#core.members.state.includes(MemberState.rebuilding),
+      cursor: work.lo,
+      units: 0,
+      copied: 0,
+      failed: false,
+      flushed: work.kind === "resync" || (work.kind === "compare" && work.repair === null),
+    };
+    this.#jobs.push(job);
+    if (isFirst) this.#aborted = false;
+    if (isFirst && work.kind === "resync") this.#progress.start(work.lo);
+    if (work.kind === "compare") this.#comparison.begin(work.repair, work.tellBad);
+    return job;
+  }
+
+  /** In the order they came, those of which nothing is left to do. */
+  #endJobs(): void {
+    for (let [job] = this.#jobs; job !== undefined; [job] = this.#jobs) {
+      if (job.units > 0 || job.cursor < job.work.hi) return;
+      if (!job.flushed && this.#core.quiesced) return;
+      if (!job.flushed) this.#flushTargets(job);
+      if (this.#flushesPending > 0) return;
+      this.#jobs.shift();
+      if (this.#jobs.length === 0 && job.work.kind === "resync") this.#progress.stop(job.work.hi, false);
+      this.#tell(job.work, { sectors: job.copied, failed: job.failed, aimless: job.aimless });
+    }
+  }
+
+  /** All of them, once nothing is in flight. */
+  #endAborted(): void {
+    if (this.units.active > 0 || this.#flushesPending > 0) return;
+    const last = this.#jobs.at(-1);
+    if (last?.work.kind === "resync") this.#progress.stop(last.work.hi, true);
+    for (const { work, copied, aimless } of this.#jobs.splice(0))
+      this.#tell(work, { sectors: copied, failed: true, aimless });
   }
 
   #tell(work: Work, result: CopyResult): void {
@@ -237,10 +247,10 @@ export class CopyPath {
     else work.onDone(result);
   }
 
-  #flushTargets(): void {
+  #flushTargets(job: CopyJob): void {
     const { members } = this.#core;
-    this.#flushed = true;
-    const written = this.#current?.kind === "compare" ? MemberState.inSync : MemberState.rebuilding;
+    job.flushed = true;
+    const written = job.work.kind === "compare" ? MemberState.inSync : MemberState.rebuilding;
     for (let disk = 0; disk < members.places; disk++) {
       if (members.state[disk] !== written) continue;
       this.#flushesPending++;
@@ -249,57 +259,62 @@ export class CopyPath {
     }
   }
 
-  #issueUnits(copy: Work, now: number): void {
+  #issueUnits(job: CopyJob, now: number): void {
     const { table, personality, members } = this.#core;
+    const { kind, hi: end } = job.work;
     const busy = table.used > 0 && !this.speed.isBelow(now);
     const longest = busy ? Math.min(BUSY_SECTORS, this.#longest) : this.#longest;
     const few = Math.max(BUSY_UNITS, Math.floor(BUSY_SECTORS / longest));
     const most = busy ? Math.min(few, this.units.usual) : this.units.usual;
-    while (this.#cursor < copy.hi && this.units.active < most && this.units.free() !== -1) {
-      const lo = copy.kind === "resync" ? this.#progress.next(this.#cursor, copy.hi) : this.#cursor;
-      this.#cursor = lo;
-      if (lo >= copy.hi) break;
-      const limit = copy.kind === "resync" ? Math.min(this.#progress.endOfChunk(lo), copy.hi) : copy.hi;
-      const end = lo + members.evenly(lo, personality.contiguous(sector(lo), sector(limit)));
+    while (job.cursor < end && this.units.active < most && this.units.free() !== -1) {
+      const lo = kind === "resync" ? this.#progress.next(job.cursor, end) : job.cursor;
+      job.cursor = lo;
+      if (lo >= end) break;
       // A single copy agrees with itself.
       const alone = !this.#pieces.hasTargets(lo);
-      const hi = alone ? end : Math.min(this.#endOfUnit(copy, lo, longest), end);
-      this.#cursor = hi;
-      if (!alone) this.#issueUnit(lo, hi);
-      else if (copy.kind === "compare") this.#comparison.tellBad(lo, hi - lo);
+      const wanted = alone ? end : Math.min(this.#endOfUnit(kind, lo, longest), end);
+      const needed = kind === "resync" ? this.#progress.endOfNeed(lo, wanted) : wanted;
+      job.cursor = lo + members.evenly(lo, personality.contiguous(sector(lo), sector(needed)));
+      if (!alone) this.#issueUnit(job, lo, job.cursor);
+      else if (kind === "compare") this.#comparison.tellBad(lo, job.cursor - lo);
     }
-    this.#reached(copy);
+    this.#reached();
   }
 
   /** Requests of a check are counted as a whole. */
-  #endOfUnit(work: Work, lo: number, longest: number): number {
-    if (work.kind !== "compare") return lo + longest;
+  #endOfUnit(kind: Work["kind"], lo: number, longest: number): number {
+    if (kind !== "compare") return lo + longest;
     const { requestSectors } = this.#comparison;
     return Math.max(Math.floor((lo + longest) / requestSectors), Math.floor(lo / requestSectors) + 1) * requestSectors;
   }
 
-  #issueUnit(lo: number, hi: number): void {
+  #issueUnit(job: CopyJob, lo: number, hi: number): void {
     const unit = this.units.free();
     this.units.begin(unit, lo, hi);
     this.#comparison.beginUnit(unit);
+    this.#jobOf[unit] = job;
+    job.units++;
     if (!this.#lock.lock(this.#firstHolder + unit, lo, hi)) return;
     this.units.state[unit] = UnitState.locked;
     this.#pieces.start(unit);
   }
 
   #endUnit(unit: number, failed: boolean): void {
-    const copy = this.#current;
+    const job = this.#jobOf[unit];
+    this.#jobOf[unit] = null;
     this.units.state[unit] = UnitState.free;
     this.#lock.unlock(this.#firstHolder + unit);
-    if (copy === null) return;
-    if (failed) this.#failed = true;
-    if (failed && copy.kind === "resync") this.#progress.fail(this.units.lo[unit] ?? 0, this.units.hi[unit] ?? 0);
-    this.#reached(copy);
+    if (job == null) return;
+    job.units--;
+    if (failed) job.failed = true;
+    this.#reached();
   }
 
   /** Everything before the first unit at work is done. */
-  #reached(copy: Work): void {
-    if (copy.kind === "resync" && !this.#aborted) this.#progress.reached(this.units.lowest(this.#cursor));
+  #reached(): void {
+    const last = this.#jobs.at(-1);
+    if (last?.work.kind !== "resync" || this.#aborted) return;
+    this.#progress.reached(this.units.lowest(last.cursor));
   }
 
   /** Units that have nothing in flight end here and now. */

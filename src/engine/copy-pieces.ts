@@ -14,9 +14,11 @@ import { errnoOf, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
 const SMALL_SECTORS = 8;
 
 export interface CopyHooks {
-  /** Of the copy at work. */
-  readonly kind: () => CopyKind | null;
-  readonly onCopied: (sectors: number) => void;
+  /** Of the copies at work. */
+  readonly kind: () => CopyKind;
+  readonly onPiece: (unit: number, sectors: number) => void;
+  /** These array sectors could not be copied. */
+  readonly onLost: (lo: number, hi: number) => void;
   readonly onUnitEnd: (unit: number, failed: boolean) => void;
 }
 
@@ -279,17 +281,18 @@ export class CopyPieces implements UnitWork {
 
   #pieceDone(unit: number, failed: boolean): void {
     const piece = this.units.piece[unit] ?? 0;
+    const at = this.units.at[unit] ?? 0;
     if (failed) {
       this.units.failed[unit] = 1;
+      this.#hooks.onLost(at, at + piece);
     } else {
-      this.#hooks.onCopied(piece);
+      this.#hooks.onPiece(unit, piece);
       this.#core.shared.add(counterIndex.copiedSectors, piece);
     }
-    this.units.at[unit] = (this.units.at[unit] ?? 0) + piece;
+    this.units.at[unit] = at + piece;
     this.units.forgetUnreadable(unit);
     this.units.state[unit] = UnitState.locked;
-    if ((this.units.at[unit] ?? 0) >= (this.units.hi[unit] ?? 0))
-      this.#hooks.onUnitEnd(unit, this.units.failed[unit] === 1);
+    if (at + piece >= (this.units.hi[unit] ?? 0)) this.#hooks.onUnitEnd(unit, this.units.failed[unit] === 1);
   }
 
   #endOfLegs(unit: number): number {

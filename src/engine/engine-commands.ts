@@ -4,7 +4,7 @@ import { type SectorRange, sectorRange } from "../base/units.ts";
 import { pageOfBit } from "../bitmap/bitmap-layout.ts";
 import { setBits } from "../bitmap/bitmap-merge.ts";
 import { atOnce, CommandWaits, none, type Progress } from "./command-waits.ts";
-import { type CopyResult, nothingCopied } from "./copy-path.ts";
+import { type CopyResult, nothingCopied } from "./copy-job.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import type { EngineAnswer, EngineCommand, EngineToWorker } from "./engine-protocol.ts";
@@ -217,7 +217,7 @@ export class EngineCommands {
       answer = { type: "compared", sectors, failed, mismatched: counted, ranges, isCut, unsettled };
     };
     if (this.#core.stopping || this.#shapes.isReshaping) onDone(nothingCopied, new MismatchList());
-    else copies.compare({ kind: "compare", lo: range.lo, hi: range.hi, repair, tellBad, onDone });
+    else copies.add({ kind: "compare", lo: range.lo, hi: range.hi, repair, tellBad, onDone });
     return () => answer;
   }
 
@@ -229,7 +229,7 @@ export class EngineCommands {
       answer = { type: "copied", ...result };
     };
     if (this.#core.stopping || this.#shapes.isReshaping) onDone(nothingCopied);
-    else this.#options.copies.copy({ kind, lo: range.lo, hi: range.hi, onDone });
+    else this.#options.copies.add({ kind, lo: range.lo, hi: range.hi, onDone });
     return () => answer;
   }
 

@@ -10,13 +10,16 @@ export const largestWindow = sectorsIn(32 * MIB);
 
 /**
  * Milliseconds that a window should stand. A write that comes at its beginning waits so long, one that lies across its
- * end waits for the next window too: both stay below 50 ms.
+ * end waits for the next window too, and what members do at the same time comes on top: all that stays below 50 ms.
  */
-const TARGET_MS = 20;
+const TARGET_MS = 16;
 /** Where announcing takes long anyway, as long as that goes into copying: half of the time at least is work. */
 const LEAST_COPY_MS = 5;
-/** Of all that a pass has to copy: what a takeover repeats, if we die in the middle of a window. */
-const LARGEST_SHARE = 1 / 400;
+/** Of all that a pass has to copy: bits are cleared that often, and no more than that many times as much has still its bits. */
+const GRAIN_SHARE = 1 / 400;
+const MOST_SHARE = 1 / 100;
+/** Parts of a window, where more than one may be at work. */
+const PARTS = 4;
 
 /** What the last window cost, in milliseconds. `sectors`: what was copied of it. */
 export interface WindowCost {
@@ -25,18 +28,30 @@ export interface WindowCost {
   readonly copyMs: number;
 }
 
-/** No window of a pass over `total` sectors is larger than that. */
-export const windowLimit = (total: number): number =>
-  Math.round(Math.min(Math.max(total * LARGEST_SHARE, smallestWindow), largestWindow));
+/**
+ * Who takes over copies again what was copied and has its bit still, or whose place no superblock has. So much a pass over
+ * `total` sectors copies, at least, before it clears bits again (a chunk, `chunkSectors`, has one for all of it): no part
+ * is larger.
+ */
+export const passGrain = (total: number, chunkSectors: number): number =>
+  Math.round(Math.min(Math.max(total * GRAIN_SHARE, chunkSectors, smallestWindow), largestWindow));
+
+/** And so much it has copied, or begun to, before they must have been: no window is larger. */
+export const mostUncleared = (total: number, chunkSectors: number): number =>
+  Math.max(total * MOST_SHARE, 2 * Math.max(chunkSectors, smallestWindow));
+
+/** Of a window of this size, when `ahead` of them may be asked for at a time: one alone need not be small. */
+export const partSize = (windowSize: number, ahead: number): number =>
+  ahead === 1 ? windowSize : Math.max(Math.round(windowSize / PARTS), smallestWindow);
 
 /**
  * The size of the next window. Grows by a factor of two at most: that disks were idle for a moment promises nothing. What
  * was too large becomes as small as it must be at once: others wait.
  */
-export function nextWindowSize(size: number, { sectors, announceMs, copyMs }: WindowCost, limit: number): number {
+export function nextWindowSize(size: number, { sectors, announceMs, copyMs }: WindowCost, widest: number): number {
   // Nothing measured: a range that needed no copy says nothing about the disks.
   if (sectors === 0 || copyMs <= 0) return size;
   const copyFor = Math.max(TARGET_MS - announceMs, LEAST_COPY_MS, announceMs);
   const wished = (sectors * copyFor) / copyMs;
-  return Math.round(Math.min(Math.max(Math.min(wished, size * 2), smallestWindow), limit));
+  return Math.round(Math.min(Math.max(Math.min(wished, size * 2), smallestWindow), widest));
 }

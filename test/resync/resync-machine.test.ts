@@ -6,9 +6,11 @@ import { nextRetryDelay } from "../../src/resync/retry-delay.ts";
 import {
   firstWindow,
   largestWindow,
+  mostUncleared,
   nextWindowSize,
+  partSize,
+  passGrain,
   smallestWindow,
-  windowLimit,
 } from "../../src/resync/window-size.ts";
 
 interface Disk {
@@ -18,77 +20,203 @@ interface Disk {
   readonly unreadableAt?: number;
   readonly skipsUnreadable?: boolean;
   readonly grid?: number;
+  readonly ahead?: number;
   readonly stopAfter?: number;
+  /** Steps after which another node comes, or goes. */
+  readonly company?: readonly number[];
+  /** Alone from the start. */
+  readonly alone?: boolean;
+  /** Sectors after which something is to be done with nothing in flight. */
+  readonly restEvery?: number;
 }
 
-/** Carries a pass out against a list of ranges that need copying. */
-function run({ work, msPerSector, failAt, unreadableAt, skipsUnreadable = true, grid = 1, stopAfter }: Disk): {
-  log: ResyncEffect[];
-  outcome: string;
-} {
+const END = 2 ** 40;
+const LONGEST = 4096;
+
+/** Carries a pass out against a list of ranges that need copying; at most one copy ends a step. */
+function run(disk: Disk): { log: ResyncEffect[]; outcome: string } {
+  const { work, msPerSector, failAt, unreadableAt, skipsUnreadable = true, grid = 1, ahead = 3 } = disk;
   const log: ResyncEffect[] = [];
   let state = idleResync;
-  const total = work.reduce((sum, { lo, hi }) => sum + hi - lo, 0);
-  const events: ResyncEvent[] = [{ type: "start", from: sector(0), total, skipsUnreadable, grid }];
+  let alone = disk.alone ?? false;
+  let copied = 0;
+  const order = {
+    from: sector(0),
+    end: sector(END),
+    longest: LONGEST,
+    widest: largestWindow,
+    skipsUnreadable,
+    grid,
+    ahead,
+  };
+  const parts: SectorRange[] = [];
+  let next: ResyncEvent | null = { type: "start", order, alone };
   for (let steps = 0; steps < 100_000; steps++) {
-    if (steps === stopAfter) [state] = stepResync(state, { type: "stop" });
-    const event = events.shift();
-    if (event === undefined) throw new Error("stuck");
-    const [next, effects] = stepResync(state, event);
-    state = next;
+    if (steps === disk.stopAfter) [state] = stepResync(state, { type: "stop" });
+    if (disk.company?.includes(steps)) alone = !alone;
+    [state] = stepResync(state, { type: "company", alone });
+    const event: ResyncEvent = next ?? ended(parts.shift());
+    next = null;
+    const [after, effects] = stepResync(state, event);
+    state = after;
     for (const effect of effects) {
       log.push(effect);
       if (effect.type === "ended") return { log, outcome: effect.outcome };
-      if (effect.type === "announce") events.push({ type: "announced", ms: 1 });
-      if (effect.type === "withdraw") events.push({ type: "withdrawn" });
+      if (effect.type === "announce") next = { type: "announced", ms: 1 };
+      if (effect.type === "withdraw") next = { type: "withdrawn" };
+      if (effect.type === "rest") next = { type: "rested" };
+      if (effect.type === "copy") parts.push(effect.part);
       if (effect.type === "scan") {
         const found = work.find(({ hi }) => hi > effect.from);
         const range = found === undefined ? null : sectorRange(Math.max(found.lo, effect.from), found.hi);
-        events.push({ type: "scanned", range });
-      }
-      if (effect.type === "copy") {
-        const sectors = effect.window.hi - effect.window.lo;
-        const { lo, hi } = effect.window;
-        const covers = (at: number | undefined): boolean => at !== undefined && lo <= at && at < hi;
-        const outcome = covers(failAt) ? "failed" : covers(unreadableAt) ? "unreadable" : "copied";
-        events.push({ type: "copied", sectors, outcome, ms: sectors * msPerSector });
+        next = { type: "scanned", range };
       }
     }
+    if (next !== null && parts.length > 0) throw new Error(`${next.type} while a part is at work`);
+    if (parts.length > ahead) throw new Error(`${parts.length} parts at work`);
   }
   throw new Error("no end");
+
+  function ended(part: SectorRange | undefined): ResyncEvent {
+    if (part === undefined) throw new Error("stuck");
+    const { lo, hi } = part;
+    const sectors = hi - lo;
+    const covers = (at: number | undefined): boolean => at !== undefined && lo <= at && at < hi;
+    const outcome = covers(failAt) ? "failed" : covers(unreadableAt) ? "unreadable" : "copied";
+    const { restEvery = Number.POSITIVE_INFINITY } = disk;
+    const rest = Math.floor(copied / restEvery) < Math.floor((copied + sectors) / restEvery);
+    copied += sectors;
+    return { type: "copied", sectors, outcome, ms: sectors * msPerSector, rest };
+  }
 }
 
-const windows = (log: readonly ResyncEffect[], type: "announce" | "copy"): SectorRange[] =>
-  log.flatMap((effect) => (effect.type === type ? [effect.window] : []));
+const windows = (log: readonly ResyncEffect[]): SectorRange[] =>
+  log.flatMap((effect) => (effect.type === "announce" ? [effect.window] : []));
+const parts = (log: readonly ResyncEffect[]): SectorRange[] =>
+  log.flatMap((effect) => (effect.type === "copy" ? [effect.part] : []));
+
+/** Every part lies in the window that was announced last, and nothing is announced or withdrawn while one is at work. */
+function expectBehindWindows(log: readonly ResyncEffect[]): void {
+  let window: SectorRange | null = null;
+  const outside: SectorRange[] = [];
+  for (const effect of log) {
+    if (effect.type === "announce") window = effect.window;
+    if (effect.type === "withdraw" || effect.type === "rest") window = null;
+    if (effect.type !== "copy") continue;
+    const { lo, hi } = effect.part;
+    if (window === null || lo < window.lo || hi > window.hi) outside.push(effect.part);
+  }
+  expect(outside).toEqual([]);
+}
+
+const longest = (among: readonly SectorRange[]): number => Math.max(0, ...among.map(({ lo, hi }) => hi - lo));
+
+/** What was copied, joined. */
+function joined(log: readonly ResyncEffect[]): SectorRange[] {
+  const result: SectorRange[] = [];
+  for (const part of parts(log)) {
+    const last = result.at(-1);
+    if (last?.hi === part.lo) result[result.length - 1] = sectorRange(last.lo, part.hi);
+    else result.push(part);
+  }
+  return result;
+}
+
+const rangesOf = (gaps: readonly (readonly [number, number])[]): SectorRange[] => {
+  let at = 0;
+  return gaps.map(([gap, length]) => {
+    const lo = at + gap;
+    at = lo + length;
+    return sectorRange(lo, at);
+  });
+};
+const ranges = fc
+  .array(fc.tuple(fc.integer({ min: 1, max: 100_000 }), fc.integer({ min: 1, max: 200_000 })), { maxLength: 8 })
+  .map(rangesOf);
+const speeds = fc.double({ min: 0.0001, max: 1, noNaN: true });
 
 describe("resync pass", () => {
-  it("26.4, 27.5, 27.21: copies exactly what needs it, each window announced just before, and withdraws the last one", () => {
-    const ranges = fc
-      .array(fc.tuple(fc.nat(100_000), fc.integer({ min: 1, max: 200_000 })), { maxLength: 8 })
-      .map((gaps) => {
-        let at = 0;
-        return gaps.map(([gap, length]) => {
-          const lo = at + gap;
-          at = lo + length;
-          return sectorRange(lo, at);
-        });
-      });
+  it("26.4, 27.5, 27.21: copies exactly what needs it, behind windows that are announced before, and withdraws the last one", () => {
     fc.assert(
-      fc.property(ranges, fc.double({ min: 0.0001, max: 1, noNaN: true }), (work, msPerSector) => {
+      fc.property(ranges, speeds, (work, msPerSector) => {
         const { log, outcome } = run({ work, msPerSector });
         expect(outcome).toBe("finished");
-        expect(windows(log, "copy")).toEqual(windows(log, "announce"));
-        const copied = windows(log, "copy").reduce((sum, { lo, hi }) => sum + hi - lo, 0);
-        expect(copied).toBe(work.reduce((sum, { lo, hi }) => sum + hi - lo, 0));
-        const limit = Math.max(smallestWindow, Math.min(largestWindow, copied / 400));
-        for (const { lo, hi } of windows(log, "announce")) expect(hi - lo).toBeLessThanOrEqual(Math.ceil(limit));
-        expect(log.filter(({ type }) => type === "withdraw")).toHaveLength(copied > 0 ? 1 : 0);
+        expect(joined(log)).toEqual(work);
+        expectBehindWindows(log);
+        const total = work.reduce((sum, { lo, hi }) => sum + hi - lo, 0);
+        expect(longest(parts(log))).toBeLessThanOrEqual(LONGEST);
+        expect(longest(windows(log))).toBeLessThanOrEqual(largestWindow);
+        expect(log.filter(({ type }) => type === "withdraw")).toHaveLength(total > 0 ? 1 : 0);
+      }),
+    );
+  });
+
+  it("tells how far it is in order, and nothing twice", () => {
+    fc.assert(
+      fc.property(ranges, speeds, (work, msPerSector) => {
+        const { log } = run({ work, msPerSector });
+        const reached = log.flatMap((effect) => (effect.type === "advance" ? [effect.to] : []));
+        expect(reached).toEqual(parts(log).map(({ hi }) => hi));
+      }),
+    );
+  });
+
+  it("asks for parts ahead, of a window that takes 16 ms", () => {
+    const { log } = run({ work: [sectorRange(0, 4_000_000)], msPerSector: 512 / 100_000 });
+    const late = windows(log).slice(10, -1);
+    for (const { lo, hi } of late) expect((hi - lo) * (512 / 100_000) + 1).toBeCloseTo(16, 0);
+    // Each is cut, and the second and third are asked for with the first.
+    const firsts = log.map(({ type }) => type).join(" ");
+    expect(firsts).toContain("announce copy copy copy advance copy advance advance advance announce");
+  });
+
+  it("announces to nobody but once, and copies the same", () => {
+    fc.assert(
+      fc.property(ranges, speeds, (work, msPerSector) => {
+        const { log, outcome } = run({ work, msPerSector, alone: true });
+        expect(outcome).toBe("finished");
+        expect(joined(log)).toEqual(work);
+        expectBehindWindows(log);
+        expect(windows(log)).toHaveLength(work.length > 0 ? 1 : 0);
+        expect(windows(log)[0]?.hi ?? END).toBe(END);
+      }),
+    );
+  });
+
+  it("has no window for nobody any more once another node is there, and one again when it is gone", () => {
+    const steps = fc.array(fc.nat(60), { maxLength: 6 });
+    fc.assert(
+      fc.property(ranges, speeds, steps, (work, msPerSector, company) => {
+        const { log, outcome } = run({ work, msPerSector, company, alone: true });
+        expect(outcome).toBe("finished");
+        expect(joined(log)).toEqual(work);
+        expectBehindWindows(log);
+      }),
+    );
+    const { log } = run({ work: [sectorRange(0, 4_000_000)], msPerSector: 0.005, alone: true, company: [20] });
+    const [whole, ...small] = windows(log);
+    expect(whole?.hi).toBe(END);
+    // No more than what was at work is copied behind it.
+    expect(small[0]?.lo).toBe(parts(log)[parts(log).findIndex(({ lo }) => lo === small[0]?.lo)]?.lo);
+    expect(log.findIndex(({ type }, i) => type === "announce" && i > 2)).toBeLessThan(2 * 20 + 5);
+    for (const { lo, hi } of small) expect(hi - lo).toBeLessThanOrEqual(largestWindow);
+  });
+
+  it("rests with nothing in flight and nothing announced", () => {
+    fc.assert(
+      fc.property(ranges, speeds, fc.boolean(), (work, msPerSector, alone) => {
+        const { log, outcome } = run({ work, msPerSector, alone, restEvery: 50_000 });
+        expect(outcome).toBe("finished");
+        expect(joined(log)).toEqual(work);
+        expectBehindWindows(log);
+        const total = work.reduce((sum, { lo, hi }) => sum + hi - lo, 0);
+        if (total > 100_000) expect(log.some(({ type }) => type === "rest")).toBe(true);
       }),
     );
   });
 
   it("27.3: finds chunk 0, alone or with others", () => {
-    expect(windows(run({ work: [sectorRange(0, 8)], msPerSector: 1 }).log, "copy")).toEqual([{ lo: 0, hi: 8 }]);
+    expect(parts(run({ work: [sectorRange(0, 8)], msPerSector: 1 }).log)).toEqual([{ lo: 0, hi: 8 }]);
   });
 
   it("ends at a failed copy, with the window withdrawn", () => {
@@ -102,7 +230,7 @@ describe("resync pass", () => {
     const whole = run({ work, msPerSector: 0.001 });
     const { log, outcome } = run({ work, msPerSector: 0.001, unreadableAt: 50_000 });
     expect(outcome).toBe("incomplete");
-    expect(windows(log, "copy")).toEqual(windows(whole.log, "copy"));
+    expect(parts(log)).toEqual(parts(whole.log));
     expect(log.at(-2)).toEqual({ type: "withdraw" });
   });
 
@@ -112,15 +240,22 @@ describe("resync pass", () => {
     expect(outcome).toBe("incomplete");
     expect(log.at(-2)).toEqual({ type: "withdraw" });
     for (const effect of log) if (effect.type === "advance") expect(effect.to).toBeLessThanOrEqual(50_000);
-    expect(windows(log, "copy").at(-1)?.hi).toBeGreaterThan(50_000);
+    expect(parts(log).at(-1)?.hi).toBeGreaterThan(50_000);
   });
 
-  it("stops after the window under way", () => {
-    for (let stopAfter = 1; stopAfter < 12; stopAfter++) {
-      const { log, outcome } = run({ work: [sectorRange(0, 1_000_000)], msPerSector: 0.001, stopAfter });
+  it.each([false, true])("stops after the parts under way (alone: %s)", (alone) => {
+    for (let stopAfter = 1; stopAfter < 40; stopAfter++) {
+      const { log, outcome } = run({ work: [sectorRange(0, 1_000_000)], msPerSector: 0.001, stopAfter, alone });
       expect(outcome).toBe("stopped");
-      expect(windows(log, "announce").length).toBeLessThanOrEqual(stopAfter + 1);
+      expect(parts(log).length).toBeLessThanOrEqual(stopAfter + 3);
+      expect(log.filter(({ type }) => type === "advance")).toHaveLength(parts(log).length);
     }
+  });
+
+  it("compares one part after the other, on the grid", () => {
+    const { log } = run({ work: [sectorRange(0, 1_000_000)], msPerSector: 0.001, grid: 128, ahead: 1 });
+    expect(joined(log)).toEqual([{ lo: 0, hi: 1_000_000 }]);
+    for (const { hi } of parts(log).slice(0, -1)) expect(hi % 128).toBe(0);
   });
 });
 
@@ -136,22 +271,18 @@ describe("the wait before another try", () => {
 });
 
 describe("window size", () => {
-  const sizeAfter = (
-    size: number,
-    ms: number,
-    { announceMs = 2, times = 20, limit = largestWindow as number } = {},
-  ): number => {
+  const sizeAfter = (size: number, ms: number, { announceMs = 2, times = 20 } = {}): number => {
     let next = size;
     for (let i = 0; i < times; i++)
-      next = nextWindowSize(next, { sectors: next, announceMs, copyMs: next * ms }, limit);
+      next = nextWindowSize(next, { sectors: next, announceMs, copyMs: next * ms }, largestWindow);
     return next;
   };
 
-  it("K5: is so that announcing and copying take 20 ms, from 64 KiB to 32 MiB", () => {
+  it("K5: is so that announcing and copying take 16 ms, from 64 KiB to 32 MiB", () => {
     // 100 MB/s.
-    expect((sizeAfter(firstWindow, 512 / 100_000) * 512) / 1e6).toBeCloseTo(1.8, 1);
+    expect((sizeAfter(firstWindow, 512 / 100_000) * 512) / 1e6).toBeCloseTo(1.4, 1);
     // 8 MB/s, where a fixed window of 32 MiB makes a writer wait for 4 s.
-    expect((sizeAfter(firstWindow, 512 / 8000) * 512) / 1e3).toBeCloseTo(144, 0);
+    expect((sizeAfter(firstWindow, 512 / 8000) * 512) / 1e3).toBeCloseTo(112, 0);
     expect(sizeAfter(firstWindow, 1e-7)).toBe(largestWindow);
     expect(sizeAfter(largestWindow, 1)).toBe(smallestWindow);
   });
@@ -166,11 +297,18 @@ describe("window size", () => {
     expect((sizeAfter(firstWindow, 512 / 100_000, { announceMs: 100 }) * 512) / 1e6).toBeCloseTo(10, 1);
   });
 
-  it("is no larger than a four-hundredth of the work, if that is not too small", () => {
-    expect(windowLimit(400_000)).toBe(1000);
-    expect(windowLimit(10)).toBe(smallestWindow);
-    expect(windowLimit(2 ** 40)).toBe(largestWindow);
-    expect(sizeAfter(firstWindow, 1e-7, { limit: 1000 })).toBe(1000);
+  it("is copied in parts, where more than one may be at work", () => {
+    expect(partSize(largestWindow, 3)).toBe(largestWindow / 4);
+    expect(partSize(smallestWindow, 3)).toBe(smallestWindow);
+    expect(partSize(largestWindow, 1)).toBe(largestWindow);
+  });
+
+  it("takes no more than a hundredth of the work twice, of which a fourth may have ended since bits were cleared", () => {
+    expect([passGrain(400_000, 8), mostUncleared(400_000, 8)]).toEqual([1000, 4000]);
+    expect([passGrain(10, 8), mostUncleared(10, 8)]).toEqual([smallestWindow, 2 * smallestWindow]);
+    // A large chunk has one bit.
+    expect([passGrain(400_000, 50_000), mostUncleared(400_000, 50_000)]).toEqual([50_000, 100_000]);
+    expect(passGrain(2 ** 40, 8)).toBe(largestWindow);
   });
 
   it("learns nothing from a window without a copy", () => {

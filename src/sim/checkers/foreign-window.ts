@@ -3,12 +3,15 @@ import type { ArrayGeometry } from "../array-geometry.ts";
 import type { SimEvent } from "../sim-event.ts";
 import type { Checker, Report } from "./checker.ts";
 
+type DataWrite = Extract<SimEvent, { type: "write_submitted" | "write_landed" }>;
+
 /** While a node copies a window, no other node's data lands in it, whatever was announced and acknowledged (F28). */
 export class ForeignWindowChecker implements Checker {
   readonly name = "no write in a foreign resync window";
   readonly #geometry: ArrayGeometry;
   readonly #report: Report;
-  readonly #windows = new Map<string, SectorRange>();
+  /** What each life copies, in the order in which it ends; null: what is others' by now. */
+  readonly #windows = new Map<string, readonly (SectorRange | null)[]>();
   /** Whose windows are others' now. One that was paused may not know it yet, and believe that it begins to copy. */
   readonly #evicted = new Set<string>();
   /** By life and disk: its raid_disk. */
@@ -22,18 +25,24 @@ export class ForeignWindowChecker implements Checker {
   observe(event: SimEvent): void {
     switch (event.type) {
       case "copying":
-        if (!this.#evicted.has(event.life)) this.#windows.set(event.life, event.range);
+        if (!this.#evicted.has(event.life))
+          this.#windows.set(event.life, [...this.#windowsOf(event.life), event.range]);
         break;
       case "member_view":
         if (event.disk !== null) this.#placesOf(event.life).set(event.disk, event.raidDisk);
         break;
-      case "life_ended":
       case "copied":
+        this.#windows.set(event.life, this.#windowsOf(event.life).slice(1));
+        break;
+      case "life_ended":
         this.#windows.delete(event.life);
         break;
       case "evicted":
         this.#evicted.add(event.life);
-        this.#windows.delete(event.life);
+        this.#windows.set(
+          event.life,
+          this.#windowsOf(event.life).map(() => null),
+        );
         break;
       case "readmitted":
         this.#evicted.delete(event.life);
@@ -47,18 +56,19 @@ export class ForeignWindowChecker implements Checker {
         // Of a member that the life has just begun to use the place may not be known yet.
         const raidDisk = this.#placesOf(event.life).get(event.disk);
         if (raidDisk === undefined) return;
-        for (const [owner, window] of this.#windows) {
+        for (const [owner, windows] of this.#windows) {
           if (owner === event.life) continue;
-          const at = this.#firstIn(window, raidDisk, event.lo, event.hi);
-          if (at === -1) continue;
-          this.#report(
-            `${event.life} ${event.type} sector ${at} in [${window.lo}, ${window.hi}), which ${owner} copies`,
-          );
+          for (const window of windows) if (window !== null) this.#check(event, raidDisk, owner, window);
         }
         break;
       }
       default:
     }
+  }
+
+  #check({ life, type, lo, hi }: DataWrite, raidDisk: number, owner: string, window: SectorRange): void {
+    const at = this.#firstIn(window, raidDisk, lo, hi);
+    if (at !== -1) this.#report(`${life} ${type} sector ${at} in [${window.lo}, ${window.hi}), which ${owner} copies`);
   }
 
   /** The first array sector of the window that lies in [lo, hi) of the member; -1 for none. */
@@ -68,6 +78,10 @@ export class ForeignWindowChecker implements Checker {
       if (sector >= window.lo && sector < window.hi) return sector;
     }
     return -1;
+  }
+
+  #windowsOf(life: string): readonly (SectorRange | null)[] {
+    return this.#windows.get(life) ?? [];
   }
 
   #placesOf(life: string): Map<string, number> {
