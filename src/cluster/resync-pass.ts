@@ -14,7 +14,7 @@ import {
 } from "../resync/resync-machine.ts";
 import { addProgress, type ResyncProgress, startProgress } from "../resync/resync-progress.ts";
 import type { ScrubAction, ScrubReport, WindowFindings } from "../resync/scrub.ts";
-import { largestWindow, mostUncleared, passGrain } from "../resync/window-size.ts";
+import { largestWindow, mostUncleared, passGrain, smallestWindow } from "../resync/window-size.ts";
 import { BitClearing } from "./bit-clearing.ts";
 import { type Filling, isFilling, nextToFill, sectorsToFill } from "./filling.ts";
 import type { NodeContext } from "./node-context.ts";
@@ -194,9 +194,16 @@ export class ResyncPass {
       widest: this.#widest,
       // A member that is being filled counts as filled up to a place: behind a gap nothing can be written down.
       skipsUnreadable: this.action !== "recover",
-      grid: isCompared ? CHECK_SECTORS : 1,
+      grid: this.#grid,
       ahead: isCompared ? 1 : AHEAD,
     };
+  }
+
+  /** A chunk that is copied in part keeps its bit: small ones are copied as a whole. */
+  get #grid(): number {
+    if (isScrub(this.#copying)) return CHECK_SECTORS;
+    const { chunkSectors } = this.#context.array.bitmap.layout;
+    return this.action === "resync" && chunkSectors <= smallestWindow ? chunkSectors : 1;
   }
 
   /** Nobody else uses the array, for all we know. */
