@@ -16,6 +16,8 @@ export class ArrayGeometry {
   readonly slotSectors: number;
   readonly slots: number;
   readonly dataAt: number;
+  /** Where a member's bad-block log is; null: there are none. */
+  readonly logAt: number | null;
   /** Sectors of the array. */
   readonly size: number;
   /** Sectors of data on each member. */
@@ -37,6 +39,7 @@ export class ArrayGeometry {
     this.slots = slots;
     this.bitmapsEnd = this.bitmapsAt + slots * layout.slotSectors;
     this.dataAt = first?.dataOffset ?? 0;
+    this.logAt = first?.badBlockLog == null ? null : this.superblockAt + first.badBlockLog.offset;
     this.size = array.size;
     this.memberSize = array.memberSize;
     this.personality = personalityOf(array);

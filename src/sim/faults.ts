@@ -1,4 +1,5 @@
 import { inSyncDisks, inSyncLegs } from "./disk-superblocks.ts";
+import { listedSectors } from "./listed-sectors.ts";
 import { lockFaultKinds, type NodeFaultKind, NodeFaults, nodeFaultKinds } from "./node-faults.ts";
 import { Operator } from "./operator.ts";
 import type { SeededRandom } from "./random.ts";
@@ -198,14 +199,28 @@ export class Faults {
     const { array, world } = this.#targets;
     const inSync = inSyncDisks(array.disks, array.geometry);
     for (const disk of this.#hurt)
-      if (inSync.includes(disk) && !disk.dead && disk.bad.length === 0) this.#hurt.delete(disk);
+      if (inSync.includes(disk) && !disk.dead && disk.bad.length === 0 && !this.#lacks(disk)) this.#hurt.delete(disk);
     const out = [...this.#hurt].filter((disk) => !inSync.includes(disk));
+    if (out.length === 0) this.#mend(inSync);
     if (out.length === 0) return;
     const disk = world.random.pick(out);
     disk.dead = false;
     disk.bad = [];
     this.#say(`${disk.path} works again and is added`);
     this.#operator.bringBack(disk.path);
+  }
+
+  /** Is there something that nobody may read from it? */
+  #lacks(disk: SimDisk): boolean {
+    return listedSectors(disk, this.#targets.array.geometry).any;
+  }
+
+  /** With a bad-block log a disk stays in with what it cannot take; some day it can. */
+  #mend(inSync: readonly SimDisk[]): void {
+    const disk = [...this.#hurt].find((one) => inSync.includes(one) && !one.dead);
+    if (this.#targets.array.geometry.logAt === null || disk === undefined) return;
+    disk.bad = [];
+    this.#say(`${disk.path} takes everything again`);
   }
 
   #late(disk: SimDisk): void {

@@ -21,6 +21,8 @@ export interface Scenario {
   readonly layout?: string;
   /** Default: clustered. */
   readonly bitmap?: BitmapKind;
+  /** Members have bad-block logs; not in a cluster. Default: no. */
+  readonly badBlockLog?: boolean;
   readonly nodes: number;
   readonly members: number;
   readonly spares: number;

@@ -18,6 +18,8 @@ export interface SimArrayOptions {
   readonly layout?: string;
   /** Default: clustered. */
   readonly bitmap?: BitmapKind;
+  /** Members have bad-block logs; not in a cluster. Default: no. */
+  readonly badBlockLog?: boolean;
   readonly members: number;
   readonly spares?: number;
   /** Disks beside them that are no members yet. */
@@ -63,6 +65,7 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
     chunkSectors,
     assumeClean = true,
     arrayName = "sim:md0",
+    badBlockLog = false,
   } = options;
   // Bitmaps, and room for the takeover records.
   const chunkBytes = chunkSectors * SECTOR_SIZE;
@@ -79,6 +82,7 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
         path: `/sim/d${i}`,
         sectors,
         areaOf: (at) => geometry?.areaOf(at) ?? "other",
+        tellsReads: badBlockLog,
         ...(options.timing === undefined ? {} : { timing: options.timing }),
       }),
   );
@@ -104,6 +108,7 @@ export async function createSimArray(world: World, options: SimArrayOptions): Pr
     dataOffset: sector(dataOffset),
     chunkBytes: Math.max(chunkBytes, LEAST_CHUNK_BYTES),
     daemonSleep: 1,
+    badBlockLog,
   });
   // Of less only others' arrays are. A few MiB have a bitmap of several pages so.
   const isSmall = chunkBytes < LEAST_CHUNK_BYTES;

@@ -66,6 +66,8 @@ export interface SimDiskOptions {
   readonly timing?: DiskTiming;
   /** What lies where; for the log and the checkers. Default: everything is data. */
   readonly areaOf?: (sector: number) => DiskArea;
+  /** Reads of data are events. Default: no. */
+  readonly tellsReads?: boolean;
 }
 
 /**
@@ -91,17 +93,22 @@ export class SimDisk {
   readonly unread = new Set<number>();
   readonly #world: World;
   readonly #timing: DiskTiming;
+  readonly #tellsReads: boolean;
   readonly #flights = new Set<Flight>();
   /** What a disk that hangs was given, and has not begun; null: it does not hang. */
   #waiting: { readonly user: DiskUser; readonly begin: () => void }[] | null = null;
   #completions = 0;
 
-  constructor(world: World, { path, sectors, timing = fastDisk, areaOf = () => "data" }: SimDiskOptions) {
+  constructor(
+    world: World,
+    { path, sectors, timing = fastDisk, areaOf = () => "data", tellsReads = false }: SimDiskOptions,
+  ) {
     this.#world = world;
     this.path = path;
     this.sectors = sectors;
     this.#timing = timing;
     this.areaOf = areaOf;
+    this.#tellsReads = tellsReads;
     this.versions = new SectorVersions(sectors);
   }
 
@@ -237,6 +244,9 @@ export class SimDisk {
           return fail(op.at);
         }
         this.versions.read(op.at, op.target);
+        if (this.#tellsReads && this.areaOf(op.at) === "data") {
+          this.#world.emit({ type: "data_read", life, disk: this.path, lo: op.at, hi });
+        }
         return op.target.byteLength;
       }
       case "write": {

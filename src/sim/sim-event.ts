@@ -37,6 +37,14 @@ export type SimEvent =
       readonly op: string;
       readonly lo: number;
     }
+  /** It got data from a member whose array has bad-block logs. */
+  | {
+      readonly type: "data_read";
+      readonly life: string;
+      readonly disk: string;
+      readonly lo: number;
+      readonly hi: number;
+    }
   | { readonly type: "flushed"; readonly life: string; readonly disk: string }
   | { readonly type: "power_cut" }
   | { readonly type: "fault"; readonly what: string }

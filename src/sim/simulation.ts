@@ -8,6 +8,7 @@ import { ForeignWindowChecker } from "./checkers/foreign-window.ts";
 import { judgeHealed } from "./checkers/healed.ts";
 import { LastCopyChecker } from "./checkers/last-copy.ts";
 import { LeaseChecker } from "./checkers/lease.ts";
+import { ListedReadsChecker } from "./checkers/listed-reads.ts";
 import { MemberViewChecker } from "./checkers/member-view.ts";
 import { MessageOrderChecker } from "./checkers/message-order.ts";
 import { SuperblockEventsChecker } from "./checkers/superblock-events.ts";
@@ -125,6 +126,7 @@ export class Simulation {
       new FalseMismatchChecker(geometry, disks, content, report),
       new LastCopyChecker(geometry, disks, report),
       new FaultyMemberChecker(report),
+      new ListedReadsChecker(geometry, disks, report),
       new SuperblockEventsChecker(geometry, disks, report),
       new MessageOrderChecker(now, report),
       new SuspendListChecker(now, () => geometry.size, report),

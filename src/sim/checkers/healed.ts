@@ -1,6 +1,7 @@
 import type { ArrayGeometry } from "../array-geometry.ts";
 import type { ContentModel } from "../content-model.ts";
 import { inSyncLegs } from "../disk-superblocks.ts";
+import { listedSectors } from "../listed-sectors.ts";
 import type { SimDisk } from "../sim-disk.ts";
 
 /** What must hold once nothing is broken, written or resynced any more. Returns what does not. */
@@ -15,9 +16,14 @@ export function judgeHealed(
   for (let sector = 0; sector < geometry.size; sector++) {
     let first: { readonly disk: SimDisk; readonly at: number } | null = null;
     const isContested = content.isContested(sector);
+    let isListed = false;
     for (const { disk, raidDisk } of legs) {
       const at = geometry.sectorOn(raidDisk, sector);
       if (at === -1) continue;
+      if (listedSectors(disk, geometry).now(at)) {
+        isListed = true;
+        continue;
+      }
       first ??= { disk, at };
       if (isContested) {
         // Written by two nodes at once: each copy has one of the writes, perhaps not the same.
@@ -29,6 +35,7 @@ export function judgeHealed(
         wrong.push(`sector ${sector} differs between ${first.disk.path} and ${disk.path}`);
       }
     }
+    if (first === null && isListed) continue;
     if (isContested && first !== null) continue;
     const lost = first === null ? "it has no copy" : content.judge(sector, first.disk.versions.words, first.at);
     if (lost !== null) wrong.push(`${first?.disk.path ?? `sector ${sector}`}: ${lost}`);

@@ -1,5 +1,6 @@
 import type { ArrayGeometry } from "../array-geometry.ts";
 import type { ContentModel } from "../content-model.ts";
+import { listedSectors } from "../listed-sectors.ts";
 import type { SimDisk } from "../sim-disk.ts";
 import type { SimEvent } from "../sim-event.ts";
 import type { Checker, Report } from "./checker.ts";
@@ -73,7 +74,8 @@ export class MemberViewChecker implements Checker {
     const disk = this.#disks.get(path);
     for (let sector = lo; disk !== undefined && sector < hi; sector++) {
       const at = this.#geometry.sectorOn(raidDisk, sector);
-      const wrong = at === -1 ? null : this.#content.judge(sector, disk.versions.words, at);
+      const isRead = at !== -1 && !listedSectors(disk, this.#geometry).surely(at);
+      const wrong = !isRead ? null : this.#content.judge(sector, disk.versions.words, at);
       if (wrong === null) continue;
       this.#report(`a write of ${writer} is acknowledged, but ${life} may read ${path}: ${wrong}`);
       return;

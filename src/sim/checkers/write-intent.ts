@@ -3,6 +3,7 @@ import { Feature, hasFeature, IN_SYNC } from "../../superblock/superblock.ts";
 import type { ArrayGeometry } from "../array-geometry.ts";
 import type { ContentModel } from "../content-model.ts";
 import { inSyncLegs, type Leg, newestSuperblock, visibleSuperblock } from "../disk-superblocks.ts";
+import { listedSectors } from "../listed-sectors.ts";
 import type { SimDisk } from "../sim-disk.ts";
 import type { SimEvent } from "../sim-event.ts";
 import type { Checker, Report } from "./checker.ts";
@@ -26,6 +27,7 @@ export class WriteIntentChecker implements Checker {
   /** By chunk: how many sectors those are. */
   readonly #unevenIn: Uint32Array;
   #superblocksChanged = false;
+  #logsChanged = false;
   /** What the superblocks say of the bitmap, and from where on, after whatever crash, that copies may differ. */
   #claim: Claim = { kind: "clustered", from: 0n };
 
@@ -43,6 +45,10 @@ export class WriteIntentChecker implements Checker {
 
   /** Superblocks are looked at when a write or flush is over: in the middle of one they are torn. */
   observe(event: SimEvent): void {
+    if (this.#logsChanged) {
+      this.#logsChanged = false;
+      this.#lookAt(0, this.#geometry.size);
+    }
     const metadata = event.type === "flushed" || event.type === "power_cut" || event.type === "write_landed";
     if (!metadata || !this.#superblocksChanged) return;
     this.#superblocksChanged = false;
@@ -71,6 +77,10 @@ export class WriteIntentChecker implements Checker {
         break;
       case "superblock":
         this.#superblocksChanged = true;
+        this.#logsChanged = this.#geometry.logAt !== null;
+        break;
+      case "other":
+        this.#logsChanged = this.#geometry.logAt !== null;
         break;
       default:
     }
@@ -147,7 +157,8 @@ export class WriteIntentChecker implements Checker {
     let unsafe = false;
     for (const { disk, raidDisk } of this.#legs) {
       const at = this.#geometry.sectorOn(raidDisk, sector);
-      if (at === -1) continue;
+      // What a bad-block log lists is no copy, to anybody.
+      if (at === -1 || listedSectors(disk, this.#geometry).surely(at)) continue;
       copies++;
       if (!disk.versions.isSafe(at)) unsafe = true;
       if (first === null) [first, firstAt] = [disk, at];
