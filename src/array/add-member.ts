@@ -12,8 +12,8 @@ import { superblockOf } from "./superblock-of.ts";
 import { wipeSuperblocks } from "./superblock-store.ts";
 import { type MemberDevices, writePadded } from "./write-members.ts";
 
-/** What the new device will be to the array, as mdadm would choose it. E_DEVICE_SMALL, E_VALUE when no number is left. */
-export function planMember(array: MdArray, device: BlockDevice, deviceUuid: Uint8Array): Member {
+/** What the new device will be to the array, as mdadm would choose it; `devFlags` of `MemberFlag`. E_DEVICE_SMALL, E_VALUE when no number is left. */
+export function planMember(array: MdArray, device: BlockDevice, deviceUuid: Uint8Array, devFlags = 0): Member {
   const [model] = inSyncMembers(array);
   if (model === undefined) throw new MdError("E_NO_DEVICE", `"${array.name}" has no in-sync member`);
   const available = Math.max(0, device.size - model.dataOffset);
@@ -37,7 +37,7 @@ export function planMember(array: MdArray, device: BlockDevice, deviceUuid: Uint
     superOffset: model.superOffset,
     dataOffset: model.dataOffset,
     dataSize: sector(available),
-    devFlags: 0,
+    devFlags,
     correctedReads: 0,
     badBlockLog: model.badBlockLog === null ? null : { ...model.badBlockLog, entries: [] },
   };

@@ -49,6 +49,6 @@ function checkNoBadBlocks(array: MdArray): void {
   if (marked === undefined) return;
   throw new MdError("E_VALUE", `"${array.name}" cannot be clustered: member ${marked.number} has bad blocks recorded`, {
     why: "clustered arrays have no bad-block log",
-    hint: "replace the member, or write to what it lost: mdctl action repair",
+    hint: "replace the member, or write to what it lost: mdctl scrub --repair=source=MEMBER",
   });
 }

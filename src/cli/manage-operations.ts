@@ -1,8 +1,7 @@
 import { MdError } from "../base/md-error.ts";
+import type { ManageFlag } from "../daemon/control-api.ts";
 import { isArrayDesignator, isPlainName } from "./array-designator.ts";
 import type { Token } from "./tokenizer.ts";
-
-export type ManageFlag = "write-mostly" | "readwrite" | "failfast" | "nofailfast";
 
 export interface ManageStep {
   readonly op: string;

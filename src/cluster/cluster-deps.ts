@@ -7,6 +7,7 @@ import type { SharedBlock } from "../engine/shared-block.ts";
 import type { Env } from "../env/env.ts";
 import { ownProtocol, type ProtocolRange } from "../messages/protocol-version.ts";
 import type { SyncTurns } from "../resync/sync-turns.ts";
+import type { BadBlockUpdate } from "./bad-block-update.ts";
 import type { Access } from "./safe-mode.ts";
 
 /** An array's members, for methods of fencing that work on them. */
@@ -47,6 +48,8 @@ export interface ClusterNodeOptions {
   readonly run: boolean;
   /** Of contradicting histories, take the newer one: `--force`. */
   readonly force: boolean;
+  /** Null: bad-block logs are as they are. */
+  readonly updateBadBlockLog: BadBlockUpdate | null;
   readonly ring: EngineConfig["ring"];
   readonly queueDepth: number;
   /** Milliseconds after which a member that does not answer is taken out, and is late; 0: never. */
@@ -73,6 +76,7 @@ export const defaultClusterNodeOptions: ClusterNodeOptions = {
   safeModeDelayMs: 200,
   run: false,
   force: false,
+  updateBadBlockLog: null,
   ring: "auto",
   queueDepth: 128,
   ioTimeoutMs: 30_000,

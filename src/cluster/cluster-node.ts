@@ -12,7 +12,7 @@ import { askPeer } from "./ask-peer.ts";
 import { type BitmapSwitched, planSwitch, switchBitmap } from "./bitmap-switch.ts";
 import { buildStatus } from "./build-status.ts";
 import type { ClusterNodeDeps } from "./cluster-deps.ts";
-import { type AddedMember, type AddHow, addByCommand } from "./device-add.ts";
+import { type AddedMember, type AddHow, addByCommand, type MarkChange, noMarks } from "./device-add.ts";
 import { failByCommand, removeByCommand } from "./device-change.ts";
 import { type Replacing, replaceByCommand } from "./device-replace.ts";
 import { type Grown, type GrowRequest, growByCommand, planGrow } from "./grow-command.ts";
@@ -164,8 +164,8 @@ export class ClusterNode {
   }
 
   /** Adds a device (new, or back after a failure) on all nodes: it becomes a spare or is filled at once. */
-  addMember(path: string, how: AddHow = "add"): Promise<AddedMember> {
-    return addByCommand(this.#shell.context, path, how);
+  addMember(path: string, how: AddHow = "add", marks: MarkChange = noMarks): Promise<AddedMember> {
+    return addByCommand(this.#shell.context, path, how, marks);
   }
 
   /** A spare (null: any) is filled in the place of a member, which serves until then; see `replaceByCommand`. */

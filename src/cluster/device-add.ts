@@ -1,8 +1,8 @@
 import { copyBitmaps, planMember, prepareMember } from "../array/add-member.ts";
 import { activateSpares, addSpare, type Transition } from "../array/array-state.ts";
 import { readBadBlocks } from "../array/bad-block-store.ts";
-import { memberByNumber } from "../array/md-array.ts";
-import type { Member } from "../array/member.ts";
+import { isClustered, memberByNumber } from "../array/md-array.ts";
+import { type Member, MemberFlag } from "../array/member.ts";
 import { returningMember, returnMember } from "../array/return-member.ts";
 import { readSuperblock, wipeSuperblocks } from "../array/superblock-store.ts";
 import { writePadded } from "../array/write-members.ts";
@@ -28,13 +28,31 @@ export interface AddedMember {
   readonly as: "spare" | "re-add";
 }
 
+/** Of `MemberFlag`: those that the device is to have, and those that it is to have no more. */
+export interface MarkChange {
+  readonly set: number;
+  readonly clear: number;
+}
+
+export const noMarks: MarkChange = { set: 0, clear: 0 };
+
 /**
  * A device joins the array on all nodes at once, or on none (md-cluster, 17 and 20): every node is asked whether it sees
  * it, and the update that makes it a member follows under the same token. E_NO_DEVICE, E_DEVICE_IN_ARRAY,
  * E_DEVICE_SMALL, E_MEMBER_ACTIVE, E_NODE_CANNOT_SEE_DEVICE; re-add alone: E_NO_SUPERBLOCK, and E_VALUE when what it has
  * missed is not known.
  */
-export async function addByCommand(context: NodeContext, path: string, how: AddHow): Promise<AddedMember> {
+export async function addByCommand(
+  context: NodeContext,
+  path: string,
+  how: AddHow,
+  marks: MarkChange,
+): Promise<AddedMember> {
+  if (isClustered(context.array) && (marks.set & MemberFlag.writeMostly) !== 0) {
+    throw new MdError("E_VALUE", `${shortName(context)} is clustered: it has no write-mostly members`, {
+      why: "while copies may differ all nodes read the same one",
+    });
+  }
   const device = await context.opener.open(path, { readOnly: false });
   let kept = false;
   const keep = async (number: number): Promise<void> => {
@@ -51,9 +69,9 @@ export async function addByCommand(context: NodeContext, path: string, how: AddH
       checkBlockSize(context, device);
       const returning =
         found === null || how === "add-spare" ? "it holds nothing" : await judge(context, device, found);
-      if (typeof returning !== "string") return enterAgain(context, send, device, returning, keep);
+      if (typeof returning !== "string") return enterAgain(context, send, device, marked(returning, marks), keep);
       if (how === "re-add") refuseReturn(context, device, returning);
-      return enterNew(context, send, device, keep);
+      return enterNew(context, send, device, marks, keep);
     });
   } finally {
     if (!kept) await device.close();
@@ -65,6 +83,11 @@ async function judge(context: NodeContext, device: BlockDevice, found: Superbloc
   if (typeof member === "string" || member.badBlockLog === null) return member;
   return { ...member, badBlockLog: { ...member.badBlockLog, entries: await readBadBlocks(device, found) } };
 }
+
+const marked = (member: Member, { set, clear }: MarkChange): Member => ({
+  ...member,
+  devFlags: (member.devFlags & ~clear) | set,
+});
 
 function refuseReturn(context: NodeContext, { path }: BlockDevice, why: string): never {
   throw new MdError("E_VALUE", `re-add of ${path} to ${shortName(context)} is not possible: ${why}`, {
@@ -99,10 +122,11 @@ async function enterNew(
   context: NodeContext,
   send: Send,
   device: BlockDevice,
+  marks: MarkChange,
   keep: (number: number) => Promise<void>,
 ): Promise<AddedMember> {
   const { array, devices, env, lockspace } = context;
-  const spare = planMember(array, device, env.random.bytes(16));
+  const spare = planMember(array, device, env.random.bytes(16), marks.set);
   for (const blank of blankRecords(array, spare)) await writePadded(device, blank);
   await prepareMember(array, devices, spare, device);
   const { deviceUuid: uuid, number } = spare;

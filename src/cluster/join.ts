@@ -16,6 +16,7 @@ import { hasTakeoverRoom } from "../fencing/takeover-store.ts";
 import { MessageBus, type MessageHandler } from "../messages/message-bus.ts";
 import { agreeOnProtocol, type ProtocolRange, type Speech } from "../messages/protocol-version.ts";
 import { uuidText } from "../superblock/uuid.ts";
+import { updateBadBlockLogs } from "./bad-block-update.ts";
 import type { ArrayAccess, ClusterNodeDeps } from "./cluster-deps.ts";
 import { engineMember, firstPlace } from "./engine-members.ts";
 import { EXCLUSIVE, takeUse } from "./exclusive-use.ts";
@@ -135,7 +136,8 @@ async function join(
     await noNewDev.convert("CR");
     const found = await readMembers(opened, lockspace, options);
     await takeUse(lockspace, exclusive, found.array);
-    return found;
+    const how = options.updateBadBlockLog;
+    return how === null ? found : { ...found, array: await updateBadBlockLogs(found.array, found.devices, how) };
   });
   const writer = { array, devices, env, nodeName: deps.nodeName };
   if (!isClustered(array)) await condemnOthers(writer, lockspace.slot);

@@ -1,4 +1,5 @@
 import type { BitmapKind } from "../array/md-array.ts";
+import type { BadBlockUpdate } from "../cluster/bad-block-update.ts";
 import type { Access } from "../cluster/safe-mode.ts";
 import type {
   ArrayInfo,
@@ -16,6 +17,7 @@ import type {
   Verdict,
 } from "./control-objects.ts";
 
+export type { BadBlockUpdate } from "../cluster/bad-block-update.ts";
 export type { Access } from "../cluster/safe-mode.ts";
 export type * from "./control-objects.ts";
 
@@ -241,6 +243,8 @@ export interface AssembleParams {
   readonly homeCluster: string | null;
   /** Changes how many nodes may use the array at once, while nobody else does. Null: as it is. */
   readonly updateNodes: number | null;
+  /** Gives or takes the members' bad-block logs, of an array that one node uses. Null: they are as they are. */
+  readonly updateBadBlockLog?: BadBlockUpdate | null;
   readonly map: boolean;
 }
 
@@ -263,7 +267,11 @@ export interface ManageOp {
   readonly member: string;
   /** replace: the spare; null for any. */
   readonly with?: string | null;
+  /** add, re-add, add-spare: how the device is marked from then on. */
+  readonly flags?: readonly ManageFlag[];
 }
+
+export type ManageFlag = "write-mostly" | "readwrite" | "failfast" | "nofailfast";
 
 export interface ManageParams {
   /** Null: the only one. */

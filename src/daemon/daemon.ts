@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { MdError } from "../base/md-error.ts";
 import { openFileDevice } from "../blockdev/file-device.ts";
+import type { BadBlockUpdate } from "../cluster/bad-block-update.ts";
 import { type ClusterNodeOptions, defaultClusterNodeOptions, type JoinRequest } from "../cluster/cluster-deps.ts";
 import { ClusterNode } from "../cluster/cluster-node.ts";
 import { isProcessGone, isRebooted, ownProcess } from "../dlm/local-process.ts";
@@ -40,6 +41,7 @@ export interface StartArrayRequest {
   readonly readOnly: boolean;
   readonly run: boolean;
   readonly force: boolean;
+  readonly updateBadBlockLog?: BadBlockUpdate | null;
 }
 
 /** An array that this node was fenced from and that nobody has assembled again. */
@@ -271,13 +273,17 @@ export class Daemon {
     this.journal.add({ time, severity, node: this.config.node, array, event, text, fields: {} });
   }
 
-  #nodeOptions(uuid: string, { name, readOnly, run, force }: StartArrayRequest): ClusterNodeOptions {
+  #nodeOptions(
+    uuid: string,
+    { name, readOnly, run, force, updateBadBlockLog = null }: StartArrayRequest,
+  ): ClusterNodeOptions {
     const { ring, ioTimeoutMs, slowIoMs, syncSpeedMin, syncSpeedMax, lease, fence, tuned } = this.config;
     const watchPill = fence.pill && fence.watchdog !== null;
     return {
       ...defaultClusterNodeOptions,
       run,
       force,
+      updateBadBlockLog,
       ring,
       syncSpeedMin,
       ioTimeoutMs,

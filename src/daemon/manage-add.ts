@@ -1,5 +1,5 @@
 import { MdError } from "../base/md-error.ts";
-import type { AddedMember, AddHow } from "../cluster/device-add.ts";
+import type { AddedMember, AddHow, MarkChange } from "../cluster/device-add.ts";
 import { mdUuidText, sameUuid } from "../superblock/uuid.ts";
 import type { ArraySession } from "./array-session.ts";
 import { arrayUuid, type Daemon } from "./daemon.ts";
@@ -40,6 +40,7 @@ export async function addMember(
   session: ArraySession,
   how: AddHow,
   path: string,
+  marks: MarkChange,
 ): Promise<AddedMember> {
   if (!path.startsWith("/")) throw new MdError("E_VALUE", `${path} is not an absolute path`);
   const already = session.status().members.find((member) => member.state !== "faulty" && isCalled(member, path));
@@ -54,7 +55,7 @@ export async function addMember(
     });
   }
   if (candidate.key.startsWith("file")) daemon.scan.rememberFile(path);
-  const added = await daemon.membership.alone(() => session.node.addMember(path, how));
+  const added = await daemon.membership.alone(() => session.node.addMember(path, how, marks));
   await session.learnMembers();
   return added;
 }

@@ -77,7 +77,7 @@ describe("other command lines that cannot be", () => {
     ["detail md0 md1", 'detail does not take "md1"'],
     ["assemble", "assemble needs an array, members or --scan"],
     ["examine", "no devices are given"],
-    ["md0 --add --write-mostly /dev/sdc", "write-mostly is possible with create only: /dev/sdc"],
+    ["md0 --fail --write-mostly /dev/sdc", "write-mostly is possible with create, add and re-add only: /dev/sdc"],
     ["map md0 --frontend=ublk", "frontend: ublk is not available; nbd is"],
     ["action md0", "action is not told what to do"],
     ["action md0 check repair", "action takes one word, not check and repair"],

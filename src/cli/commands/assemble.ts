@@ -1,5 +1,5 @@
 import { MdError } from "../../base/md-error.ts";
-import type { AssembleData } from "../../daemon/control-api.ts";
+import type { AssembleData, AssembleParams, BadBlockUpdate } from "../../daemon/control-api.ts";
 import { errorOf } from "../../daemon/control-client.ts";
 import { isArrayDesignator, isPlainName } from "../array-designator.ts";
 import type { Command, CommandContext } from "../command.ts";
@@ -19,8 +19,8 @@ export const assemble: Command = async (invocation, context) => {
   if (first === undefined && !scan && uuid === null && name === null) {
     throw new MdError("E_USAGE", "assemble needs an array, members or --scan", { hint: "mdctl assemble --scan" });
   }
-  const updateNodes = readUpdate(invocation);
-  if (updateNodes !== null && scan) throw new MdError("E_USAGE", "--update goes with one array");
+  const update = readUpdate(invocation);
+  if (invocation.has("update") && scan) throw new MdError("E_USAGE", "--update goes with one array");
   const { data } = await context.request("assemble", {
     array: named ? first : null,
     uuid,
@@ -32,24 +32,29 @@ export const assemble: Command = async (invocation, context) => {
     force: invocation.has("force"),
     readOnly: invocation.has("readonly"),
     homeCluster: invocation.value("home-cluster"),
-    updateNodes,
+    ...update,
     map: !invocation.has("no-map"),
   });
   tell(data, context);
   return { data, text: "", exitCode: exitCodeOf(data, invocation) };
 };
 
-/** The only thing that can be updated here is how many nodes may use the array; mdadm has more. */
-function readUpdate(invocation: Invocation): number | null {
+const badBlockUpdates: readonly BadBlockUpdate[] = ["bbl", "no-bbl", "force-no-bbl"];
+
+/** What can be updated here; mdadm has more. */
+function readUpdate(invocation: Invocation): Pick<AssembleParams, "updateNodes" | "updateBadBlockLog"> {
   const update = invocation.value("update");
   const nodes = invocation.value("nodes");
-  if (update !== null && update !== "nodes") {
-    throw new MdError("E_VALUE", `update: "${update}" is not possible; nodes is`, { hint: "--update=nodes --nodes=8" });
+  const updateBadBlockLog = badBlockUpdates.find((one) => one === update) ?? null;
+  if (update !== null && update !== "nodes" && updateBadBlockLog === null) {
+    throw new MdError("E_VALUE", `update: "${update}" is not possible; nodes, ${badBlockUpdates.join(", ")} are`, {
+      hint: "--update=nodes --nodes=8",
+    });
   }
-  if ((update === null) !== (nodes === null)) {
+  if ((update === "nodes") !== (nodes !== null)) {
     throw new MdError("E_USAGE", "--update=nodes and --nodes go together", { hint: "--update=nodes --nodes=8" });
   }
-  return nodes === null ? null : parseCount("nodes", nodes, 2, 1024);
+  return { updateNodes: nodes === null ? null : parseCount("nodes", nodes, 2, 1024), updateBadBlockLog };
 }
 
 function tell({ arrays }: AssembleData, context: CommandContext): void {

@@ -30,7 +30,8 @@ export async function runSteps(
     "every operand is the array or a member",
   );
   const ops = pairSpares(steps).map((step): ManageOp => {
-    const op = { op: operationOf(step), member: pathOf(step, context.cwd) };
+    const flags = marking.has(step.op) && step.flags.length > 0 ? { flags: step.flags } : {};
+    const op = { op: operationOf(step), member: pathOf(step, context.cwd), ...flags };
     return step.with === null ? op : { ...op, with: memberPath(step.with, context.cwd) };
   });
   const { data } = await context.request("manage", { array, ops });
@@ -62,9 +63,12 @@ async function resolved(read: ManageSteps, context: CommandContext): Promise<Man
   return { array: read.ambiguous, ambiguous: null, steps: read.steps.slice(1) };
 }
 
+/** Operations that take flags; what is said of others' members is passed over, as by mdadm, unless it marks one. */
+const marking: ReadonlySet<string> = new Set(["add", "re-add", "add-spare"]);
+
 function operationOf({ op, flags, member }: ManageStep): ManageOpName {
-  if (flags.includes("write-mostly") || flags.includes("failfast")) {
-    throw new MdError("E_USAGE", `${flags.join(", ")} is possible with create only: ${member}`);
+  if (!marking.has(op) && (flags.includes("write-mostly") || flags.includes("failfast"))) {
+    throw new MdError("E_USAGE", `${flags.join(", ")} is possible with create, add and re-add only: ${member}`);
   }
   if (op in words) return op as ManageOpName;
   throw new MdError("E_USAGE", `${op} is not available in this version`);

@@ -66,7 +66,12 @@ const assemble: VerbSpec = {
     force,
     { name: "readonly", short: "o", help: "start it read-only" },
     { name: "home-cluster", value: "NAME", help: "only arrays of this cluster" },
-    { name: "update", short: "U", value: "nodes", help: "change how many nodes may use it, with --nodes" },
+    {
+      name: "update",
+      short: "U",
+      value: "WHAT",
+      help: "nodes: how many may use it, with --nodes; bbl, no-bbl, force-no-bbl: its bad-block logs",
+    },
     { name: "nodes", value: "N", help: "with --update=nodes" },
     noMap,
     fileMembers,

@@ -6,7 +6,7 @@ import { Feature, hasFeature } from "../../superblock/superblock.ts";
 import { mdUuidText, parseUuid } from "../../superblock/uuid.ts";
 import { shortName } from "../array-name.ts";
 import type { ArraySession } from "../array-session.ts";
-import type { AssembleData, AssembleParams } from "../control-api.ts";
+import type { AssembleData, AssembleParams, BadBlockUpdate } from "../control-api.ts";
 import { arrayUuid, type Daemon } from "../daemon.ts";
 import { describeArray } from "../describe.ts";
 import type { ScannedMember } from "../device-scan.ts";
@@ -34,12 +34,16 @@ export const assemble: Method<"assemble"> = {
     readOnly: reader.flag("readOnly"),
     homeCluster: reader.textOrNull("homeCluster"),
     updateNodes: reader.countOrNull("updateNodes", 1, MOST_SLOTS),
+    updateBadBlockLog: badBlockUpdate(reader.textOrNull("updateBadBlockLog")),
     map: reader.flag("map"),
   }),
   run: async (params, { daemon }) => {
     const members = await candidates(daemon, params);
     const groups = byArray(members);
     const wanted = [...groups].filter(([uuid, found]) => isWanted(params, uuid, found) && isSearched(params, found));
+    if (params.updateBadBlockLog != null && params.readOnly) {
+      throw new MdError("E_VALUE", "a read-only array is not written: its bad-block logs stay as they are");
+    }
     if (wanted.length === 0) return nothingFound(daemon, params);
     if (wanted.length > 1 && !params.scan) refuseSeveral(wanted);
     const arrays: Assembled[] = [];
@@ -48,6 +52,13 @@ export const assemble: Method<"assemble"> = {
     return { arrays: params.scan || only === undefined ? arrays : [only] };
   },
 };
+
+function badBlockUpdate(text: string | null): BadBlockUpdate | null {
+  const words: readonly BadBlockUpdate[] = ["bbl", "no-bbl", "force-no-bbl"];
+  const word = words.find((one) => one === text) ?? null;
+  if (word !== null || text === null) return word;
+  throw new MdError("E_VALUE", `assemble: updateBadBlockLog is not one of ${words.join(", ")}`);
+}
 
 function byArray(members: readonly ScannedMember[]): Map<string, ScannedMember[]> {
   const groups = new Map<string, ScannedMember[]>();
@@ -130,6 +141,7 @@ async function assembleOne(
         readOnly: params.readOnly,
         run: params.run,
         force: params.force,
+        updateBadBlockLog: params.updateBadBlockLog ?? null,
       }),
     );
     if (params.updateNodes !== null) await updateNodes(session, params.updateNodes);

@@ -157,6 +157,7 @@ async function prepare(daemon: Daemon, params: CreateParams): Promise<Prepared> 
     dataOffset: dataOffsetBytes === null ? null : sector(wholeSectors("data-offset", dataOffsetBytes)),
     chunkBytes: params.bitmapChunkBytes,
     daemonSleep: params.flushSeconds ?? DEFAULT_FLUSH_SECONDS,
+    badBlockLog: true,
   });
   const findings = [...candidates.flatMap((candidate) => candidate.findings), ...sizeFindings(candidates)];
   if (!params.run) mustBeConfirmed(findings);

@@ -1,8 +1,9 @@
+import { MemberFlag } from "../../array/member.ts";
 import { MdError } from "../../base/md-error.ts";
 import type { MemberStatus } from "../../cluster/array-status.ts";
-import type { AddHow } from "../../cluster/device-add.ts";
+import { type AddHow, type MarkChange, noMarks } from "../../cluster/device-add.ts";
 import type { ArraySession } from "../array-session.ts";
-import type { Change, ManageData, ManageOp, ManageOpName } from "../control-api.ts";
+import type { Change, ManageData, ManageFlag, ManageOp, ManageOpName } from "../control-api.ts";
 import { errorOf } from "../control-client.ts";
 import type { Daemon } from "../daemon.ts";
 import { errorInfo } from "../error-info.ts";
@@ -21,6 +22,30 @@ const manageOps: readonly ManageOpName[] = [
   "cluster-confirm",
 ];
 
+const adds: ReadonlySet<ManageOpName> = new Set(["add", "re-add", "add-spare"]);
+
+const marks: Readonly<Record<ManageFlag, MarkChange>> = {
+  "write-mostly": { set: MemberFlag.writeMostly, clear: 0 },
+  readwrite: { set: 0, clear: MemberFlag.writeMostly },
+  failfast: { set: MemberFlag.failfast, clear: 0 },
+  nofailfast: { set: 0, clear: MemberFlag.failfast },
+};
+
+function flagOf(text: string): ManageFlag {
+  if (Object.hasOwn(marks, text)) return text as ManageFlag;
+  throw new MdError("E_VALUE", `manage: flags is not of ${Object.keys(marks).join(", ")}`);
+}
+
+/** The last word on a mark counts. */
+const marksOf = (flags: readonly ManageFlag[]): MarkChange =>
+  flags.reduce(
+    ({ set, clear }, flag) => ({
+      set: (set & ~marks[flag].clear) | marks[flag].set,
+      clear: (clear & ~marks[flag].set) | marks[flag].clear,
+    }),
+    noMarks,
+  );
+
 type Done = ManageData["ops"][number];
 
 /** A sequence of operations on members, strictly in order; the first failure stops the rest. */
@@ -32,6 +57,7 @@ export const manage: Method<"manage"> = {
       op: op.word<ManageOpName>("op", manageOps),
       member: op.text("member"),
       with: op.textOrNull("with"),
+      flags: op.textsIfAny("flags").map(flagOf),
     })),
   }),
   run: async ({ array, ops }, { daemon, warn }) => {
@@ -41,6 +67,8 @@ export const manage: Method<"manage"> = {
     const command = ops.map(({ op, member }) => `${op} ${member}`).join(", ");
     const stray = ops.find((op) => op.op !== "replace" && op.with != null);
     if (stray !== undefined) throw new MdError("E_VALUE", `manage: ${stray.op} takes no "with"`);
+    const marked = ops.find(({ op, flags = [] }) => flags.length > 0 && !adds.has(op));
+    if (marked !== undefined) throw new MdError("E_VALUE", `manage: ${marked.op} takes no flags`);
     const running = daemon.operations.run(`${session.name}: ${command}`, async () => {
       for (const [at, op] of ops.entries()) {
         const result = await carryOut(daemon, session, op, changes);
@@ -72,7 +100,7 @@ const blank = (op: ManageOpName, member: string): Omit<Done, "result"> => ({
 async function carryOut(
   daemon: Daemon,
   session: ArraySession,
-  { op, member, with: by }: ManageOp,
+  { op, member, with: by, flags = [] }: ManageOp,
   changes: Change[],
 ): Promise<readonly Done[]> {
   const done: Done[] = [];
@@ -82,7 +110,7 @@ async function carryOut(
       case "re-add":
       case "add-spare":
         for (const path of await pathsToAdd(daemon, session, op, member)) {
-          done.push(await add(daemon, session, op, path, changes));
+          done.push(await add(daemon, session, { how: op, path, marks: marksOf(flags) }, changes));
         }
         break;
       case "fail":
@@ -161,8 +189,19 @@ function oneTarget(session: ArraySession, member: string): MemberStatus {
   throw new MdError("E_VALUE", `${member} does not name one spare of ${session.name}`);
 }
 
-async function add(daemon: Daemon, session: ArraySession, op: AddHow, path: string, changes: Change[]): Promise<Done> {
-  const { number, raidDisk, as } = await addMember(daemon, session, op, path);
+interface Adding {
+  readonly how: AddHow;
+  readonly path: string;
+  readonly marks: MarkChange;
+}
+
+async function add(
+  daemon: Daemon,
+  session: ArraySession,
+  { how: op, path, marks: wanted }: Adding,
+  changes: Change[],
+): Promise<Done> {
+  const { number, raidDisk, as } = await addMember(daemon, session, op, path, wanted);
   changes.push({ what: op, target: path, before: null, after: { number, raidDisk } });
   const { node } = daemon.config;
   const nodes = session.status().slots.flatMap((slot) => (slot.node === null ? [] : [slot.node]));
