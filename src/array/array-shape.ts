@@ -1,5 +1,5 @@
 import { MdError } from "../base/md-error.ts";
-import { type Sector, sector } from "../base/units.ts";
+import { SECTOR_SIZE, type Sector, sector } from "../base/units.ts";
 import { type BitmapLayout, bitmapLayout } from "../bitmap/bitmap-layout.ts";
 import { decodeRaid10Layout } from "../superblock/raid10-layout.ts";
 import { arraySize } from "./array-size.ts";
@@ -30,6 +30,8 @@ export interface ShapeChange {
 export interface MemberRoom {
   readonly path: string;
   readonly sectors: number;
+  /** Bytes of the device's blocks; default: 512. */
+  readonly blockBytes?: number;
 }
 
 const SMALLEST_CHUNK = 4096;
@@ -161,10 +163,18 @@ function planStripes(array: MdArray, { stripeSectors, raidDisks, size }: ShapeCh
 
 /** E_DEVICE_SMALL for the first member without room for `size` sectors of data. */
 export function checkRoom(room: readonly MemberRoom[], size: number): void {
-  for (const { path, sectors } of room) {
-    if (sectors >= size) continue;
-    throw new MdError("E_DEVICE_SMALL", `${path} has ${sectors} sectors for data, ${size} are needed`);
+  for (const { path, sectors, blockBytes = SECTOR_SIZE } of room) {
+    if (sectors < size) {
+      throw new MdError("E_DEVICE_SMALL", `${path} has ${sectors} sectors for data, ${size} are needed`);
+    }
+    checkBlocks(path, blockBytes, size);
   }
+}
+
+/** The device transfers whole blocks: E_VALUE for `sectors` that do not end between two. */
+export function checkBlocks(path: string, blockBytes: number, sectors: number): void {
+  if ((sectors * SECTOR_SIZE) % blockBytes === 0) return;
+  throw new MdError("E_VALUE", `${path} has blocks of ${blockBytes} bytes, and ${sectors / 2} KiB are not whole ones`);
 }
 
 function planDisks(array: MdArray, wanted: number | null): number {

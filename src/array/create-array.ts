@@ -11,6 +11,7 @@ import {
 } from "../bitmap/bitmap-layout.ts";
 import { copiesOf, decodeRaid10Layout, raid10LayoutName } from "../superblock/raid10-layout.ts";
 import { IN_SYNC, type MdTime } from "../superblock/superblock.ts";
+import { checkBlocks } from "./array-shape.ts";
 import { arraySize } from "./array-size.ts";
 import { newBadBlockLog } from "./bad-block-place.ts";
 import { blankBadBlocks } from "./bad-block-store.ts";
@@ -266,6 +267,10 @@ export async function createArray(array: MdArray, devices: MemberDevices): Promi
   const involved = array.members.flatMap(({ number }) => devices.get(number) ?? []);
   if (involved.length < array.members.length) {
     throw new MdError("E_NO_DEVICE", "not all members of the new array are open");
+  }
+  for (const { path, logicalBlockSize } of involved) {
+    for (const { dataOffset } of array.members) checkBlocks(path, logicalBlockSize, dataOffset);
+    checkBlocks(path, logicalBlockSize, array.memberSize);
   }
   try {
     await Promise.all(involved.map((device) => wipeSuperblocks(device)));

@@ -46,7 +46,8 @@ export async function memberRoom(context: NodeContext): Promise<readonly MemberR
       if (path === undefined) throw new MdError("E_NO_DEVICE", `member ${number} is not on this host`);
       const device = await context.opener.open(path, { readOnly: true });
       await device.close();
-      return { path, sectors: Math.max(0, device.size - dataOffset) };
+      const blockBytes = device.logicalBlockSize;
+      return { path, sectors: Math.max(0, device.size - dataOffset), blockBytes };
     }),
   );
 }

@@ -28,21 +28,26 @@ export interface WindowCost {
   readonly copyMs: number;
 }
 
+/** Windows and parts end between blocks of 4 KiB, which some devices transfer only as a whole. */
+const BLOCK_SECTORS = 8;
+
+const inBlocks = (sectors: number): number => Math.floor(sectors / BLOCK_SECTORS) * BLOCK_SECTORS;
+
 /**
  * Who takes over copies again what was copied and has its bit still, or whose place no superblock has. So much a pass over
  * `total` sectors copies, at least, before it clears bits again (a chunk, `chunkSectors`, has one for all of it): no part
  * is larger.
  */
 export const passGrain = (total: number, chunkSectors: number): number =>
-  Math.round(Math.min(Math.max(total * GRAIN_SHARE, chunkSectors, smallestWindow), largestWindow));
+  inBlocks(Math.min(Math.max(total * GRAIN_SHARE, chunkSectors, smallestWindow), largestWindow));
 
 /** And so much it has copied, or begun to, before they must have been: no window is larger. */
 export const mostUncleared = (total: number, chunkSectors: number): number =>
-  Math.max(total * MOST_SHARE, 2 * Math.max(chunkSectors, smallestWindow));
+  inBlocks(Math.max(total * MOST_SHARE, 2 * Math.max(chunkSectors, smallestWindow)));
 
 /** Of a window of this size, when `ahead` of them may be asked for at a time: one alone need not be small. */
 export const partSize = (windowSize: number, ahead: number): number =>
-  ahead === 1 ? windowSize : Math.max(Math.round(windowSize / PARTS), smallestWindow);
+  ahead === 1 ? windowSize : Math.max(inBlocks(windowSize / PARTS), smallestWindow);
 
 /**
  * The size of the next window. Grows by a factor of two at most: that disks were idle for a moment promises nothing. What
@@ -53,5 +58,5 @@ export function nextWindowSize(size: number, { sectors, announceMs, copyMs }: Wi
   if (sectors === 0 || copyMs <= 0) return size;
   const copyFor = Math.max(TARGET_MS - announceMs, LEAST_COPY_MS, announceMs);
   const wished = (sectors * copyFor) / copyMs;
-  return Math.round(Math.min(Math.max(Math.min(wished, size * 2), smallestWindow), widest));
+  return inBlocks(Math.min(Math.max(Math.min(wished, size * 2), smallestWindow), widest));
 }

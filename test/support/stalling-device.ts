@@ -1,7 +1,8 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { statSync, writeFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
+import { attachLoop, detachLoop } from "./loop-device.ts";
 
 const POLL_MS = 20;
 
@@ -30,7 +31,7 @@ export class StallingDevice {
       if (server.exitCode !== null) throw new Error(`qemu-storage-daemon ended with ${server.exitCode}`);
       await pause(POLL_MS);
     }
-    return new StallingDevice(execFileSync("losetup", ["--find", "--show", at], { encoding: "utf8" }).trim(), server);
+    return new StallingDevice(attachLoop(at), server);
   }
 
   stall(): void {
@@ -43,7 +44,7 @@ export class StallingDevice {
 
   async close(): Promise<void> {
     this.goOn();
-    execFileSync("losetup", ["--detach", this.path]);
+    detachLoop(this.path);
     const ended = once(this.#server, "exit");
     this.#server.kill("SIGTERM");
     await ended;
