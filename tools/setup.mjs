@@ -28,6 +28,7 @@ const forTest = {
   tmux: "bin/tmux",
   fish: "bin/fish",
   zsh: "bin/zsh",
+  "groff-base": "bin/groff",
 };
 const forVm = { ...forTest, "qemu-system-x86": "bin/qemu-system-x86_64", "busybox-static": "bin/busybox" };
 const needs = { start: forStart, test: forTest, bench: forTest, vm: forVm };

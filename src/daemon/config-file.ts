@@ -121,6 +121,21 @@ function keywordOf(file: string, word: Word): string {
   throw refusal(file, word, `"${word.text}" is no keyword`, known, meant === null ? {} : { hint: meant });
 }
 
+/** Every keyword: what it takes, and the daemon's options that it stands for. */
+export const knownKeywords = (): readonly {
+  readonly keyword: string;
+  readonly takes: string;
+  readonly options: readonly string[];
+}[] =>
+  Object.entries(keywords).map(([keyword, { line, name, keys = {} }]) => {
+    const whole = line === undefined || line === SYSFS ? [] : [line];
+    return {
+      keyword,
+      takes: takes(keyword),
+      options: [...whole, ...(name?.slice(0, 1) ?? []), ...Object.values(keys)],
+    };
+  });
+
 function takes(name: string): string {
   const { line, name: named, keys = {} } = keywords[name] ?? {};
   if (line === SYSFS) return "name= or uuid=, and attributes of md";

@@ -41,6 +41,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   "lock-functions": async () => (await import("./lock-functions.ts")).lockFunctions,
   lockd: async () => (await import("./lockd.ts")).lockd,
   completion: async () => (await import("./completion.ts")).completion,
+  man: async () => (await import("./man.ts")).man,
   help: async () => (await import("./help.ts")).help,
   dashboard: async () => (await import("./dashboard.ts")).dashboard,
   demo: async () => (await import("./demo.ts")).demo,

@@ -181,6 +181,16 @@ export const serviceVerbs: readonly VerbSpec[] = [
     ],
   },
   {
+    name: "man",
+    summary: "a page of the manual",
+    operands: "[VERB|mdctld|mdctl.conf|json|cluster]",
+    options: [],
+    examples: [
+      { command: "mdctl man create", text: "mdctl-create(8)" },
+      { command: "mdctl man mdctl.conf > mdctl.conf.5", text: "its source, for man(1)" },
+    ],
+  },
+  {
     name: "help",
     summary: "this, or the help of a verb",
     operands: "[VERB]",
