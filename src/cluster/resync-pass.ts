@@ -40,6 +40,8 @@ const SLICE_MS = 1000;
 const AHEAD = 3;
 /** A copy that is too quick by less goes on: its window is not worth another announcement. */
 const LEAST_REST_MS = 20;
+/** So long who joins may wait for one that is alone and rests. */
+const LONGEST_OWN_REST_MS = 200;
 
 /** A part of a check or repair: from where it is now on. */
 export interface Scrubbing {
@@ -231,8 +233,7 @@ export class ResyncPass {
         await this.#others.withdraw();
         return { type: "withdrawn" };
       case "rest":
-        await this.#rest();
-        return { type: "rested" };
+        return { type: "rested", withdrawn: await this.#rest() };
       default:
         return unreachable(effect);
     }
@@ -333,14 +334,16 @@ export class ResyncPass {
     return this.#isDue(sectors) || this.#pace.earlyMs(sectors) >= LEAST_REST_MS;
   }
 
-  /** Nothing of ours is in flight, and nobody is to wait for us. */
-  async #rest(): Promise<void> {
-    if (this.#isDue(0)) await this.#writeDown();
-    if (this.#pace.earlyMs(0) > 0) {
-      await this.#others.pause();
-      await this.#pace.rest(this.#stop, this.#interrupt);
-    }
-    await this.#others.withdraw();
+  /** Nothing of ours is in flight. True: nor announced, so that nobody waits for us. */
+  async #rest(): Promise<boolean> {
+    const isDue = this.#isDue(0);
+    const early = this.#pace.earlyMs(0);
+    const stays = !isDue && this.#isAlone && early <= LONGEST_OWN_REST_MS;
+    if (isDue) await this.#writeDown();
+    if (early > 0 && !stays) await this.#others.pause();
+    await this.#pace.rest(this.#stop, this.#interrupt);
+    if (!stays) await this.#others.withdraw();
+    return !stays;
   }
 
   /** Is the place to be written down? */

@@ -1,6 +1,6 @@
 import { assert, unreachable } from "../base/assert.ts";
 import { type Sector, type SectorRange, sector, sectorRange } from "../base/units.ts";
-import { firstWindow, nextWindowSize, partSize } from "./window-size.ts";
+import { firstWindow, largestWindow, nextWindowSize, ownWindowMs, partSize, sharedWindowMs } from "./window-size.ts";
 
 /**
  * One pass over what needs copying: find a range, announce a window of it, copy it in parts, go on. Pure. A part is
@@ -92,7 +92,8 @@ export type ResyncEvent =
       readonly ms: number;
       readonly rest: boolean;
     }
-  | { readonly type: "rested" }
+  /** `withdrawn`: nothing is announced any more. */
+  | { readonly type: "rested"; readonly withdrawn: boolean }
   | { readonly type: "withdrawn" }
   /** Other nodes are there, or none any more. */
   | { readonly type: "company"; readonly alone: boolean }
@@ -107,7 +108,7 @@ export type ResyncEffect =
   | { readonly type: "copy"; readonly part: SectorRange }
   /** Everything below `to` is done, but for what had to be skipped; before any other effect of the same step. */
   | { readonly type: "advance"; readonly to: Sector; readonly copied: number; readonly ms: number }
-  /** Nothing is in flight: what was to wait for that. Answered by `rested`; then nothing is announced any more. */
+  /** Nothing is in flight: what was to wait for that. Answered by `rested`. */
   | { readonly type: "rest" }
   | { readonly type: "withdraw" }
   | { readonly type: "ended"; readonly outcome: PassOutcome };
@@ -135,12 +136,12 @@ export function stepResync(state: ResyncState, event: ResyncEvent): ResyncStep {
       return onCopied(state, event);
     case "rested":
       assert(state.type === "resting", "nothing was at rest");
-      return goOn(state.pass, state.at, state.hi);
+      return goOn(event.withdrawn ? { ...state.pass, announced: null } : state.pass, state.at, state.hi);
     case "withdrawn":
       assert(state.type === "closing", "no window was withdrawn");
       return [{ type: "ended", outcome: state.outcome }, [{ type: "ended", outcome: state.outcome }]];
     case "company":
-      return [withPass(state, { alone: event.alone }), []];
+      return [onCompany(state, event.alone), []];
     case "stop":
       return [withPass(state, { stopping: true }), []];
     default:
@@ -200,7 +201,7 @@ function askForParts(state: Copying): ResyncStep {
   if (parts.length > 0) return [{ ...state, next, parts }, effects];
   if (state.outcome !== null) return close(pass, state.outcome);
   if (pass.stopping || !pass.resting) return goOn(pass, next, hi);
-  return [{ type: "resting", pass: { ...pass, resting: false, announced: null }, at: next, hi }, [{ type: "rest" }]];
+  return [{ type: "resting", pass: { ...pass, resting: false }, at: next, hi }, [{ type: "rest" }]];
 }
 
 /** Is what is at work the last that is copied behind this window? */
@@ -228,7 +229,11 @@ function learn(state: Copying, sectors: number, ms: number): Copying {
   const cost = { sectors: state.sectors + sectors, announceMs, copyMs: state.copyMs + ms };
   const isOver = parts.length === 0 && (next >= to || drains(state));
   if (!isOver && cost.sectors < pass.windowSize) return { ...state, sectors: cost.sectors, copyMs: cost.copyMs };
-  const windowSize = nextWindowSize(pass.windowSize, cost, pass.order.widest);
+  const { alone, order } = pass;
+  const aim = alone
+    ? { widest: largestWindow, targetMs: ownWindowMs }
+    : { widest: order.widest, targetMs: sharedWindowMs };
+  const windowSize = nextWindowSize(pass.windowSize, cost, aim);
   return { ...state, pass: { ...pass, windowSize }, sectors: 0, copyMs: 0 };
 }
 
@@ -237,6 +242,13 @@ const close = (pass: Pass, outcome: PassOutcome): ResyncStep =>
   pass.announced !== null
     ? [{ type: "closing", outcome }, [{ type: "withdraw" }]]
     : [{ type: "ended", outcome }, [{ type: "ended", outcome }]];
+
+/** Whoever comes waits: windows begin anew as small as the first one. */
+function onCompany(state: ResyncState, alone: boolean): ResyncState {
+  if (!("pass" in state) || state.pass.alone === alone) return state;
+  const windowSize = Math.min(state.pass.windowSize, firstWindow, state.pass.order.widest);
+  return withPass(state, alone ? { alone } : { alone, windowSize });
+}
 
 function withPass(state: ResyncState, change: Partial<Pass>): ResyncState {
   switch (state.type) {

@@ -12,7 +12,9 @@ export const largestWindow = sectorsIn(32 * MIB);
  * Milliseconds that a window should stand. A write that comes at its beginning waits so long, one that lies across its
  * end waits for the next window too, and what members do at the same time comes on top: all that stays below 50 ms.
  */
-const TARGET_MS = 16;
+export const sharedWindowMs = 16;
+/** Where nobody waits, it is what a stop, or who joins, waits for. Longer than a busy machine takes to hand over a part. */
+export const ownWindowMs = 100;
 /** Where announcing takes long anyway, as long as that goes into copying: half of the time at least is work. */
 const LEAST_COPY_MS = 5;
 /** Of all that a pass has to copy: bits are cleared that often, and no more than that many times as much has still its bits. */
@@ -50,13 +52,17 @@ export const partSize = (windowSize: number, ahead: number): number =>
   ahead === 1 ? windowSize : Math.max(inBlocks(windowSize / PARTS), smallestWindow);
 
 /**
- * The size of the next window. Grows by a factor of two at most: that disks were idle for a moment promises nothing. What
+ * The size of the next window, no larger than `widest`, that stands for `targetMs`. Grows by a factor of two at most: that disks were idle for a moment promises nothing. What
  * was too large becomes as small as it must be at once: others wait.
  */
-export function nextWindowSize(size: number, { sectors, announceMs, copyMs }: WindowCost, widest: number): number {
+export function nextWindowSize(
+  size: number,
+  { sectors, announceMs, copyMs }: WindowCost,
+  { widest, targetMs }: { readonly widest: number; readonly targetMs: number },
+): number {
   // Nothing measured: a range that needed no copy says nothing about the disks.
   if (sectors === 0 || copyMs <= 0) return size;
-  const copyFor = Math.max(TARGET_MS - announceMs, LEAST_COPY_MS, announceMs);
+  const copyFor = Math.max(targetMs - announceMs, LEAST_COPY_MS, announceMs);
   const wished = (sectors * copyFor) / copyMs;
   return inBlocks(Math.min(Math.max(Math.min(wished, size * 2), smallestWindow), widest));
 }

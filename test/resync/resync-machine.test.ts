@@ -10,6 +10,7 @@ import {
   nextWindowSize,
   partSize,
   passGrain,
+  sharedWindowMs,
   smallestWindow,
 } from "../../src/resync/window-size.ts";
 
@@ -64,7 +65,7 @@ function run(disk: Disk): { log: ResyncEffect[]; outcome: string } {
       if (effect.type === "ended") return { log, outcome: effect.outcome };
       if (effect.type === "announce") next = { type: "announced", ms: 1 };
       if (effect.type === "withdraw") next = { type: "withdrawn" };
-      if (effect.type === "rest") next = { type: "rested" };
+      if (effect.type === "rest") next = { type: "rested", withdrawn: !alone };
       if (effect.type === "copy") parts.push(effect.part);
       if (effect.type === "scan") {
         const found = work.find(({ hi }) => hi > effect.from);
@@ -96,12 +97,12 @@ const parts = (log: readonly ResyncEffect[]): SectorRange[] =>
   log.flatMap((effect) => (effect.type === "copy" ? [effect.part] : []));
 
 /** Every part lies in the window that was announced last, and nothing is announced or withdrawn while one is at work. */
-function expectBehindWindows(log: readonly ResyncEffect[]): void {
+function expectBehindWindows(log: readonly ResyncEffect[], keeps = false): void {
   let window: SectorRange | null = null;
   const outside: SectorRange[] = [];
   for (const effect of log) {
     if (effect.type === "announce") window = effect.window;
-    if (effect.type === "withdraw" || effect.type === "rest") window = null;
+    if (effect.type === "withdraw" || (effect.type === "rest" && !keeps)) window = null;
     if (effect.type !== "copy") continue;
     const { lo, hi } = effect.part;
     if (window === null || lo < window.lo || hi > window.hi) outside.push(effect.part);
@@ -199,7 +200,7 @@ describe("resync pass", () => {
     // No more than what was at work is copied behind it.
     expect(small[0]?.lo).toBe(parts(log)[parts(log).findIndex(({ lo }) => lo === small[0]?.lo)]?.lo);
     expect(log.findIndex(({ type }, i) => type === "announce" && i > 2)).toBeLessThan(2 * 20 + 5);
-    for (const { lo, hi } of small) expect(hi - lo).toBeLessThanOrEqual(largestWindow);
+    for (const { lo, hi } of small) expect((hi - lo) * 0.005).toBeLessThanOrEqual(sharedWindowMs);
   });
 
   it("rests with nothing in flight and nothing announced", () => {
@@ -208,7 +209,8 @@ describe("resync pass", () => {
         const { log, outcome } = run({ work, msPerSector, alone, restEvery: 50_000 });
         expect(outcome).toBe("finished");
         expect(joined(log)).toEqual(work);
-        expectBehindWindows(log);
+        expectBehindWindows(log, alone);
+        if (alone) expect(windows(log).length).toBeLessThanOrEqual(1);
         const total = work.reduce((sum, { lo, hi }) => sum + hi - lo, 0);
         if (total > 100_000) expect(log.some(({ type }) => type === "rest")).toBe(true);
       }),
@@ -271,10 +273,11 @@ describe("the wait before another try", () => {
 });
 
 describe("window size", () => {
+  const aim = { widest: largestWindow, targetMs: sharedWindowMs };
+
   const sizeAfter = (size: number, ms: number, { announceMs = 2, times = 20 } = {}): number => {
     let next = size;
-    for (let i = 0; i < times; i++)
-      next = nextWindowSize(next, { sectors: next, announceMs, copyMs: next * ms }, largestWindow);
+    for (let i = 0; i < times; i++) next = nextWindowSize(next, { sectors: next, announceMs, copyMs: next * ms }, aim);
     return next;
   };
 
@@ -321,6 +324,6 @@ describe("window size", () => {
   });
 
   it("learns nothing from a window without a copy", () => {
-    expect(nextWindowSize(firstWindow, { sectors: 0, announceMs: 1, copyMs: 0.1 }, largestWindow)).toBe(firstWindow);
+    expect(nextWindowSize(firstWindow, { sectors: 0, announceMs: 1, copyMs: 0.1 }, aim)).toBe(firstWindow);
   });
 });
