@@ -316,7 +316,11 @@ describe("window size", () => {
 
   it("ends between blocks of 4 KiB, whatever was measured", () => {
     for (let copyMs = 1; copyMs < 40; copyMs += 0.7) {
-      const size = nextWindowSize(firstWindow, { sectors: 512, announceMs: 0.3, copyMs }, mostUncleared(1_234_567, 8));
+      const size = nextWindowSize(
+        firstWindow,
+        { sectors: 512, announceMs: 0.3, copyMs },
+        { ...aim, widest: mostUncleared(1_234_567, 8) },
+      );
       expect([size % 8, partSize(size, 3) % 8, passGrain(1_234_567 + size, 8) % 8], `after ${copyMs} ms`).toEqual([
         0, 0, 0,
       ]);
