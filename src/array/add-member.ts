@@ -8,8 +8,8 @@ import { blankBadBlocks } from "./bad-block-store.ts";
 import { readSlot, writeSlot } from "./bitmap-store.ts";
 import { inSyncMembers, isClustered, type MdArray, memberByNumber } from "./md-array.ts";
 import type { Member } from "./member.ts";
+import { wipeSuperblocks } from "./metadata-traces.ts";
 import { superblockOf } from "./superblock-of.ts";
-import { wipeSuperblocks } from "./superblock-store.ts";
 import { type MemberDevices, writePadded } from "./write-members.ts";
 
 /** What the new device will be to the array, as mdadm would choose it; `devFlags` of `MemberFlag`. E_DEVICE_SMALL, E_VALUE when no number is left. */

@@ -160,7 +160,8 @@ export const freshBitmapSuper = (array: MdArray): BitmapSuper => ({
   sectorsReserved: 0,
 });
 
-const slotsOf = (found: BitmapSuper): number => (found.version === BITMAP_VERSION_CLUSTERED ? found.nodes : 1);
+/** How many slots a bitmap superblock says that there are. */
+export const slotsOf = (found: BitmapSuper): number => (found.version === BITMAP_VERSION_CLUSTERED ? found.nodes : 1);
 
 function areaOf(superblock: Superblock, deviceSize: number): Area {
   const { superOffset, bitmapOffset, dataOffset, size } = superblock;

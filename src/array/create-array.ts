@@ -19,8 +19,9 @@ import { freshBitmapSuper, type SlotContent, writeSlot } from "./bitmap-store.ts
 import { CopyGroups } from "./copy-groups.ts";
 import type { ArrayBitmap, BitmapKind, MdArray } from "./md-array.ts";
 import type { Member } from "./member.ts";
+import { wipeSuperblocks } from "./metadata-traces.ts";
 import { mustBeNear, mustKeepCopies } from "./raid10-limits.ts";
-import { wipeSuperblocks, writeSuperblocks } from "./superblock-store.ts";
+import { writeSuperblocks } from "./superblock-store.ts";
 import { type MemberDevices, type MemberFailure, withMembers } from "./write-members.ts";
 
 interface CreateDevice {

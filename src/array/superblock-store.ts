@@ -1,5 +1,4 @@
 import { MdError } from "../base/md-error.ts";
-import { sector } from "../base/units.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";
 import type { Superblock } from "../superblock/superblock.ts";
 import { decodeSuperblock, encodeSuperblock, hasSuperblockMagic } from "../superblock/superblock-codec.ts";
@@ -15,7 +14,6 @@ import {
   readBytes,
   withMembers,
   writeMembers,
-  writePadded,
 } from "./write-members.ts";
 
 /**
@@ -75,27 +73,4 @@ export async function putSuperblocks(
   return writeMembers(members, devices, (member) => [
     { at: member.superOffset, bytes: encodeSuperblock(superblockOf(array, member)) },
   ]);
-}
-
-/** Where metadata 0.90 has its superblock: 64 KiB aligned, at least 64 KiB before the end. It has the same magic. */
-const oldSuperblockSector = (deviceSize: number): number => Math.floor(deviceSize / 128) * 128 - 128;
-
-/**
- * Makes sure that nothing takes the device for a member: every md superblock on it, whole or broken, is overwritten
- * with zeros, durably. Resolves with the sectors where there was one.
- */
-export async function wipeSuperblocks(device: BlockDevice): Promise<readonly number[]> {
-  const places = superblockPlaces(device.size).map(({ at }) => Number(at));
-  const old = oldSuperblockSector(device.size);
-  if (old >= 0) places.push(old);
-  const wiped: number[] = [];
-  for (const at of new Set(places)) {
-    const found = await readBytes(device, at, SUPERBLOCK_READ_BYTES);
-    if (!hasSuperblockMagic(found)) continue;
-    const bytes = new Uint8Array(SUPERBLOCK_READ_BYTES);
-    await writePadded(device, { at: sector(at), bytes });
-    wiped.push(at);
-  }
-  if (wiped.length > 0) await device.flush();
-  return wiped;
 }

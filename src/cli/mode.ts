@@ -73,7 +73,6 @@ const absent: Readonly<Record<string, string>> = {
   build: "arrays without superblocks are not supported",
   incremental: "incremental is not available in this version",
   monitor: "monitor is not available in this version",
-  "zero-superblock": "zero-superblock is not available in this version",
   run: "run is not available in this version",
 };
 

@@ -3,8 +3,9 @@ import { activateSpares, addSpare, type Transition } from "../array/array-state.
 import { readBadBlocks } from "../array/bad-block-store.ts";
 import { isClustered, memberByNumber } from "../array/md-array.ts";
 import { type Member, MemberFlag } from "../array/member.ts";
+import { wipeSuperblocks } from "../array/metadata-traces.ts";
 import { returningMember, returnMember } from "../array/return-member.ts";
-import { readSuperblock, wipeSuperblocks } from "../array/superblock-store.ts";
+import { readSuperblock } from "../array/superblock-store.ts";
 import { writePadded } from "../array/write-members.ts";
 import { MdError } from "../base/md-error.ts";
 import type { BlockDevice } from "../blockdev/block-device.ts";

@@ -221,6 +221,23 @@ export interface Finding {
   readonly text: string;
 }
 
+export interface ZeroSuperblockParams {
+  readonly members: readonly string[];
+  readonly fileMembers: boolean;
+  /** Superblocks that are broken, too. */
+  readonly force: boolean;
+  readonly dryRun: boolean;
+}
+
+export interface WipedMember {
+  readonly path: string;
+  /** What it was a member of; null: nothing that can be read says it. */
+  readonly array: string | null;
+  readonly uuid: string | null;
+  /** In the order in which it was wiped; empty: there was nothing. */
+  readonly wiped: readonly string[];
+}
+
 export interface CreateData {
   /** Null for a dry run. */
   readonly array: ArrayInfo | null;
@@ -363,6 +380,7 @@ export interface ControlMethods {
   watch: { params: { readonly intervalSeconds: number }; data: null; event: StatusData };
   detail: { params: ArrayParams; data: { readonly array: ArrayInfo }; event: never };
   create: { params: CreateParams; data: CreateData; event: never };
+  zeroSuperblock: { params: ZeroSuperblockParams; data: { readonly members: readonly WipedMember[] }; event: never };
   assemble: { params: AssembleParams; data: AssembleData; event: never };
   stop: {
     params: { readonly arrays: readonly string[]; readonly scan: boolean };

@@ -51,7 +51,7 @@ export async function addMember(
   const other = candidate.superblock;
   if (other !== null && arrayUuid(other) !== session.uuid) {
     throw new MdError("E_DEVICE_IN_ARRAY", `${path} belongs to array "${other.setName}" (uuid ${arrayUuid(other)})`, {
-      hint: `mdadm --zero-superblock ${path}`,
+      hint: `mdctl zero-superblock ${path}`,
     });
   }
   if (candidate.key.startsWith("file")) daemon.scan.rememberFile(path);

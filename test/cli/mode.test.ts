@@ -76,7 +76,7 @@ describe("the mode is found by the first row that fits", () => {
 
   it("says of what there is not that there is not", () => {
     expect(() => findMode(["--build", "md0"])).toThrow("arrays without superblocks are not supported");
-    for (const line of ["--incremental /dev/sdb", "-F --scan", "--zero-superblock /dev/sdb"]) {
+    for (const line of ["--incremental /dev/sdb", "-F --scan"]) {
       expect(() => findMode(words(line)), line).toThrow(expect.objectContaining({ code: "E_USAGE" }));
     }
   });

@@ -3,6 +3,7 @@ import type { Command } from "../command.ts";
 /** Verb -> its code, loaded when it is used: `mdctl --version` must not pay for a dashboard. */
 export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   create: async () => (await import("./create.ts")).create,
+  "zero-superblock": async () => (await import("./zero-superblock.ts")).zeroSuperblock,
   assemble: async () => (await import("./assemble.ts")).assemble,
   stop: async () => (await import("./stop.ts")).stop,
   grow: async () => (await import("./grow.ts")).grow,

@@ -245,6 +245,21 @@ export const arrayVerbs: readonly VerbSpec[] = [
     ],
   },
   {
+    name: "zero-superblock",
+    summary: "make members forget that they are part of an array",
+    operands: "MEMBER...",
+    options: [
+      { name: "force", short: "f", help: "a superblock that cannot be read, too; and with --confirm: do not ask" },
+      { name: "confirm", value: "NAME", help: "with --force: the array's name, instead of typing it" },
+      { name: "dry-run", help: "show what would be wiped, wipe nothing" },
+      fileMembers,
+    ],
+    examples: [
+      { command: "mdctl zero-superblock /dev/sdb", text: "asks for the array's name" },
+      { command: "mdctl zero-superblock /dev/sdb --force --confirm=md0", text: "without a question" },
+    ],
+  },
+  {
     name: "query",
     summary: "what is this device",
     operands: "DEVICE",

@@ -10,14 +10,15 @@ import { openFileDevice } from "../../blockdev/file-device.ts";
 import { MOST_SLOTS } from "../../dlm/lockspace.ts";
 import { parseRaid10Layout } from "../../superblock/raid10-layout.ts";
 import { mdTime } from "../../superblock/superblock.ts";
-import { mdUuidText, parseUuid, uuidText } from "../../superblock/uuid.ts";
+import { mdUuidText, parseUuid } from "../../superblock/uuid.ts";
 import { checkArrayName, shortName } from "../array-name.ts";
 import { wholeSectors } from "../array-session.ts";
 import { bitmapKind } from "../bitmap-kind-param.ts";
 import type { Change, CreateData, CreateParams, Finding } from "../control-api.ts";
-import { arrayUuid, type Daemon } from "../daemon.ts";
+import type { Daemon } from "../daemon.ts";
 import { describeArray } from "../describe.ts";
 import { type Candidate, lookAtCandidates, sizeFindings } from "../member-preflight.ts";
+import { refuseRunning } from "../running-member.ts";
 import { exportAssembled } from "./export-assembled.ts";
 import type { Method } from "./method.ts";
 
@@ -172,21 +173,6 @@ function mustBeConfirmed(findings: readonly Finding[]): void {
   const [first] = findings;
   if (first === undefined) return;
   throw new MdError("E_CONFIRM", first.text, { hint: "--run, to go on all the same", details: { findings } });
-}
-
-/** A member of an array that runs anywhere in the cluster: no option overrides that. */
-async function refuseRunning(daemon: Daemon, { path, superblock }: Candidate): Promise<void> {
-  if (superblock === null) return;
-  const uuid = arrayUuid(superblock);
-  const here = daemon.session(uuid);
-  if (here !== null) throw new MdError("E_DEVICE_BUSY", `${path} is a member of ${here.name}, which is assembled here`);
-  const { cluster } = daemon.config;
-  const { members = [] } = await daemon.master.call({ cluster, name: uuidText(superblock.setUuid) }, { op: "hello" });
-  if (members.length === 0) return;
-  const nodes = members.map(({ node }) => node).join(", ");
-  throw new MdError("E_DEVICE_BUSY", `${path} is a member of an array that is in use on ${nodes}`, {
-    why: `array uuid ${mdUuidText(superblock.setUuid)}`,
-  });
 }
 
 async function createAndStart(daemon: Daemon, params: CreateParams): Promise<Omit<CreateData, "op">> {

@@ -27,6 +27,7 @@ import { stop } from "./stop.ts";
 import { trace } from "./trace.ts";
 import { wait } from "./wait.ts";
 import { watch } from "./watch.ts";
+import { zeroSuperblock } from "./zero-superblock.ts";
 
 /** What a daemon can be asked. */
 export const methods: { readonly [M in ControlMethod]: Method<M> } = {
@@ -35,6 +36,7 @@ export const methods: { readonly [M in ControlMethod]: Method<M> } = {
   watch,
   detail,
   create,
+  zeroSuperblock,
   assemble,
   stop,
   manage,
