@@ -3,6 +3,7 @@ import { MdError } from "../base/md-error.ts";
 import type { Clock } from "../env/clock.ts";
 import type { LogFields, Logger } from "../env/logger.ts";
 import type { LogFormat, LogLevel } from "./config.ts";
+import { LogSink } from "./log-sink.ts";
 import { redact } from "./redact.ts";
 import { timeText } from "./time-text.ts";
 import type { TraceTap } from "./trace-tap.ts";
@@ -19,14 +20,15 @@ interface LoggerOptions {
 /** One JSON object a line on standard error; on a terminal (or when asked for) the same as readable lines. */
 export function createLogger({ level, format, node, clock, tap }: LoggerOptions): Logger {
   const pretty = format === "pretty" || (format === "auto" && process.stderr.isTTY === true);
-  const stderr = pino.destination({ fd: 2, sync: true });
-  const target = pretty ? { write: (line: string) => void stderr.write(prettyLine(line)) } : stderr;
+  const sink = new LogSink((lines) => logger.warn({ evt: "log.lost", lines }, "lines of the log could not be written"));
+  const target = pretty ? { write: (line: string) => sink.write(prettyLine(line)) } : sink;
   const options = {
     level,
     base: { node, pid: process.pid },
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  return new PinoLogger(pino(options, target), new RepeatLimit(clock), tap ?? null, { node });
+  const logger = new PinoLogger(pino(options, target), new RepeatLimit(clock), tap ?? null, { node });
+  return logger;
 }
 
 /** 10:03:20.114 INFO md0 resync 37.5% */

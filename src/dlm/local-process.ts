@@ -12,9 +12,13 @@ function machineId(): string {
   }
 }
 
-/** Pids mean the same only in one boot of one kernel and in one pid namespace. */
-const ownHost = (): string =>
-  `${machineId()}/${read("/proc/sys/kernel/random/boot_id")}/${readlinkSync("/proc/self/ns/pid")}`;
+let host: string | null = null;
+
+/** Pids mean the same only in one boot of one kernel and in one pid namespace. Of a process it is always the same. */
+function ownHost(): string {
+  host ??= `${machineId()}/${read("/proc/sys/kernel/random/boot_id")}/${readlinkSync("/proc/self/ns/pid")}`;
+  return host;
+}
 
 /** Was it of this machine, and of an earlier boot? It surely runs no more then. */
 export function isRebooted({ host }: ProcessIdentity): boolean {
@@ -38,9 +42,9 @@ export function ownProcess(): ProcessIdentity {
  * True only if this process surely runs no more: it was of this host, and its pid is free, given to another process, or
  * a zombie's whose other threads have all ended. Anything that cannot be read is no proof.
  */
-export function isProcessGone({ host, pid, started }: ProcessIdentity): boolean {
+export function isProcessGone({ host: itsHost, pid, started }: ProcessIdentity): boolean {
   try {
-    if (host !== ownHost()) return false;
+    if (itsHost !== ownHost()) return false;
     const now = statOf(pid);
     if (now.started !== started) return true;
     return now.state === "Z" && readdirSync(`/proc/${pid}/task`).length === 1;

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { openSync, readSync } from "node:fs";
 import type { Clock } from "./clock.ts";
 import type { Env } from "./env.ts";
 import type { Logger } from "./logger.ts";
@@ -27,8 +27,16 @@ function offsetToMonotonic(): number {
 
 const monotonicOffset = offsetToMonotonic();
 
+/** Open for good: a lease hangs on it also when there are no descriptors left. */
+let uptime = -1;
+const uptimeText = Buffer.alloc(64);
+
 /** As /proc tells it, in steps of 10 ms. */
-const sinceBoot = (): number => Number.parseFloat(readFileSync("/proc/uptime", "latin1")) * 1000;
+function sinceBoot(): number {
+  if (uptime === -1) uptime = openSync("/proc/uptime", "r");
+  const bytes = readSync(uptime, uptimeText, 0, uptimeText.length, 0);
+  return Number.parseFloat(uptimeText.toString("latin1", 0, bytes)) * 1000;
+}
 
 const now = suspendClock({
   monotonic: () => performance.now() + monotonicOffset,
