@@ -5,7 +5,7 @@ import { join } from "node:path";
 
 export interface Load {
   readonly rw: "randread" | "randwrite";
-  readonly depth: 1 | 32;
+  readonly depth: 1 | 16 | 32;
   readonly seconds: number;
 }
 

@@ -14,6 +14,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   dlm: () => import("./dlm.ts"),
   resync: () => import("./resync.ts"),
   failover: () => import("./failover.ts"),
+  reads: () => import("./reads.ts"),
 };
 
 const args = process.argv.slice(2);
