@@ -25,6 +25,7 @@ export class ArrayGeometry {
   readonly personality: Personality;
   readonly chunkSectors: number;
   readonly chunks: number;
+  readonly #isMirror: boolean;
   /** By array sector, and raid_disk: where the copy is on the member, -1 for none. */
   readonly #places: Int32Array;
   /** By array sector: the raid_disk of the first copy. */
@@ -40,6 +41,7 @@ export class ArrayGeometry {
     this.bitmapsEnd = this.bitmapsAt + slots * layout.slotSectors;
     this.dataAt = first?.dataOffset ?? 0;
     this.logAt = first?.badBlockLog == null ? null : this.superblockAt + first.badBlockLog.offset;
+    this.#isMirror = array.level === 1;
     this.size = array.size;
     this.memberSize = array.memberSize;
     this.personality = personalityOf(array);
@@ -66,6 +68,8 @@ export class ArrayGeometry {
 
   /** The sector of the member at `raidDisk` that has a copy of an array sector; -1: it has none. */
   sectorOn(raidDisk: number, arraySector: number): number {
+    // A mirror may have more by now than it began with.
+    if (raidDisk >= this.personality.raidDisks) return this.#isMirror ? this.dataAt + arraySector : -1;
     return this.#places[arraySector * this.personality.raidDisks + raidDisk] ?? -1;
   }
 

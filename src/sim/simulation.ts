@@ -1,5 +1,5 @@
-import { isClustered } from "../array/md-array.ts";
 import type { ClusterNode } from "../cluster/cluster-node.ts";
+import { Feature, hasFeature } from "../superblock/superblock.ts";
 import { judgeLocks } from "./checkers/at-rest.ts";
 import type { Checker } from "./checkers/checker.ts";
 import { FalseMismatchChecker } from "./checkers/false-mismatch.ts";
@@ -16,7 +16,7 @@ import { SuspendListChecker } from "./checkers/suspend-list.ts";
 import { TokenChecker } from "./checkers/token.ts";
 import { WriteIntentChecker } from "./checkers/write-intent.ts";
 import { ContentModel } from "./content-model.ts";
-import { inSyncDisks } from "./disk-superblocks.ts";
+import { inSyncDisks, newestSuperblock } from "./disk-superblocks.ts";
 import { Faults } from "./faults.ts";
 import { bringBack } from "./operator.ts";
 import { SaidMessages } from "./said-messages.ts";
@@ -206,7 +206,8 @@ export class Simulation {
 
   /** Nobody asks for anything: no lock is left over and no request pending. Nodes look after each other now and then. */
   async #judgeRest(): Promise<void> {
-    const clustered = isClustered(this.array.array);
+    const newest = newestSuperblock(this.array.disks, this.array.geometry);
+    const clustered = newest !== null && hasFeature(newest, Feature.clustered);
     const until = this.world.now + REST_WITHIN;
     for (let wrong = ["nobody has looked yet"]; wrong.length > 0 && !this.failed; ) {
       await this.world.run(this.world.now + LOOK_EVERY);
@@ -260,7 +261,7 @@ export class Simulation {
     await this.#expect(
       "all members are full copies",
       REST_WITHIN,
-      () => inSyncDisks(disks, geometry).length === this.scenario.members,
+      () => inSyncDisks(disks, geometry).length === newestSuperblock(disks, geometry)?.raidDisks,
     );
   }
 

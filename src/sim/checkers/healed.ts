@@ -1,6 +1,7 @@
+import { Feature, hasFeature } from "../../superblock/superblock.ts";
 import type { ArrayGeometry } from "../array-geometry.ts";
 import type { ContentModel } from "../content-model.ts";
-import { inSyncLegs } from "../disk-superblocks.ts";
+import { inSyncLegs, newestSuperblock } from "../disk-superblocks.ts";
 import { listedSectors } from "../listed-sectors.ts";
 import type { SimDisk } from "../sim-disk.ts";
 
@@ -40,13 +41,21 @@ export function judgeHealed(
     const lost = first === null ? "it has no copy" : content.judge(sector, first.disk.versions.words, first.at);
     if (lost !== null) wrong.push(`${first?.disk.path ?? `sector ${sector}`}: ${lost}`);
   }
+  const slots = slotsInUse(geometry, disks);
   for (const { disk: leg } of legs) {
-    for (let slot = 0; slot < geometry.slots; slot++) {
+    for (let slot = 0; slot < slots; slot++) {
       const dirty = dirtyChunks(geometry, leg, slot);
       if (dirty.length > 0) wrong.push(`${leg.path}: slot ${slot} still has chunks ${dirty.join(", ")}`);
     }
   }
   return wrong.slice(0, 10);
+}
+
+/** The bitmaps that the superblocks speak of: what lies elsewhere is left of others. */
+function slotsInUse(geometry: ArrayGeometry, disks: readonly SimDisk[]): number {
+  const newest = newestSuperblock(disks, geometry);
+  if (newest === null || !hasFeature(newest, Feature.bitmapOffset)) return 0;
+  return hasFeature(newest, Feature.clustered) ? geometry.slots : 1;
 }
 
 /** Chunks with a bit in a slot's bitmap, as reads see it. */
