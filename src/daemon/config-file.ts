@@ -60,18 +60,41 @@ interface Word {
   readonly line: number;
 }
 
+/** What becomes of a word that is wrong: it is left out if this returns. */
+export type Refuse = (error: MdError) => void;
+
+const refuseAtOnce: Refuse = (error) => {
+  throw error;
+};
+
+/** Null: it was wrong, and is left out. */
+function unlessWrong<T>(refuse: Refuse, read: () => T): T | null {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof MdError)) throw error;
+    refuse(error);
+    return null;
+  }
+}
+
 /**
  * Reads a configuration file in the syntax of mdadm.conf: words separated by white space, quotes, `#` comments, indented
  * lines go on with the one before, keywords in any case and shortened to three letters. Of a setting that is given twice the first
  * counts, as with mdadm. E_VALUE names file, line, the word and what is known instead. Pure.
  */
-export function parseConfigFile(file: string, text: string, exposed = false): FileSettings {
+export function parseConfigFile(
+  file: string,
+  text: string,
+  exposed = false,
+  refuse: Refuse = refuseAtOnce,
+): FileSettings {
   const settings = new Map<string, FileSetting>();
   const sysfs: FileSetting[] = [];
   const warnings: string[] = [];
-  for (const [first, ...rest] of logicalLines(file, text)) {
+  for (const [first, ...rest] of logicalLines(file, text, refuse)) {
     if (first === undefined) continue;
-    for (const [option, { text, line }] of settingsOf(file, first, rest)) {
+    for (const [option, { text, line }] of settingsOf(file, first, rest, refuse)) {
       const at = `${file}:${line}`;
       const before = settings.get(option);
       if (option === SYSFS) sysfs.push({ text, at, exposed });
@@ -82,34 +105,47 @@ export function parseConfigFile(file: string, text: string, exposed = false): Fi
   return { settings, sysfs, warnings };
 }
 
-function settingsOf(file: string, first: Word, rest: readonly Word[]): readonly (readonly [string, Word])[] {
-  const name = keywordOf(file, first);
-  const { line, name: named, keys = {} } = keywords[name] ?? {};
-  if (rest.length === 0) throw refusal(file, first, `${name} says nothing`, `it takes ${takes(name)}`);
-  if (line !== undefined) {
-    return [[line, { text: rest.map((word) => quoted(file, word)).join(" "), line: first.line }]];
+type Named = readonly [option: string, word: Word];
+
+function settingsOf(file: string, first: Word, rest: readonly Word[], refuse: Refuse): readonly Named[] {
+  const name = unlessWrong(refuse, () => keywordOf(file, first, rest));
+  if (name === null) return [];
+  const { line } = keywords[name] ?? {};
+  if (line === undefined) {
+    return rest.map((word) => unlessWrong(refuse, () => settingOf(file, name, word))).filter((found) => found !== null);
   }
-  return rest.map((word) => {
-    const [, key = "", value = ""] = /^([^=]*)=(.*)$/s.exec(word.text) ?? [];
-    const option = Object.hasOwn(keys, key) ? keys[key] : undefined;
-    if (option === undefined) {
-      if (named !== undefined && !word.text.includes("=")) return [named[0], word] as const;
-      const meant = nearest(key, Object.keys(keys));
-      const hint = meant === null ? {} : { hint: `${name} ${meant}=${value}` };
-      throw refusal(file, word, `${name} knows no "${word.text}"`, `it takes ${takes(name)}`, hint);
-    }
-    if (value === "") throw refusal(file, word, `${name}: ${key}= has no value`, `it takes ${takes(name)}`);
-    if (option === "file-members" && value !== "yes" && value !== "no") {
-      throw refusal(file, word, `${name}: file-members= takes yes or no, not "${value}"`);
-    }
-    if (absolute.has(option) && !value.startsWith("/")) {
-      throw refusal(file, word, `${name}: ${key}=${value} is not an absolute path`);
-    }
-    return [option, { text: value, line: word.line }] as const;
-  });
+  const text = unlessWrong(refuse, () => rest.map((word) => quoted(file, word)).join(" "));
+  return text === null ? [] : [[line, { text, line: first.line }]];
 }
 
-function keywordOf(file: string, word: Word): string {
+/** One word of a line, by its keyword. */
+function settingOf(file: string, keyword: string, word: Word): Named {
+  const { name, keys = {} } = keywords[keyword] ?? {};
+  const [, key = "", value = ""] = /^([^=]*)=(.*)$/s.exec(word.text) ?? [];
+  const option = Object.hasOwn(keys, key) ? keys[key] : undefined;
+  if (option === undefined) {
+    if (name !== undefined && !word.text.includes("=")) return [name[0], word];
+    const meant = nearest(key, Object.keys(keys));
+    const hint = meant === null ? {} : { hint: `${keyword} ${meant}=${value}` };
+    throw refusal(file, word, `${keyword} knows no "${word.text}"`, `it takes ${takes(keyword)}`, hint);
+  }
+  if (value === "") throw refusal(file, word, `${keyword}: ${key}= has no value`, `it takes ${takes(keyword)}`);
+  if (option === "file-members" && value !== "yes" && value !== "no") {
+    throw refusal(file, word, `${keyword}: file-members= takes yes or no, not "${value}"`);
+  }
+  if (absolute.has(option) && !value.startsWith("/")) {
+    throw refusal(file, word, `${keyword}: ${key}=${value} is not an absolute path`);
+  }
+  return [option, { text: value, line: word.line }];
+}
+
+function keywordOf(file: string, word: Word, rest: readonly Word[]): string {
+  const name = keywordNamed(file, word);
+  if (rest.length === 0) throw refusal(file, word, `${name} says nothing`, `it takes ${takes(name)}`);
+  return name;
+}
+
+function keywordNamed(file: string, word: Word): string {
   const wanted = word.text.toUpperCase();
   const fits = (name: string): boolean => wanted.length >= 3 && name.startsWith(wanted);
   const found = Object.keys(keywords).find(fits);
@@ -150,16 +186,16 @@ function quoted(file: string, word: Word): string {
 }
 
 /** The words of each line together with the indented ones after it. */
-function logicalLines(file: string, text: string): readonly Word[][] {
+function logicalLines(file: string, text: string, refuse: Refuse): readonly Word[][] {
   const lines: Word[][] = [];
   text.split(/\r?\n/).forEach((content, at) => {
-    const words = wordsOf(file, content, at + 1);
+    const words = unlessWrong(refuse, () => wordsOf(file, content, at + 1)) ?? [];
     const [first] = words;
     if (first === undefined) return;
     const last = lines.at(-1);
     if (!/^\s/.test(content)) lines.push([...words]);
     else if (last === undefined)
-      throw refusal(file, first, "an indented line goes on with the one before; there is none");
+      refuse(refusal(file, first, "an indented line goes on with the one before; there is none"));
     else last.push(...words);
   });
   return lines;

@@ -1,21 +1,22 @@
 import { type Dirent, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { MdError } from "../base/md-error.ts";
-import { type FileSetting, type FileSettings, parseConfigFile } from "./config-file.ts";
+import { type FileSetting, type FileSettings, parseConfigFile, type Refuse } from "./config-file.ts";
 
-const DEFAULT_FILE = "/etc/mdctl/mdctl.conf";
+export const DEFAULT_FILE = "/etc/mdctl/mdctl.conf";
 const LONGEST = 1 << 20;
 
 /**
  * What the configuration files say. `given`: a file, a folder of `*.conf` files, or "none"; null: mdctl.conf and then
- * mdctl.conf.d/*.conf in /etc/mdctl, if they are there. Of several files the later one wins. E_VALUE, E_PERMISSION.
+ * mdctl.conf.d/*.conf in /etc/mdctl, if they are there. Of several files the later one wins. `refuse`: as `parseConfigFile`.
+ * E_VALUE, E_PERMISSION.
  */
-export function readConfigFiles(given: string | null, standard = DEFAULT_FILE): FileSettings {
+export function readConfigFiles(given: string | null, standard = DEFAULT_FILE, refuse?: Refuse): FileSettings {
   const settings = new Map<string, FileSetting>();
   const sysfs: FileSetting[] = [];
   const warnings: string[] = [];
   for (const file of given === null ? [...ifThere(standard), ...folder(`${standard}.d`)] : filesOf(given)) {
-    const found = readOne(file);
+    const found = readOne(file, refuse);
     for (const [option, setting] of found.settings) settings.set(option, setting);
     sysfs.push(...found.sysfs);
     warnings.push(...found.warnings);
@@ -44,13 +45,14 @@ function folder(path: string): readonly string[] {
   return names.map(({ name }) => join(path, name)).sort();
 }
 
-function readOne(file: string): FileSettings {
+function readOne(file: string, refuse?: Refuse): FileSettings {
   const { mode, size } = attempt(file, () => statSync(file));
   if (size > LONGEST) throw new MdError("E_VALUE", `${file} has ${size} bytes: it is no configuration`);
   return parseConfigFile(
     file,
     attempt(file, () => readFileSync(file, "utf8")),
     (mode & 0o077) !== 0,
+    refuse,
   );
 }
 

@@ -5,7 +5,7 @@ import type { LeaseTimes } from "../dlm/lease.ts";
 import { readTuning, type TunedArray } from "./array-tuning.ts";
 import type { FileSetting, FileSettings } from "./config-file.ts";
 import { DEFAULT_SOCKET } from "./control-client.ts";
-import type { DaemonSettings } from "./daemon-options.ts";
+import { type DaemonSettings, variableOf } from "./daemon-options.ts";
 import { type FenceConfig, readFence } from "./fence-config.ts";
 import { readLease } from "./lease-config.ts";
 import { type LockServerAddress, readLockServer } from "./lock-server-config.ts";
@@ -53,10 +53,10 @@ const SPEED_MAX = 200 * 1024;
 export function readConfig(settings: DaemonSettings, env: Environment, files: FileSettings = nothing): DaemonConfig {
   /** Settings that count and are from a file. */
   const fromFile = new Map<string, FileSetting>();
-  const value = (option: string, variable?: string): string | null => {
+  const value = (option: string): string | null => {
     const given = settings.get(option);
     if (typeof given === "string") return given;
-    const inherited = (variable && env[variable]) || null;
+    const inherited = env[variableOf.get(option) ?? ""] || null;
     const written = files.settings.get(option);
     if (inherited !== null || written === undefined) return inherited;
     fromFile.set(option, written);
@@ -67,25 +67,26 @@ export function readConfig(settings: DaemonSettings, env: Environment, files: Fi
     try {
       return read();
     } catch (error) {
-      const [where] = options.flatMap((option) => fromFile.get(option)?.at ?? []);
-      if (!(error instanceof MdError) || where === undefined) throw error;
-      const { code, message, why, hint, details } = error;
+      const option = options.find((name) => fromFile.has(name));
+      if (!(error instanceof MdError) || option === undefined) throw error;
+      const { code, message, why, hint } = error;
       const more = { ...(why === null ? {} : { why }), ...(hint === null ? {} : { hint }) };
-      throw new MdError(code, `${where}: ${message}`, { ...more, details, cause: error });
+      const details = { ...error.details, options: options.filter((name) => fromFile.has(name)) };
+      throw new MdError(code, `${fromFile.get(option)?.at}: ${message}`, { ...more, details, cause: error });
     }
   };
-  const file = (option: string, variable: string): string | null => {
-    const path = value(option, variable);
+  const file = (option: string): string | null => {
+    const path = value(option);
     return path === null ? null : resolve(path);
   };
-  const socketPath = resolve(value("socket", "MDCTL_SOCKET") ?? DEFAULT_SOCKET);
-  const node = reading(["node"], () => checkName("node", value("node", "MDCTL_NODE") ?? shortHostname()));
+  const socketPath = resolve(value("socket") ?? DEFAULT_SOCKET);
+  const node = reading(["node"], () => checkName("node", value("node") ?? shortHostname()));
   const stateDir = resolve(value("state-dir") ?? join(dirname(socketPath), node));
   return {
     node,
-    cluster: reading(["cluster"], () => checkName("cluster", value("cluster", "MDCTL_CLUSTER") ?? "mdctl")),
+    cluster: reading(["cluster"], () => checkName("cluster", value("cluster") ?? "mdctl")),
     lockServer: reading(["lock-server"], () => {
-      const text = value("lock-server", "MDCTL_LOCK_SERVER");
+      const text = value("lock-server");
       return readLockServer(
         {
           text,
@@ -95,10 +96,10 @@ export function readConfig(settings: DaemonSettings, env: Environment, files: Fi
               ? "in this file"
               : null,
           files: {
-            password: file("lock-server-password-file", "MDCTL_LOCK_SERVER_PASSWORD_FILE"),
-            ca: file("lock-server-ca", "MDCTL_LOCK_SERVER_CA"),
-            cert: file("lock-server-cert", "MDCTL_LOCK_SERVER_CERT"),
-            key: file("lock-server-key", "MDCTL_LOCK_SERVER_KEY"),
+            password: file("lock-server-password-file"),
+            ca: file("lock-server-ca"),
+            cert: file("lock-server-cert"),
+            key: file("lock-server-key"),
           },
         },
         socketPath,
@@ -109,7 +110,7 @@ export function readConfig(settings: DaemonSettings, env: Environment, files: Fi
     lease: reading(["lease", "ping", "lost"], () =>
       readLease({ lease: value("lease"), ping: value("ping"), lost: value("lost") }),
     ),
-    fence: reading(["fence"], () => readFence(value("fence", "MDCTL_FENCE"))),
+    fence: reading(["fence"], () => readFence(value("fence"))),
     fileMembers: settings.has("file-members") || value("file-members") === "yes",
     ring: reading(["ring"], () => oneOf("ring", value("ring") ?? "auto", ["auto", "io_uring", "threads"])),
     syncSpeedMin: reading(["sync-speed-min"], () => readSpeed("sync-speed-min", value("sync-speed-min"), SPEED_MIN)),
@@ -118,7 +119,7 @@ export function readConfig(settings: DaemonSettings, env: Environment, files: Fi
     ioTimeoutMs: reading(["io-timeout"], () => readTimeout("io-timeout", value("io-timeout") ?? "30s")),
     slowIoMs: reading(["slow-io"], () => readTimeout("slow-io", value("slow-io") ?? "2s")),
     logLevel: reading(["log-level"], () =>
-      oneOf("log-level", value("log-level", "MDCTL_LOG") ?? "info", [
+      oneOf("log-level", value("log-level") ?? "info", [
         ...(["fatal", "error", "warn", "info", "debug", "trace"] as const),
       ]),
     ),

@@ -43,6 +43,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   lockd: async () => (await import("./lockd.ts")).lockd,
   completion: async () => (await import("./completion.ts")).completion,
   man: async () => (await import("./man.ts")).man,
+  config: async () => (await import("./config.ts")).config,
   help: async () => (await import("./help.ts")).help,
   dashboard: async () => (await import("./dashboard.ts")).dashboard,
   demo: async () => (await import("./demo.ts")).demo,

@@ -171,6 +171,17 @@ export const serviceVerbs: readonly VerbSpec[] = [
     ],
   },
   {
+    name: "config",
+    summary: "the configuration files: what is wrong, what holds and why, an example",
+    operands: "[check|show|example]",
+    options: [{ name: "origin", help: "show: file and line of each value, or what else it is from" }],
+    examples: [
+      { command: "mdctl config check", text: "everything that is wrong; exit 1 if anything is" },
+      { command: "mdctl config show --origin", text: "every setting of the daemon" },
+      { command: "mdctl config example > /etc/mdctl/mdctl.conf", text: "something to begin with" },
+    ],
+  },
+  {
     name: "completion",
     summary: "the script that completes command lines of mdctl in a shell",
     operands: "bash|zsh|fish",
