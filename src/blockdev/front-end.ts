@@ -60,8 +60,11 @@ export interface FrontEnd {
   endTurn(): void;
   /** Milliseconds until it wants a turn even if nothing happens; Infinity: it does not. Asked in every turn. */
   wantsTurnIn(): number;
-  /** Stop taking requests, answer what is outstanding, close; true once nothing is in flight. Called each turn until then. */
-  drain(): boolean;
+  /**
+   * Stop taking requests, answer what is outstanding, close; true once nothing is in flight. Called each turn until then.
+   * Not `forGood`: clients who can wait for another server of the array may be left to it.
+   */
+  drain(forGood: boolean): boolean;
 }
 
 /** What the engine gives a front end when it is attached. */

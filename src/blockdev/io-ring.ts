@@ -1,4 +1,5 @@
 import type { Sector } from "../base/units.ts";
+import type { UblkChannel, UblkQueues } from "./ublk/ublk-channel.ts";
 
 /** An open member, as the ring knows it. */
 export type DeviceIndex = number;
@@ -79,6 +80,12 @@ export interface IoRing {
   send(socket: SocketIndex, buffer: number, bytes: number, tag: Tag): void;
   /** Ends the connection or the listening; operations in flight complete with an error or 0. */
   closeSocket(socket: SocketIndex): void;
+
+  /**
+   * Cold. The queues of a ublk device, from now on served by this thread, on this ring. Throws MdError E_IO, E_NO_DEVICE,
+   * E_PERMISSION, E_DEVICE_BUSY. A ring that is not the kernel's does not have it.
+   */
+  openUblk?(queues: UblkQueues): UblkChannel;
 
   /** From the owning thread, for another: a handle that wakes `submitAndReap` (see `wakeRing`). */
   readonly wakeHandle: WakeHandle;

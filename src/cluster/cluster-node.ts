@@ -4,7 +4,7 @@ import { type SlotNumber, slotNumber } from "../base/units.ts";
 import { countBits } from "../bitmap/bitmap-merge.ts";
 import type { LockspaceDump, LockspaceMember } from "../dlm/lockspace.ts";
 import type { LockspaceStatus } from "../dlm/lockspace-status.ts";
-import type { NbdExport } from "../engine/engine-protocol.ts";
+import type { ArrayExport, SeatAnswer } from "../engine/engine-protocol.ts";
 import type { SharedBlock } from "../engine/shared-block.ts";
 import { sleep } from "../env/clock.ts";
 import type { ArrayEvent, ArrayStatus } from "./array-status.ts";
@@ -226,8 +226,13 @@ export class ClusterNode {
     this.#shell.context.safeMode.delayMs = ms;
   }
 
-  /** Serves the array over NBD; the port for TCP (0 otherwise). */
-  async attach(frontEnd: NbdExport): Promise<number> {
+  /** What a front end of this node's data plane would have: transfer memory and block size. */
+  seat(): Promise<SeatAnswer> {
+    return this.#shell.context.engine.send({ type: "querySeat" });
+  }
+
+  /** Serves the array through a front end; the port for TCP (0 otherwise). */
+  async attach(frontEnd: ArrayExport): Promise<number> {
     const { engine } = this.#shell.context;
     const { context } = this.#shell;
     const readOnly = frontEnd.readOnly || context.safeMode.access === "readonly";

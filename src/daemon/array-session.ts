@@ -1,21 +1,31 @@
-import { join } from "node:path";
 import type { Examination } from "../array/examine.ts";
 import { MdError } from "../base/md-error.ts";
 import { sectorsIn } from "../base/units.ts";
-import type { ListenAddress } from "../blockdev/io-ring.ts";
 import type { ArrayEvent, ArrayStatus } from "../cluster/array-status.ts";
 import type { ClusterNode } from "../cluster/cluster-node.ts";
 import { mdUuidText } from "../superblock/uuid.ts";
-import { fileNameOf, shortName } from "./array-name.ts";
+import type { ExportableArray, Exported, ExportWish } from "./array-export.ts";
+import { shortName } from "./array-name.ts";
 import type { Mapping } from "./control-api.ts";
 import type { LockspaceView } from "./frozen-info.ts";
 import { MemberFactsCache } from "./member-facts.ts";
+import { exportOverNbd } from "./nbd-export.ts";
+import type { UblkHost } from "./ublk-host.ts";
 
-interface Export {
-  readonly address: ListenAddress;
-  readonly device: string;
-  readonly uri: string;
-  readonly readOnly: boolean;
+/** What `map` has come to. */
+export interface Mapped {
+  /** False: it was exported already. */
+  readonly fresh: boolean;
+  /** Why it is NBD although ublk would have been preferred; null: it would not, or it is ublk. */
+  readonly fallback: string | null;
+}
+
+export interface SessionOptions {
+  readonly queueDepth: number;
+  /** Of Unix sockets. */
+  readonly folder: string;
+  /** Null: this process has no ublk disks. */
+  readonly ublk: UblkHost | null;
 }
 
 /** An array that this daemon has assembled: the node's life in it, and where it is exported. */
@@ -25,17 +35,17 @@ export class ArraySession {
   /** md notation. */
   readonly uuid: string;
   readonly facts = new MemberFactsCache();
-  readonly queueDepth: number;
-  #export: Export | null = null;
+  readonly #options: SessionOptions;
+  #export: Exported | null = null;
   /** One change of the export at a time. */
   #exporting: Promise<unknown> = Promise.resolve();
 
-  constructor(node: ClusterNode, options: { readonly queueDepth: number }) {
+  constructor(node: ClusterNode, options: SessionOptions) {
     const { name, uuid } = node.status();
     this.node = node;
     this.name = shortName(name);
     this.uuid = mdUuidText(uuid);
-    this.queueDepth = options.queueDepth;
+    this.#options = options;
   }
 
   status(): ArrayStatus {
@@ -74,56 +84,96 @@ export class ArraySession {
     return this.#export !== null;
   }
 
-  /**
-   * Exports the array over NBD, on a Unix socket in `folder` unless `listen` says otherwise (HOST:PORT of this host, or
-   * unix:PATH). False: it is exported already.
-   */
-  map(folder: string, options: { readonly listen: string | null; readonly readOnly: boolean }): Promise<boolean> {
+  /** Exports the array: as a ublk disk, or over NBD, by default whichever can be had, the disk first. */
+  map(wish: ExportWish): Promise<Mapped> {
     return this.#oneAtATime(async () => {
-      if (this.#export !== null) return false;
-      const address = listenAddress(options.listen, join(folder, `${fileNameOf(this.name, this.uuid)}.nbd.sock`));
-      const readOnly = options.readOnly || this.status().access === "readonly";
-      const port = await this.node.attach({
-        type: "nbd",
-        address,
-        exportName: this.name,
-        readOnly,
-        // One loop serves all connections of this node: a flush on one covers what was written on any.
-        multiConn: true,
-      });
-      this.#export = exportOf(address, port, this.name, readOnly);
-      return true;
+      if (this.#export !== null) return { fresh: false, fallback: null };
+      const readOnly = wish.readOnly || this.status().access === "readonly";
+      const { exported, fallback } = await this.#open({ ...wish, readOnly });
+      this.#export = exported;
+      return { fresh: true, fallback };
     });
   }
 
-  /** E_ARRAY_NOT_ACTIVE when it is not exported; E_HELD while requests are in flight, unless `force`. */
+  async #open(wish: ExportWish): Promise<{ readonly exported: Exported; readonly fallback: string | null }> {
+    const { folder, ublk, queueDepth: depth } = this.#options;
+    const array = this.#exportable();
+    let fallback: string | null = null;
+    const isDisk = wish.recover || wish.frontend === "ublk" || (wish.frontend === "auto" && wish.listen === null);
+    if (isDisk && ublk !== null) {
+      try {
+        return { exported: await ublk.export(array, wish), fallback };
+      } catch (error) {
+        const isChosen = wish.recover || wish.frontend === "ublk";
+        if (isChosen || !(error instanceof MdError) || !mayBeNbd(error)) throw error;
+        fallback = error.why === null ? error.message : `${error.message}: ${error.why}`;
+      }
+    }
+    const { listen, readOnly } = wish;
+    return { exported: await exportOverNbd(array, { folder, listen, readOnly, depth }), fallback };
+  }
+
+  #exportable(): ExportableArray {
+    const { node, name, uuid } = this;
+    const { size } = this.status();
+    return {
+      name,
+      uuid,
+      size,
+      seat: () => node.seat(),
+      attach: (frontEnd) => node.attach(frontEnd),
+      detach: () => node.detach(),
+    };
+  }
+
+  /** E_ARRAY_NOT_ACTIVE when it is not exported; E_HELD while it is used, unless `force`. */
   unmap(force: boolean): Promise<string> {
     return this.#oneAtATime(async () => {
-      const { device } = this.#mustBeMapped();
-      const inflight = this.node.shared.read("inflight");
-      if (inflight > 0 && !force) {
-        throw new MdError("E_HELD", `${this.name} has ${inflight} requests in flight`, {
-          hint: `mdctl unmap --force ${this.name}`,
-        });
-      }
-      await this.node.detach();
+      const exported = this.#mustBeMapped();
+      if (!force) this.refuseInUse();
+      await exported.end(force);
       this.#export = null;
-      return device;
+      return exported.device;
     });
+  }
+
+  /** E_HELD while somebody uses it through its export. */
+  refuseInUse(): void {
+    if (this.#export === null) return;
+    const holders = this.#export.holders();
+    const inflight = this.node.shared.read("inflight");
+    const hint = `mdctl unmap --force ${this.name}`;
+    if (holders.length > 0) {
+      throw new MdError("E_HELD", `${this.name} is in use: ${this.#export.device} is ${holders.join(", ")}`, {
+        hint,
+        details: { holders },
+      });
+    }
+    if (inflight > 0)
+      throw new MdError("E_HELD", `${this.name} is in use: ${inflight} requests are in flight`, { hint });
+  }
+
+  /** For a daemon that ends: a disk that nobody uses goes; one that is used waits for the next daemon. Null: all is over. */
+  async leaveExport(): Promise<string | null> {
+    const exported = this.#export;
+    if (exported === null || exported.frontend !== "ublk") return null;
+    if (exported.holders().length > 0) return exported.device;
+    await this.unmap(false);
+    return null;
   }
 
   /** Null: not exported. */
   get mapping(): Mapping | null {
     if (this.#export === null) return null;
-    const { device, uri, readOnly } = this.#export;
+    const { device, uri, frontend, readOnly, queues, depth } = this.#export;
     const { shared } = this.node;
     return {
       device,
       uri,
-      frontend: "nbd",
+      frontend,
       readOnly,
-      queues: 1,
-      depth: this.queueDepth,
+      queues,
+      depth,
       openCount: null,
       io: {
         state: shared.read("waitingOnLease") > 0 ? "suspended" : "normal",
@@ -144,7 +194,7 @@ export class ArraySession {
     return this.#export !== null && (this.#export.device === device || this.#export.uri === device);
   }
 
-  #mustBeMapped(): Export {
+  #mustBeMapped(): Exported {
     if (this.#export !== null) return this.#export;
     throw new MdError("E_ARRAY_NOT_ACTIVE", `${this.name} is not mapped`, { hint: `mdctl map ${this.name}` });
   }
@@ -156,30 +206,8 @@ export class ArraySession {
   }
 }
 
-function listenAddress(listen: string | null, otherwise: string): ListenAddress {
-  if (listen === null) return { type: "unix", path: otherwise };
-  if (listen.startsWith("unix:")) return { type: "unix", path: listen.slice("unix:".length) };
-  const match = /^(\[[0-9a-fA-F:]+\]|[^:]+):(\d{1,5})$/.exec(listen);
-  const host = match?.[1]?.replace(/^\[|\]$/g, "") ?? "";
-  if (match === null) throw new MdError("E_VALUE", `listen: "${listen}" is neither HOST:PORT nor unix:PATH`);
-  if (!/^(localhost|127\.\d+\.\d+\.\d+|::1)$/.test(host)) {
-    throw new MdError("E_VALUE", `listen: ${host} is not an address of this host alone`, {
-      why: "NBD has no passwords: whoever reaches the port may read and write the array",
-      hint: `--listen=127.0.0.1:${match[2]}`,
-    });
-  }
-  return { type: "tcp", host, port: Number(match[2]) };
-}
-
-function exportOf(address: ListenAddress, port: number, name: string, readOnly: boolean): Export {
-  const exportName = encodeURIComponent(name);
-  if (address.type === "unix") {
-    const uri = `nbd+unix:///${exportName}?socket=${encodeURI(address.path)}`;
-    return { address, device: address.path, uri, readOnly };
-  }
-  const host = address.host.includes(":") ? `[${address.host}]` : address.host;
-  return { address, device: `${host}:${port}`, uri: `nbd://${host}:${port}/${exportName}`, readOnly };
-}
+/** What was wrong with the wish itself is wrong with every kind of export. */
+const mayBeNbd = ({ code }: MdError): boolean => code !== "E_VALUE" && code !== "E_DEVICE_BUSY" && code !== "E_TIMEOUT";
 
 /** Sectors in whole bytes, for sizes that a request names. */
 export const wholeSectors = (what: string, bytes: number): number => {

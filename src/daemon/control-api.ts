@@ -211,6 +211,7 @@ export interface CreateParams {
   readonly readOnly: boolean;
   readonly fileMembers: boolean;
   readonly map: boolean;
+  readonly frontend: MapParams["frontend"];
   /** Only look and refuse or tell; nothing is written. */
   readonly dryRun: boolean;
 }
@@ -350,6 +351,13 @@ export interface GrowData {
 
 export interface MapParams {
   readonly array: string | null;
+  /** auto: a ublk disk where that can be had, else NBD. */
+  readonly frontend: "auto" | "ublk" | "nbd";
+  /** Of a ublk disk; null: 1 and 128. */
+  readonly queues: number | null;
+  readonly depth: number | null;
+  /** Only a disk whose daemon died: it goes on where it was. */
+  readonly recover: boolean;
   readonly readOnly: boolean;
   /** Null: a Unix socket in the daemon's directory. Else `HOST:PORT`, loopback only, or `unix:PATH`. */
   readonly listen: string | null;

@@ -32,6 +32,7 @@ import { Operations } from "./operations.ts";
 import { redact } from "./redact.ts";
 import { timeText } from "./time-text.ts";
 import type { TraceTap } from "./trace-tap.ts";
+import { UblkHost } from "./ublk-host.ts";
 import { programVersion } from "./version.ts";
 
 export interface StartArrayRequest {
@@ -62,7 +63,8 @@ export class Daemon {
   readonly membership: ClusterMembership;
   readonly journal = new Journal();
   readonly operations: Operations;
-  readonly scan = new DeviceScan();
+  readonly ublk: UblkHost;
+  readonly scan: DeviceScan;
   readonly startedAt: string;
   readonly #syncTurns = new SyncTurns();
   readonly #sessions = new Map<string, ArraySession>();
@@ -118,6 +120,8 @@ export class Daemon {
     this.startedAt = timeText(env.clock.wall());
     const { node, cluster, lease } = config;
     const { journal, version } = this;
+    this.ublk = new UblkHost({ clock: env.clock, cluster, node });
+    this.scan = new DeviceScan(() => this.ublk.ownDisks());
     this.membership = new ClusterMembership({ master, node, cluster, lease, env, journal, version });
     this.lockService = new LockServiceState({
       master,
@@ -216,7 +220,11 @@ export class Daemon {
         syncTurns: this.#syncTurns,
         options,
       });
-      const session = new ArraySession(node, { queueDepth: options.queueDepth });
+      const session = new ArraySession(node, {
+        queueDepth: options.queueDepth,
+        folder: this.config.stateDir,
+        ublk: this.ublk,
+      });
       this.#sessions.set(uuid, session);
       this.#lost.delete(uuid);
       this.#watch(session);
@@ -261,10 +269,26 @@ export class Daemon {
   /** Stops all arrays in order and leaves the cluster. */
   async stop(): Promise<void> {
     this.#stopping.abort();
+    for (const session of this.sessions) await this.#leaveExport(session);
     await Promise.allSettled(this.sessions.map((session) => session.node.stop()));
     await this.membership.leave();
     await this.master.close();
     await this.#guard.stop();
+    this.ublk.close();
+  }
+
+  async #leaveExport(session: ArraySession): Promise<void> {
+    try {
+      const left = await session.leaveExport();
+      if (left !== null) this.tell("info", "LEFT", session.name, `${left} is in use, and waits for the next daemon`);
+    } catch (error) {
+      this.tell(
+        "warn",
+        "LEFT",
+        session.name,
+        `its disk stays: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    }
   }
 
   tell(severity: "info" | "warn" | "error", event: string, array: string | null, text: string): void {

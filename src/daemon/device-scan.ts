@@ -21,6 +21,12 @@ const AT_ONCE = 8;
  */
 export class DeviceScan {
   readonly #fileFolders = new Set<string>();
+  readonly #ownDisks: () => Promise<readonly string[]>;
+
+  /** `ownDisks`: disks that arrays are exported as. To read them would be to wait for arrays that are not there yet. */
+  constructor(ownDisks: () => Promise<readonly string[]>) {
+    this.#ownDisks = ownDisks;
+  }
 
   /** Folders of file members: where others of the same array may be. */
   rememberFile(path: string): void {
@@ -30,7 +36,9 @@ export class DeviceScan {
   /** Every device with a superblock. Of several paths to one disk, one. */
   async all(): Promise<readonly ScannedMember[]> {
     const found: ScannedMember[] = [];
-    const paths = [...this.#blockDevices(), ...this.#files()];
+    const own = await this.#ownDisks();
+    const isOwn = (path: string): boolean => own.some((disk) => path === disk || isPartOf(path, disk));
+    const paths = [...this.#blockDevices().filter((path) => !isOwn(path)), ...this.#files()];
     for (let at = 0; at < paths.length; at += AT_ONCE) {
       const batch = await Promise.all(paths.slice(at, at + AT_ONCE).map(readMember));
       for (const member of batch) {
@@ -74,6 +82,9 @@ export class DeviceScan {
     });
   }
 }
+
+/** `/dev/ublkb1p2` of `/dev/ublkb1`; not `/dev/ublkb12`. */
+const isPartOf = (path: string, disk: string): boolean => path.startsWith(`${disk}p`);
 
 /** Null for what has no superblock or cannot be read: a scan meets all kinds of devices. */
 async function readMember(path: string): Promise<ScannedMember | null> {

@@ -62,7 +62,8 @@ function refuseMounted(path: string, device: number): void {
   }
 }
 
-function partitionsOf(device: string): readonly string[] {
+/** MAJOR:MINOR of each. */
+export function partitionsOf(device: string): readonly string[] {
   const folder = `/sys/dev/block/${device}`;
   try {
     return readdirSync(folder, { withFileTypes: true })
@@ -89,7 +90,8 @@ function refuseHeld(path: string): void {
   }
 }
 
-function readLines(file: string): readonly string[] {
+/** None if it cannot be read. */
+export function readLines(file: string): readonly string[] {
   try {
     return readFileSync(file, "utf8").trim().split("\n");
   } catch {

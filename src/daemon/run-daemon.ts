@@ -7,6 +7,7 @@ import { ControlServer } from "./control-server.ts";
 import { Daemon } from "./daemon.ts";
 import type { DaemonSettings } from "./daemon-options.ts";
 import { createLogger } from "./pino-logger.ts";
+import { recoverDisks } from "./recover-disks.ts";
 import { refuseSecondDaemon } from "./socket-file.ts";
 import { TraceTap } from "./trace-tap.ts";
 
@@ -45,6 +46,7 @@ export async function runDaemon(settings: DaemonSettings, environment: NodeJS.Pr
     null,
     `node ${config.node} of cluster ${config.cluster} listens on ${config.socketPath}`,
   );
+  void recoverDisks(daemon);
   const signal = await terminated();
   log.info({ evt: "stopping", signal }, `${signal}: stopping`);
   server.close();

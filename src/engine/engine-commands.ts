@@ -148,6 +148,8 @@ export class EngineCommands {
         return atOnce({ type: "attached", port: attach(command.frontEnd) });
       case "detach":
         return this.#detach();
+      case "querySeat":
+        return atOnce(this.#options.seat());
       case "flushBitmap":
         bitmap.forceRounds();
         return () => (bitmap.isSettled ? none : null);
@@ -158,6 +160,15 @@ export class EngineCommands {
       default:
         return unreachable(command);
     }
+  }
+
+  #detach(): Progress {
+    this.#draining++;
+    return () => {
+      if (!this.#options.detach(true)) return null;
+      this.#draining--;
+      return none;
+    };
   }
 
   #suspend({ slot, range: { lo, hi } }: Extract<EngineCommand, { type: "suspend" }>): Progress {
@@ -173,15 +184,6 @@ export class EngineCommands {
     if (command.type === "endBadBlocks") this.#core.members.badBlocks.end();
     else this.#options.failures.recorded(command.version, command.durable);
     return atOnce(none);
-  }
-
-  #detach(): Progress {
-    this.#draining++;
-    return () => {
-      if (!this.#options.detach()) return null;
-      this.#draining--;
-      return none;
-    };
   }
 
   #mergeBits(bits: Uint8Array): Progress {

@@ -7,7 +7,7 @@ import { counterIndex } from "./counter-index.ts";
 import { EngineCommands } from "./engine-commands.ts";
 import type { EngineCore } from "./engine-core.ts";
 import { type EnginePaths, wirePaths } from "./engine-paths.ts";
-import type { EngineConfig, EngineToWorker, NbdExport, WorkerToEngine } from "./engine-protocol.ts";
+import type { ArrayExport, EngineConfig, EngineToWorker, WorkerToEngine } from "./engine-protocol.ts";
 import type { Personalities } from "./personalities.ts";
 import { RequestQueue } from "./request-table.ts";
 import type { SharedBlock } from "./shared-block.ts";
@@ -23,7 +23,7 @@ const DRAIN_POLL_MS = 20;
 /** Serves the array at an address; `port` of a TCP one. Throws MdError. */
 export type OpenFrontEnd = (
   seat: FrontEndSeat,
-  wanted: NbdExport,
+  wanted: ArrayExport,
 ) => { readonly frontEnd: FrontEnd; readonly port: number };
 
 export interface EngineLoopOptions {
@@ -87,7 +87,11 @@ export class EngineLoop {
       ...this.#paths,
       post: (message) => this.#post(message),
       attach: (wanted) => this.#attach(wanted),
-      detach: () => this.#detach(),
+      detach: (forGood) => this.#detach(forGood),
+      seat: () => {
+        const { sink, arenaBytes } = this.#seatOf();
+        return { type: "seat", arenaBytes, blockSize: sink.blockSize };
+      },
       end: () => {
         this.#ended = true;
       },
@@ -437,7 +441,7 @@ export class EngineLoop {
     return { ring: this.ring, sink: this.sink, arenaAt: at, arenaBytes: bytes, tagBase: tagOf(TagKind.frontEnd, 0) };
   }
 
-  #attach(wanted: NbdExport): number {
+  #attach(wanted: ArrayExport): number {
     let port = 0;
     this.seat((seat) => {
       const opened = this.#openFrontEnd(seat, wanted);
@@ -448,8 +452,8 @@ export class EngineLoop {
   }
 
   /** True once no front end is left. */
-  #detach(): boolean {
-    if (this.#frontEnd?.drain() === false) return false;
+  #detach(forGood: boolean): boolean {
+    if (this.#frontEnd?.drain(forGood) === false) return false;
     this.#frontEnd = null;
     return true;
   }

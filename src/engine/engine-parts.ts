@@ -1,7 +1,7 @@
 import type { BitmapPath } from "./bitmap-path.ts";
 import type { CopyPath } from "./copy-path.ts";
 import type { EngineCore } from "./engine-core.ts";
-import type { NbdExport, WorkerToEngine } from "./engine-protocol.ts";
+import type { ArrayExport, SeatAnswer, WorkerToEngine } from "./engine-protocol.ts";
 import type { FailurePath } from "./failure-path.ts";
 import type { RewritePath } from "./rewrite-path.ts";
 import type { WritePath } from "./write-path.ts";
@@ -16,9 +16,10 @@ export interface EngineParts {
   readonly rewrites: RewritePath;
   readonly post: (message: WorkerToEngine) => void;
   /** Returns the port. */
-  readonly attach: (wanted: NbdExport) => number;
+  readonly attach: (wanted: ArrayExport) => number;
   /** Called until it says true. */
-  readonly detach: () => boolean;
+  readonly detach: (forGood: boolean) => boolean;
+  readonly seat: () => SeatAnswer;
   /** The loop is over. */
   readonly end: () => void;
 }

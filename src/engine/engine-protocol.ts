@@ -1,6 +1,7 @@
 import type { ArrayShape } from "../array/personality.ts";
 import type { Sector, SectorRange, SlotNumber } from "../base/units.ts";
 import type { ListenAddress } from "../blockdev/io-ring.ts";
+import type { UblkServerOptions } from "../blockdev/ublk/ublk-server.ts";
 import type { PillReader } from "../fencing/pill-check.ts";
 
 /**
@@ -132,6 +133,13 @@ export interface NbdExport {
   readonly multiConn: boolean;
 }
 
+/** A ublk device that was added, and is started when its queues are served. */
+export interface UblkExport extends UblkServerOptions {
+  readonly type: "ublk";
+}
+
+export type ArrayExport = NbdExport | UblkExport;
+
 /** Reads go to the nearest idle copy, or all to the same one (first in-sync in raid_disk order). */
 export type ReadBalance = "balanced" | "first";
 
@@ -222,13 +230,16 @@ export type EngineCommand =
   /** Everything in flight has ended and nothing is admitted until `unquiesce`. */
   | { readonly type: "quiesce" }
   | { readonly type: "unquiesce" }
-  | { readonly type: "attach"; readonly frontEnd: NbdExport }
+  | { readonly type: "attach"; readonly frontEnd: ArrayExport }
+  /** Its clients are told that it is over. */
   | { readonly type: "detach" }
+  /** What a front end would find here. */
+  | { readonly type: "querySeat" }
   /** Clears at once every bit that may be cleared. */
   | { readonly type: "flushBitmap" }
   /** Which bits are set on disk, and which of them need a resync. */
   | { readonly type: "queryBitmap" }
-  /** Answered when front ends are drained, members flushed and closed; then the loop ends. */
+  /** Answered when front ends are drained (clients who can wait for another server are left waiting), members flushed and closed; then the loop ends. */
   | { readonly type: "stop" };
 
 export type EngineAnswer =
@@ -240,8 +251,16 @@ export type EngineAnswer =
   | { readonly type: "rewritten"; readonly sectors: number; readonly lost: number; readonly givenUp: boolean }
   | Compared
   | { readonly type: "attached"; readonly port: number }
+  | SeatAnswer
   | { readonly type: "held"; readonly held: boolean }
   | { readonly type: "bitmap"; readonly dirty: number; readonly needed: number; readonly bits: Uint8Array };
+
+/** Bytes: of transfer memory for requests, and what they are aligned to. */
+export interface SeatAnswer {
+  readonly type: "seat";
+  readonly arenaBytes: number;
+  readonly blockSize: number;
+}
 
 export interface Compared {
   readonly type: "compared";

@@ -3,6 +3,7 @@ import { MdError } from "../base/md-error.ts";
 import type { IoRing } from "../blockdev/io-ring.ts";
 import { NbdServer } from "../blockdev/nbd/nbd-server.ts";
 import { openRing } from "../blockdev/open-ring.ts";
+import { UblkServer } from "../blockdev/ublk/ublk-server.ts";
 import { realClock } from "../env/real-env.ts";
 import { EngineLoop, type OpenFrontEnd } from "./engine-loop.ts";
 import type { EngineConfig, EngineToWorker } from "./engine-protocol.ts";
@@ -18,6 +19,7 @@ const words = new Int32Array(control);
 const post = (message: WorkerMessage): void => port.postMessage(message);
 
 const openFrontEnd: OpenFrontEnd = (seat, wanted) => {
+  if (wanted.type === "ublk") return { frontEnd: new UblkServer(seat, wanted), port: 0 };
   const frontEnd = new NbdServer(seat, wanted, realClock);
   return { frontEnd, port: frontEnd.port };
 };

@@ -12,11 +12,13 @@ export type AnswerOf<C extends EngineCommand["type"]> = C extends "scan"
         ? Extract<EngineAnswer, { type: "compared" }>
         : C extends "attach"
           ? Extract<EngineAnswer, { type: "attached" }>
-          : C extends "queryBitmap"
-            ? Extract<EngineAnswer, { type: "bitmap" }>
-            : C extends "holdWrites"
-              ? Extract<EngineAnswer, { type: "held" }>
-              : Extract<EngineAnswer, { type: "none" }>;
+          : C extends "querySeat"
+            ? Extract<EngineAnswer, { type: "seat" }>
+            : C extends "queryBitmap"
+              ? Extract<EngineAnswer, { type: "bitmap" }>
+              : C extends "holdWrites"
+                ? Extract<EngineAnswer, { type: "held" }>
+                : Extract<EngineAnswer, { type: "none" }>;
 
 /**
  * The control plane's end of the seam: a worker behind it in a daemon, the loop itself in a simulation. Commands are

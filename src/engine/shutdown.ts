@@ -46,7 +46,7 @@ export class Shutdown {
     writes.takeBack(!leaseHeld || core.members.blocked > 0);
     failures.abandonHeld(ESHUTDOWN);
     if (!leaseHeld) writes.abandonAgain(true);
-    const detached = detach();
+    const detached = detach(false);
     return detached && core.table.used === 0 && copies.isIdle && rewrites.isIdle && core.members.operations === 0;
   }
 }

@@ -95,7 +95,7 @@ export class SimStage implements Stage {
   async look(node: NodeName): Promise<ArrayInfo | null> {
     const cluster = this.#host(node).node;
     if (cluster === null) return null;
-    const session = this.#sessions.get(cluster) ?? new ArraySession(cluster, { queueDepth: 0 });
+    const session = this.#sessions.get(cluster) ?? new ArraySession(cluster, { queueDepth: 0, folder: "", ublk: null });
     this.#sessions.set(cluster, session);
     const info = arrayInfo(session, { nodes: [], examination: null, frozen: null });
     return info.bitmap === null ? info : { ...info, bitmap: { ...info.bitmap, unionDirty: this.#dirtyChunks() } };

@@ -239,6 +239,8 @@ export class FakeEngine implements Engine {
       case "badBlocksWritten":
       case "endBadBlocks":
         return { type: "none" };
+      case "querySeat":
+        return { type: "seat", arenaBytes: 0, blockSize: 512 };
       case "resume":
         this.suspended.resume(command.slot);
         this.#wakeWriters();

@@ -26,6 +26,9 @@ export interface Libc {
   madvise(address: number, bytes: number, advice: number): number;
   /** The memory itself, not a copy. It must not be touched after `munmap`: that kills the process. */
   view(address: number, bytes: number): ArrayBuffer;
+  getpagesize(): number;
+  /** With one argument. */
+  prctl(option: number, value: number): number;
   eventfd(initial: number, flags: number): number;
   socket(domain: number, type: number, protocol: number): number;
   bind(fd: number, address: Uint8Array): number;
@@ -86,6 +89,7 @@ function bindAll(koffi: Koffi): Libc {
   const bindSocket = bind("int", "bind", "int", "void *", "uint32_t");
   const connect = bind("int", "connect", "int", "void *", "uint32_t");
   const getsockname = bind("int", "getsockname", "int", "void *", "void *");
+  const prctl = bind("int", "prctl", "int", "uintptr_t", "uintptr_t", "uintptr_t", "uintptr_t");
   const setsockopt = bind("int", "setsockopt", "int", "int", "int", "void *", "uint32_t");
 
   return {
@@ -113,6 +117,8 @@ function bindAll(koffi: Koffi): Libc {
     munmap: bind("int", "munmap", "uintptr_t", "size_t"),
     madvise: bind("int", "madvise", "uintptr_t", "size_t", "int"),
     view: (address, bytes) => koffi.view(address, bytes),
+    getpagesize: bind("int", "getpagesize"),
+    prctl: (option, value) => prctl(option, value, 0, 0, 0),
     eventfd: bind("int", "eventfd", "uint32_t", "int"),
     socket: bind("int", "socket", "int", "int", "int"),
     bind: (fd, address) => bindSocket(fd, address, address.byteLength),

@@ -3,7 +3,18 @@ import { assert } from "../../base/assert.ts";
 import { Errno } from "../errno.ts";
 import { errnoName } from "../errno-name.ts";
 import type { Libc } from "./libc.ts";
-import { CQE_BYTES, Feature, MapFlag, OFF_RINGS, OFF_SQES, PARAMS_BYTES, Prot, SetupFlag, SQE_BYTES } from "./uapi.ts";
+import {
+  CQE_BYTES,
+  Feature,
+  MapFlag,
+  OFF_RINGS,
+  OFF_SQES,
+  PARAMS_BYTES,
+  Prot,
+  SetupFlag,
+  SQE_BYTES,
+  WIDE_SQE_BYTES,
+} from "./uapi.ts";
 
 /**
  * A ring of the kernel's and its two mappings. Positions are indices into the typed arrays, taken from the kernel's
@@ -18,7 +29,7 @@ export interface MappedRing {
   readonly cqEntries: number;
   /** Both rings: what the kernel writes is read with Atomics. */
   readonly words: Int32Array;
-  /** The submission entries, 16 words each; all zero at birth. */
+  /** The submission entries, 16 words each (32 of a wide ring); all zero at birth. */
   readonly sqes: Uint32Array;
   readonly sqHead: number;
   readonly sqTail: number;
@@ -43,13 +54,17 @@ const flagSets: readonly number[] = [
 /** Waiting with a timeout (5.11) and sockets without io-wq threads (5.7); what is older gets threads. */
 const NEEDED_FEATURES = Feature.SINGLE_MMAP | Feature.NODROP | Feature.FAST_POLL | Feature.EXT_ARG;
 
-/** A ring with four times as many completion as submission entries; or, in words for people, why there is none. */
-export function mapRing(libc: Libc, entries: number): MappedRing | string {
+/**
+ * A ring with four times as many completion as submission entries; or, in words for people, why there is none. `wide`: its
+ * submissions have room for a driver's command (5.19).
+ */
+export function mapRing(libc: Libc, entries: number, wide = false): MappedRing | string {
   const params = new DataView(new ArrayBuffer(PARAMS_BYTES));
   let fd: number = -Errno.EINVAL;
+  const width = wide ? SetupFlag.SQE128 : 0;
   for (const flags of flagSets) {
     new Uint8Array(params.buffer).fill(0);
-    params.setUint32(8, flags, true);
+    params.setUint32(8, flags | width, true);
     params.setUint32(4, entries * 4, true);
     fd = libc.ioUringSetup(entries, new Uint8Array(params.buffer));
     if (fd !== -Errno.EINVAL) break;
@@ -70,7 +85,8 @@ function map(libc: Libc, fd: number, params: DataView): MappedRing | string {
   const array = answer(64);
   const cqes = answer(100);
   const ringBytes = Math.max(array + sqEntries * 4, cqes + cqEntries * CQE_BYTES);
-  const sqeBytes = sqEntries * SQE_BYTES;
+  const wide = (answer(8) & SetupFlag.SQE128) !== 0;
+  const sqeBytes = sqEntries * (wide ? WIDE_SQE_BYTES : SQE_BYTES);
 
   const flags = MapFlag.SHARED | MapFlag.POPULATE;
   const rings = libc.mmap(ringBytes, Prot.READ_WRITE, flags, fd, OFF_RINGS);

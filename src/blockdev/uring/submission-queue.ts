@@ -10,6 +10,8 @@ const { GETEVENTS, EXT_ARG } = EnterFlag;
 const MIN_WAIT_WORD = 3;
 
 const WORDS_PER_SQE = 16;
+/** Where a command's own words begin: byte 48. */
+const COMMAND_WORD = 12;
 const TWO_32 = 2 ** 32;
 /** Waits may end early: this one is long enough. */
 const MAX_WAIT_MS = 86_400_000;
@@ -17,8 +19,8 @@ const MAX_WAIT_MS = 86_400_000;
 const PATIENCE_US = 1000;
 
 /**
- * Our half of the submission ring, and the one system call. Entries are written as 32-bit halves; only the first ten
- * words are ever used, so the rest stays zero as the kernel gave it.
+ * Our half of the submission ring, and the one system call. Entries are written as 32-bit halves; beyond the first ten
+ * words only commands use any, and leave them as the kernel wants them: zero.
  */
 export class SubmissionQueue {
   readonly #libc: Libc;
@@ -31,6 +33,8 @@ export class SubmissionQueue {
   readonly #argument: Uint32Array;
   readonly #argumentAt: number;
   readonly #timespecWord = GETEVENTS_ARG_BYTES / 4;
+  /** Entries may hold a command's words. */
+  #hasCommands = false;
   #tail: number;
   /** What the kernel has taken. */
   #head: number;
@@ -84,7 +88,29 @@ export class SubmissionQueue {
     sqes[at + 7] = operationFlags;
     sqes[at + 8] = tag;
     sqes[at + 9] = kind;
+    if (this.#hasCommands) sqes.fill(0, at + COMMAND_WORD, at + WORDS_PER_SQE);
     this.#tail = (this.#tail + 1) | 0;
+  }
+
+  /** Not when `full`. A command of a driver's, with the four words (`a` to `c`, c of 64 bits) that a plain ring has room for. */
+  pushCommand(
+    head: number,
+    file: number,
+    command: number,
+    tag: number,
+    kind: number,
+    a: number,
+    b: number,
+    c: number,
+  ): void {
+    const at = (this.#tail & this.#mask) * WORDS_PER_SQE;
+    this.push(head, file, command, 0, 0, 0, tag, kind);
+    this.#hasCommands = true;
+    const sqes = this.#sqes;
+    sqes[at + COMMAND_WORD] = a;
+    sqes[at + COMMAND_WORD + 1] = b;
+    sqes[at + COMMAND_WORD + 2] = c >>> 0;
+    sqes[at + COMMAND_WORD + 3] = Math.floor(c / TWO_32);
   }
 
   /**

@@ -10,6 +10,7 @@ export const Opcode = {
   WRITE: 23,
   SEND: 26,
   RECV: 27,
+  URING_CMD: 46,
 } as const;
 
 export const SetupFlag = {
@@ -18,6 +19,7 @@ export const SetupFlag = {
   SUBMIT_ALL: 1 << 7,
   COOP_TASKRUN: 1 << 8,
   TASKRUN_FLAG: 1 << 9,
+  SQE128: 1 << 10,
   SINGLE_ISSUER: 1 << 12,
   DEFER_TASKRUN: 1 << 13,
 } as const;
@@ -60,10 +62,15 @@ export const OFF_SQES = 0x10000000;
 
 export const PARAMS_BYTES = 120;
 export const SQE_BYTES = 64;
+/** With SQE128. */
+export const WIDE_SQE_BYTES = 128;
 export const CQE_BYTES = 16;
 /** `struct io_uring_getevents_arg`: min_wait_usec is at byte 12, the timespec's address at byte 16. */
 export const GETEVENTS_ARG_BYTES = 24;
 
-export const Prot = { READ_WRITE: 3 } as const;
+export const Prot = { READ: 1, READ_WRITE: 3 } as const;
 export const MapFlag = { SHARED: 1, PRIVATE: 2, ANONYMOUS: 0x20, POPULATE: 0x8000 } as const;
+/** Of `prctl`: this thread writes what memory is freed for, so it must not wait for that itself. */
+export const PR_SET_IO_FLUSHER = 57;
+
 export const Madvise = { DONTFORK: 10, HUGEPAGE: 14, POPULATE_WRITE: 23 } as const;

@@ -8,6 +8,7 @@ import { Errno } from "../errno.ts";
 import type { DeviceIndex, IoRing, ListenAddress, SocketIndex, Tag, WakeHandle } from "../io-ring.ts";
 import { WRITE_DURABLE } from "../io-ring.ts";
 import { holds, type OpenMember, openMember } from "../open-member.ts";
+import type { UblkChannel, UblkQueues } from "../ublk/ublk-channel.ts";
 import { wakeRing } from "../wake-ring.ts";
 import { CompletionQueue, NOT_REPORTED } from "./completion-queue.ts";
 import type { Libc } from "./libc.ts";
@@ -17,13 +18,14 @@ import { ReceiveList } from "./receive-list.ts";
 import { registerArena } from "./register-arena.ts";
 import { RingFiles } from "./ring-files.ts";
 import { RingSockets } from "./ring-sockets.ts";
+import { RingUblk } from "./ring-ublk.ts";
 import { SubmissionQueue } from "./submission-queue.ts";
 import * as uapi from "./uapi.ts";
 
 const { Opcode } = uapi;
 
 /** The high word of user_data: what a completion is, and above it (from INDEX_SHIFT) the index of its socket or, of a write, device. */
-const Kind = { device: 0, socket: 2, accept: 3, wake: 4, write: 5 } as const;
+const Kind = { device: 0, command: 1, socket: 2, accept: 3, wake: 4, write: 5 } as const;
 const KIND_MASK = 7;
 const INDEX_SHIFT = 3;
 
@@ -255,6 +257,20 @@ export class UringRing implements IoRing {
     this.#sockets.close(socket);
   }
 
+  openUblk(queues: UblkQueues): UblkChannel {
+    return new RingUblk(queues, {
+      libc: this.#libc,
+      files: this.#files,
+      address: (buffer, bytes) => this.#address(buffer, bytes),
+      push: (file, command, tag, a, b, c) => {
+        const sq = this.#sq;
+        if (sq.full) this.#makeRoom();
+        const head = Opcode.URING_CMD | this.#fileFlag;
+        sq.pushCommand(head, this.#files.name(file), command, tag, Kind.command, a, b, c);
+      },
+    });
+  }
+
   submitAndReap(waitMs: number, expected = 1): number {
     if (!this.#wakeArmed) this.#armWake();
     let count = 0;
@@ -436,6 +452,8 @@ export class UringRing implements IoRing {
   #route(high: number, result: number): number {
     const index = high >>> INDEX_SHIFT;
     switch (high & KIND_MASK) {
+      case Kind.command:
+        return result;
       case Kind.socket:
         return this.#sockets.end(index, result);
       case Kind.accept:

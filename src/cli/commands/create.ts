@@ -5,6 +5,7 @@ import { assert } from "../../base/assert.ts";
 import { MdError } from "../../base/md-error.ts";
 import { bitmapKind } from "../../daemon/bitmap-kind-param.ts";
 import type { ArrayInfo, CreateParams, Finding } from "../../daemon/control-api.ts";
+import { frontendOf } from "../../daemon/frontend-param.ts";
 import { isArrayDesignator, isPlainName, lastPart } from "../array-designator.ts";
 import type { Command, CommandContext } from "../command.ts";
 import type { Invocation } from "../invocation.ts";
@@ -101,6 +102,7 @@ export function readCreate(invocation: Invocation, context: CommandContext): Cre
     readOnly: invocation.has("readonly"),
     fileMembers: invocation.has("file-members"),
     map: !invocation.has("no-map"),
+    frontend: frontendOf(invocation.value("frontend")),
     dryRun: invocation.has("dry-run"),
   };
 }
@@ -164,10 +166,6 @@ function checkKind(invocation: Invocation, level: CreateParams["level"]): void {
   }
   for (const option of ["chunk", "layout"]) {
     if (level !== 10 && invocation.value(option) !== null) throw new MdError("E_USAGE", `--${option} is for raid10`);
-  }
-  const frontend = invocation.value("frontend") ?? "auto";
-  if (!["auto", "nbd"].includes(frontend)) {
-    throw new MdError("E_VALUE", `frontend: ${frontend} is not available; nbd is`);
   }
   const cluster = invocation.value("cluster");
   const home = invocation.value("home-cluster");

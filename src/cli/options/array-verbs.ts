@@ -43,7 +43,7 @@ const create: VerbSpec = {
     force,
     fileMembers,
     noMap,
-    { name: "frontend", value: "auto|nbd", help: "how to export it (auto)" },
+    { name: "frontend", value: "auto|ublk|nbd", help: "how to export it (auto)" },
     { name: "dry-run", help: "show what would be written, write nothing" },
   ],
   examples: [

@@ -6,12 +6,16 @@ export const clusterVerbs: readonly VerbSpec[] = [
     summary: "export an array on this node; prints where",
     operands: "ARRAY",
     options: [
-      { name: "frontend", value: "auto|nbd", help: "how (auto)" },
+      { name: "frontend", value: "auto|ublk|nbd", help: "how (auto)" },
       { name: "listen", value: "HOST:PORT", help: "TCP on this host, or unix:PATH (a Unix socket of the daemon's)" },
       { name: "readonly", help: "refuse writes" },
+      { name: "queues", value: "N", help: "ublk: queues (1)" },
+      { name: "depth", value: "N", help: "ublk: requests a queue has at a time (128)" },
+      { name: "recover", help: "ublk: only go on with a disk whose daemon died" },
     ],
     examples: [
-      { command: "mdctl map md0", text: "prints the path of a Unix socket" },
+      { command: "mdctl map md0", text: "prints /dev/ublkbN, or the path of a Unix socket where there is no ublk" },
+      { command: "mdctl map md0 --recover", text: "after the daemon was killed: its users go on" },
       { command: "mdctl map md0 --listen=127.0.0.1:10809", text: "TCP" },
     ],
   },
@@ -19,10 +23,10 @@ export const clusterVerbs: readonly VerbSpec[] = [
     name: "unmap",
     summary: "end an export",
     operands: "ARRAY|DEVICE",
-    options: [{ name: "force", help: "although clients are connected" }],
+    options: [{ name: "force", help: "although it is in use: what waits fails" }],
     examples: [
       { command: "mdctl unmap md0", text: "by array" },
-      { command: "mdctl unmap /run/mdctl/md0.nbd.sock", text: "by what map printed" },
+      { command: "mdctl unmap /dev/ublkb0", text: "by what map printed" },
     ],
   },
   {

@@ -149,7 +149,7 @@ async function assembleOne(
       await session.node.stop();
       return { ...nothing, why: "it is degraded, and --no-degraded was given", error: null };
     }
-    await exportAssembled(daemon, session, params);
+    await exportAssembled(session, { ...params, frontend: "auto" });
     return { ...nothing, array: await describeArray(daemon, session, true), started: true, why: null, error: null };
   } catch (error) {
     if (!params.scan) throw error;

@@ -17,6 +17,7 @@ import { bitmapKind } from "../bitmap-kind-param.ts";
 import type { Change, CreateData, CreateParams, Finding } from "../control-api.ts";
 import type { Daemon } from "../daemon.ts";
 import { describeArray } from "../describe.ts";
+import { frontendOf } from "../frontend-param.ts";
 import { type Candidate, lookAtCandidates, sizeFindings } from "../member-preflight.ts";
 import { refuseRunning } from "../running-member.ts";
 import { exportAssembled } from "./export-assembled.ts";
@@ -55,6 +56,7 @@ export const create: Method<"create"> = {
     readOnly: reader.flag("readOnly"),
     fileMembers: reader.flag("fileMembers"),
     map: reader.flag("map"),
+    frontend: frontendOf(reader.textOrNull("frontend")),
     dryRun: reader.flag("dryRun"),
   }),
   run: async (params, { daemon }) => {
@@ -192,7 +194,7 @@ async function createAndStart(daemon: Daemon, params: CreateParams): Promise<Omi
       force: false,
     });
     daemon.tell("info", "CREATED", session.name, `${session.name} was created with ${memberPaths.length} members`);
-    await exportAssembled(daemon, session, params);
+    await exportAssembled(session, params);
     return { array: await describeArray(daemon, session, true), changes };
   } catch (error) {
     if (error instanceof MdError && error.code === "E_PARTIAL") throw error;

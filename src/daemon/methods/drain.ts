@@ -1,7 +1,7 @@
 import { MdError } from "../../base/md-error.ts";
 import type { ErrorInfo } from "../control-api.ts";
 import type { Method } from "./method.ts";
-import { refuseInUse, stopArray } from "./stop.ts";
+import { stopArray } from "./stop.ts";
 
 /**
  * Takes this node out of the cluster without a loss of work: every array is left in order, its resync goes on elsewhere
@@ -17,7 +17,7 @@ export const nodeDrain: Method<"nodeDrain"> = {
         hint: `mdctl node drain ${config.node}`,
       });
     }
-    for (const session of sessions) refuseInUse(session);
+    for (const session of sessions) session.refuseInUse();
     const arrays: { name: string; moved: boolean; stopped: boolean; error: ErrorInfo | null }[] = [];
     for (const session of sessions) {
       const { sync, slots } = session.status();

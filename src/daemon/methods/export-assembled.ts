@@ -1,16 +1,16 @@
 import { MdError } from "../../base/md-error.ts";
+import type { ExportWish } from "../array-export.ts";
 import type { ArraySession } from "../array-session.ts";
-import type { Daemon } from "../daemon.ts";
 
 /** The export that comes with assembling. When it fails the array runs all the same: E_PARTIAL says both. */
 export async function exportAssembled(
-  daemon: Daemon,
   session: ArraySession,
-  params: { readonly map: boolean; readonly readOnly: boolean },
+  params: { readonly map: boolean; readonly readOnly: boolean; readonly frontend: ExportWish["frontend"] },
 ): Promise<void> {
   if (!params.map) return;
   try {
-    await session.map(daemon.config.stateDir, { listen: null, readOnly: params.readOnly });
+    const { frontend } = params;
+    await session.map({ frontend, listen: null, readOnly: params.readOnly, queues: null, depth: null, recover: false });
   } catch (error) {
     throw new MdError("E_PARTIAL", `${session.name} is assembled, but not exported`, {
       why: error instanceof Error ? error.message : String(error),

@@ -37,7 +37,7 @@ const isLost = (lost: LostArray | null): lost is LostArray => lost !== null;
 export async function stopArray(daemon: Daemon, session: ArraySession): Promise<ErrorInfo | null> {
   try {
     await daemon.operations.run(`stop ${session.name}`, async () => {
-      refuseInUse(session);
+      session.refuseInUse();
       if (session.isMapped) await session.unmap(true);
       await session.node.stop();
       await session.node.ended;
@@ -46,13 +46,4 @@ export async function stopArray(daemon: Daemon, session: ArraySession): Promise<
   } catch (error) {
     return errorInfo(error);
   }
-}
-
-/** E_HELD while clients wait for something of it. */
-export function refuseInUse(session: ArraySession): void {
-  const inflight = session.node.shared.read("inflight");
-  if (!session.isMapped || inflight === 0) return;
-  throw new MdError("E_HELD", `${session.name} is in use: ${inflight} requests are in flight`, {
-    hint: `mdctl unmap --force ${session.name}`,
-  });
 }
