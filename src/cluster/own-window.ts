@@ -6,7 +6,9 @@ export class OwnWindow {
   readonly #locks: SlotLocks;
   #range: SectorRange | null = null;
   #needsResync = true;
+  /** What the others read for sure; null: perhaps something else. */
   #told: string | null = null;
+  #publications = 0;
 
   constructor(locks: SlotLocks) {
     this.#locks = locks;
@@ -35,7 +37,10 @@ export class OwnWindow {
     const window = { range: this.#range, needsResync: this.#needsResync };
     const text = JSON.stringify(window);
     if (text === this.#told) return;
-    this.#told = text;
+    this.#told = null;
+    const publication = ++this.#publications;
     await this.#locks.publish(window);
+    // A later one that is on its way says something else.
+    if (publication === this.#publications) this.#told = text;
   }
 }

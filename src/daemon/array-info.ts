@@ -214,7 +214,7 @@ function dirtyLeft({ action, done, total }: SyncStatus, { bitmap }: ArrayStatus)
 
 function mismatchesOf({ scrub, members, node }: ArrayStatus): Mismatches {
   if (scrub === null) return noMismatches;
-  const { action, state, why, mismatched, ranges, isCut, reached, endedAt } = scrub;
+  const { action, state, why, mismatched, ranges, isCut, from, to, reached, endedAt } = scrub;
   return {
     sectors: mismatched,
     lastCheckAt: endedAt === null ? null : timeText(endedAt),
@@ -228,11 +228,14 @@ function mismatchesOf({ scrub, members, node }: ArrayStatus): Mismatches {
     left: mismatchesLeft(scrub),
     state,
     why,
+    fromBytes: bytesOf(from),
+    toBytes: bytesOf(to),
     reachedBytes: bytesOf(reached),
   };
 }
 
-const noMismatches: Mismatches = {
+/** Nothing was compared. */
+export const noMismatches: Mismatches = {
   sectors: null,
   lastCheckAt: null,
   lastAction: null,
@@ -241,6 +244,8 @@ const noMismatches: Mismatches = {
   left: false,
   state: null,
   why: null,
+  fromBytes: null,
+  toBytes: null,
   reachedBytes: null,
 };
 

@@ -88,7 +88,9 @@ export interface Mismatches {
   readonly state: "running" | "finished" | "stopped" | null;
   /** What stopped it. */
   readonly why: string | null;
-  /** Everything before is compared. */
+  /** What was to be compared, and up to where it is. */
+  readonly fromBytes: number | null;
+  readonly toBytes: number | null;
   readonly reachedBytes: number | null;
 }
 

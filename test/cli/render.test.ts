@@ -316,12 +316,20 @@ it("calls copies equal only when all of them were compared", () => {
   const { mismatch } = arrayInfo("md0");
   const clean = { ...mismatch, sectors: 0, lastAction: "check", reachedBytes: 65536 } as const;
   const text = (change: Partial<typeof mismatch>) =>
-    mismatchLines({ name: "md0", mismatch: { ...clean, ...change } }).join("\n");
+    mismatchLines({ name: "md0", sizeBytes: 131_072, mismatch: { ...clean, ...change } }).join("\n");
   expect(text({ state: "finished" })).toBe("md0: check finished, all copies are equal");
+  expect(text({ state: "finished", fromBytes: 0, toBytes: 131_072 })).toBe("md0: check finished, all copies are equal");
+  expect(text({ state: "finished", fromBytes: 65_536, toBytes: 131_072 })).toBe(
+    "md0: check finished, all copies are equal from 65536 to 131072 bytes",
+  );
+  expect(text({ state: "finished", fromBytes: 0, toBytes: 65_536 })).toBe(
+    "md0: check finished, all copies are equal from 0 to 65536 bytes",
+  );
   expect(text({ state: "stopped", why: "idle" })).toBe(
     "md0: check stopped: idle (at 65536 bytes; --from=65536B goes on), no difference up to 65536 bytes",
   );
   expect(text({ state: "running", reachedBytes: 0 })).toMatch(/ running .*, no difference up to 0 bytes$/);
+  expect(text({ state: "running", fromBytes: 4096 })).toMatch(/, no difference from 4096 up to 65536 bytes$/);
 });
 
 it("shows control characters as escapes", () => {

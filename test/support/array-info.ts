@@ -1,3 +1,4 @@
+import { noMismatches } from "../../src/daemon/array-info.ts";
 import type {
   ArrayInfo,
   Bitmap,
@@ -148,17 +149,7 @@ export const arrayInfo = (name: string, overrides: Partial<ArrayInfo> = {}): Arr
   nodes: [node("n1", 0), node("n2", 1, { lastSeenSeconds: 0.4 })],
   mapping: null,
   frozen: null,
-  mismatch: {
-    sectors: null,
-    lastCheckAt: null,
-    lastAction: null,
-    ranges: [],
-    isCut: false,
-    left: false,
-    state: null,
-    why: null,
-    reachedBytes: null,
-  },
+  mismatch: noMismatches,
   ring: { kind: "io_uring", about: "io_uring" },
   readBalance: "balanced",
   copiedBytes: 0,

@@ -3,9 +3,10 @@
  * the same files: on tmpfs, where the servers' own cost shows, and with O_DIRECT on the disk, where the device is the
  * limit; there also against fio on the raw files.
  */
-import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fill } from "./fill.ts";
 import { fioIops, type Load } from "./fio.ts";
 import { startMdctlMirror } from "./mdctl-mirror.ts";
 import { type Server, startQuorum } from "./qemu-quorum.ts";
@@ -81,13 +82,4 @@ async function comparePlace(place: string, folder: string, direct: boolean, out:
   } finally {
     await Promise.all(running.map((server) => server.stop()));
   }
-}
-
-/** Written through, so that no run pays for allocating blocks. */
-function fill(path: string, bytes: number): void {
-  const fd = openSync(path, "w");
-  const block = Buffer.alloc(MIB, 0x5a);
-  for (let at = 0; at < bytes; at += MIB) writeSync(fd, block);
-  fsyncSync(fd);
-  closeSync(fd);
 }

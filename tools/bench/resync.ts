@@ -5,13 +5,14 @@
  *
  *   --mib=1024 --rounds=5
  */
-import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { NbdClient } from "../../src/blockdev/nbd/nbd-client.ts";
 import { DemoHost } from "../../src/cli/demo/demo-host.ts";
 import type { ArrayInfo, HistoryEvent, Mapping } from "../../src/daemon/control-api.ts";
+import { fill } from "./fill.ts";
 import { fioP99 } from "./fio.ts";
 import { qemuMirrorSeconds } from "./qemu-mirror.ts";
 import type { Area } from "./qemu-quorum.ts";
@@ -24,6 +25,9 @@ const HEAD_BYTES = 16 * MIB;
 const DIRTY_CHUNKS = [10, 100, 1000] as const;
 const CHUNK_BYTES = 64 * 1024;
 const LATENCY_ROUNDS = 3;
+/** A node that copies as fast as it can, as the peers do; and one as it is by default. */
+const FAST = "n1";
+const USUAL = "n2";
 const SHAPES: readonly CopyShape[] = [256 * 1024, MIB, 4 * MIB].flatMap((blockBytes) =>
   [2, 4, 8, 16].map((depth) => ({ blockBytes, depth })),
 );
@@ -38,8 +42,9 @@ export async function run(progress: (text: string) => void, flags: readonly stri
   try {
     for (const member of host.members) fill(member, HEAD_BYTES + Number(values.mib) * MIB);
     await host.startLockServer();
-    // As fast as it can, as the others; where clients are looked at, as it comes.
-    await host.startNode("n1", "10s", ["--sync-speed-max=0"]);
+    // The one as fast as it can, as the peers; where clients are looked at, the other, as it comes.
+    await host.startNode(FAST, "10s", ["--sync-speed-max=0"]);
+    await host.startNode(USUAL, "10s");
     const bench = new ResyncBench(host, progress, Number(values.rounds));
     await bench.copies();
     await bench.bitmap();
@@ -57,6 +62,7 @@ class ResyncBench {
   readonly #host: DemoHost;
   readonly #progress: (text: string) => void;
   readonly #rounds: number;
+  #node = FAST;
 
   constructor(host: DemoHost, progress: (text: string) => void, rounds: number) {
     this.#host = host;
@@ -98,7 +104,7 @@ class ResyncBench {
     const { sizeBytes } = await this.#detail();
     const [, away] = this.#host.members;
     for (const dirty of DIRTY_CHUNKS) {
-      await this.#host.mdctl("n1", "md0", "--fail", away, "--remove", away);
+      await this.#host.mdctl(this.#node, "md0", "--fail", away, "--remove", away);
       const client = await NbdClient.connect(await this.#uri());
       const chunks = Math.floor(sizeBytes / CHUNK_BYTES);
       const block = Buffer.alloc(4096, dirty);
@@ -107,8 +113,8 @@ class ResyncBench {
       await client.close();
       const before = (await this.#detail()).copiedBytes;
       const from = await this.#lastEvent();
-      await this.#host.mdctl("n1", "re-add", "md0", away);
-      await this.#host.mdctl("n1", "wait", "md0");
+      await this.#host.mdctl(this.#node, "re-add", "md0", away);
+      await this.#host.mdctl(this.#node, "wait", "md0");
       const took = await this.#tookMs(from);
       const copied = (await this.#detail()).copiedBytes - before;
       const subject = `${dirty} dirty chunks`;
@@ -122,22 +128,22 @@ class ResyncBench {
       this.ratios[`copied_over_dirty_${dirty}`] = copied / (dirty * CHUNK_BYTES);
       this.#progress(`${subject}: ${copied / MIB} MiB copied`);
     }
-    await this.#host.mdctl("n1", "stop", "md0");
+    await this.#host.mdctl(this.#node, "stop", "md0");
   }
 
   /** What one who reads and writes 4 KiB at random, one request at a time, waits for while nothing else happens, and during a resync. */
   async latency(): Promise<void> {
     const times: Record<"idle" | "resync", number[]> = { idle: [], resync: [] };
+    this.#node = USUAL;
     for (let round = 0; round < LATENCY_ROUNDS; round++) {
       for (const when of ["idle", "resync"] as const) {
         await this.#create(...(when === "idle" ? ["--assume-clean"] : []));
-        await this.#host.mdctl("n1", "action", "md0", "--limit=200M");
         const { sizeBytes } = await this.#detail();
         times[when].push(fioP99(await this.#uri(), sizeBytes));
         const { sync } = await this.#detail();
         if (when === "resync" && sync.status !== "running")
           throw new Error("the resync was over too soon to be measured");
-        await this.#host.mdctl("n1", "stop", "md0");
+        await this.#host.mdctl(this.#node, "stop", "md0");
       }
       this.#progress(`p99: ${JSON.stringify(times)} ms`);
     }
@@ -150,9 +156,9 @@ class ResyncBench {
   async #resyncSeconds(): Promise<number> {
     const from = await this.#lastEvent();
     await this.#create();
-    await this.#host.mdctl("n1", "wait", "md0");
+    await this.#host.mdctl(this.#node, "wait", "md0");
     const took = await this.#tookMs(from);
-    await this.#host.mdctl("n1", "stop", "md0");
+    await this.#host.mdctl(this.#node, "stop", "md0");
     return took / 1000;
   }
 
@@ -166,38 +172,29 @@ class ResyncBench {
   /** An array anew on the same members; of 64 KiB chunks where dirty ones are counted. */
   async #create(...more: readonly string[]): Promise<void> {
     const options = ["--level=1", "--cluster", "--run", "--force", "--file-members", "--no-map"];
-    await this.#host.mdctl("n1", "create", "md0", ...options, ...more, ...this.#host.members);
+    await this.#host.mdctl(this.#node, "create", "md0", ...options, ...more, ...this.#host.members);
   }
 
   async #area(): Promise<Area> {
     await this.#create("--assume-clean");
     const { dataOffsetBytes: offset, sizeBytes: size } = await this.#detail();
-    await this.#host.mdctl("n1", "stop", "md0");
+    await this.#host.mdctl(this.#node, "stop", "md0");
     return { offset, size };
   }
 
   async #uri(): Promise<string> {
-    return (await this.#host.mdctl<{ mapping: Mapping }>("n1", "map", "md0")).mapping.uri;
+    return (await this.#host.mdctl<{ mapping: Mapping }>(this.#node, "map", "md0")).mapping.uri;
   }
 
   async #detail(): Promise<ArrayInfo> {
-    return (await this.#host.mdctl<{ array: ArrayInfo }>("n1", "detail", "md0")).array;
+    return (await this.#host.mdctl<{ array: ArrayInfo }>(this.#node, "detail", "md0")).array;
   }
 
   async #events(): Promise<readonly HistoryEvent[]> {
-    return (await this.#host.mdctl<{ events: readonly HistoryEvent[] }>("n1", "events")).events;
+    return (await this.#host.mdctl<{ events: readonly HistoryEvent[] }>(this.#node, "events")).events;
   }
 
   async #lastEvent(): Promise<number> {
     return (await this.#events()).at(-1)?.sequence ?? 0;
   }
-}
-
-/** Written through, so that no run pays for allocating blocks. */
-function fill(path: string, bytes: number): void {
-  const fd = openSync(path, "w");
-  const block = Buffer.alloc(MIB, 0x5a);
-  for (let at = 0; at < bytes; at += MIB) writeSync(fd, block);
-  fsyncSync(fd);
-  closeSync(fd);
 }
