@@ -1,10 +1,8 @@
 import { unreachable } from "../base/assert.ts";
 import { MdError } from "../base/md-error.ts";
-import { type Sector, type SectorRange, sector, sectorRange } from "../base/units.ts";
-import { CHECK_SECTORS } from "../engine/engine-protocol.ts";
+import { type Sector, type SectorRange, sector } from "../base/units.ts";
 import { personalityOf } from "../engine/personalities.ts";
 import {
-  type CopyOutcome,
   idleResync,
   type PassOrder,
   type PassOutcome,
@@ -13,16 +11,13 @@ import {
   stepResync,
 } from "../resync/resync-machine.ts";
 import { addProgress, type ResyncProgress, startProgress } from "../resync/resync-progress.ts";
-import type { ScrubAction, ScrubReport, WindowFindings } from "../resync/scrub.ts";
-import { largestWindow, mostUncleared, passGrain, smallestWindow } from "../resync/window-size.ts";
+import { largestWindow, mostUncleared, passGrain } from "../resync/window-size.ts";
 import { BitClearing } from "./bit-clearing.ts";
-import { type Filling, isFilling, nextToFill, sectorsToFill } from "./filling.ts";
 import type { NodeContext } from "./node-context.ts";
 import { Pace } from "./pace.ts";
+import { type Copying, isScrub, PassWork } from "./pass-work.ts";
 import { checkpointRecovery } from "./recovery-metadata.ts";
 import type { ResyncAnnouncer } from "./resync-announcer.ts";
-import { membersNow } from "./resync-retry.ts";
-import { scrubWindow } from "./scrub-window.ts";
 
 /** How often the place that a recovery has reached is written down, at least, and at most. */
 const CHECKPOINT_MS = 30_000;
@@ -43,15 +38,6 @@ const LEAST_REST_MS = 20;
 /** So long who joins may wait for one that is alone and rests. */
 const LONGEST_OWN_REST_MS = 200;
 
-/** A part of a check or repair: from where it is now on. */
-export interface Scrubbing {
-  readonly type: ScrubAction;
-  readonly report: ScrubReport;
-}
-
-/** What a pass is about: chunks with a bit, all of the members that are being filled, or all copies of everything. */
-export type Copying = { readonly type: "resync" } | Filling | Scrubbing;
-
 type Performed = Exclude<ResyncEffect, { type: "ended" | "advance" | "copy" }>;
 type Copied = Omit<Extract<ResyncEvent, { type: "copied" }>, "rest">;
 
@@ -66,12 +52,12 @@ export class ResyncPass {
   /** An operator wants it to end. */
   readonly #interrupt: AbortSignal;
   readonly #begunAt: number;
+  readonly #work: PassWork;
   readonly #copying: Copying;
   readonly #total: number;
   /** See `passGrain`. */
   readonly #grain: number;
   readonly #widest: number;
-  readonly #membersBefore: string;
   #progress: ResyncProgress;
   /** The first part that no copy could give. */
   #unreadable: SectorRange | null = null;
@@ -94,20 +80,23 @@ export class ResyncPass {
     signals: PassSignals,
     copying: Copying,
   ): Promise<ResyncPass> {
-    return new ResyncPass(context, others, signals, copying, await totalOf(context, copying));
+    const work = new PassWork(context, copying);
+    return new ResyncPass(context, others, signals, work, await work.total());
   }
 
   private constructor(
     context: NodeContext,
     others: ResyncAnnouncer,
     { stop, interrupt }: PassSignals,
-    copying: Copying,
+    work: PassWork,
     total: number,
   ) {
     this.#context = context;
     this.#others = others;
     this.#stop = stop;
     this.#interrupt = interrupt;
+    const { copying } = work;
+    this.#work = work;
     this.#copying = copying;
     this.#total = total;
     // Of others a place is written down, not a bit.
@@ -116,7 +105,6 @@ export class ResyncPass {
     const most = mostUncleared(total, chunkSectors);
     this.#widest = Math.min(largestWindow, isScrub(copying) ? this.#grain : most);
     this.#bits = copying.type === "resync" ? new BitClearing(context.engine, this.#grain, most) : null;
-    this.#membersBefore = membersNow(context);
     const now = context.env.clock.now();
     this.#begunAt = now;
     this.#progress = isScrub(copying) ? context.scrub.progress : startProgress(now, total);
@@ -191,31 +179,19 @@ export class ResyncPass {
     const isCompared = isScrub(this.#copying);
     return {
       from: this.#reached,
-      end: this.#end,
+      end: this.#work.end,
       longest: this.#grain,
       widest: this.#widest,
       // A member that is being filled counts as filled up to a place: behind a gap nothing can be written down.
       skipsUnreadable: this.action !== "recover",
-      grid: this.#grid,
+      grid: this.#work.grid,
       ahead: isCompared ? 1 : AHEAD,
     };
-  }
-
-  /** A chunk that is copied in part keeps its bit: small ones are copied as a whole. */
-  get #grid(): number {
-    if (isScrub(this.#copying)) return CHECK_SECTORS;
-    const { chunkSectors } = this.#context.array.bitmap.layout;
-    return this.action === "resync" && chunkSectors <= smallestWindow ? chunkSectors : 1;
   }
 
   /** Nobody else uses the array, for all we know. */
   get #isAlone(): boolean {
     return this.#context.node.members.length === 1;
-  }
-
-  get #end(): Sector {
-    const { size } = this.#context.array;
-    return isScrub(this.#copying) ? sector(Math.min(this.#copying.report.to, size)) : size;
   }
 
   get #isOver(): boolean {
@@ -226,7 +202,7 @@ export class ResyncPass {
   async #perform(effect: Performed): Promise<ResyncEvent> {
     switch (effect.type) {
       case "scan":
-        return { type: "scanned", range: await this.#scan(effect.from) };
+        return { type: "scanned", range: await this.#work.scan(effect.from) };
       case "announce":
         return { type: "announced", ms: await this.#announce(effect.window) };
       case "withdraw":
@@ -254,16 +230,6 @@ export class ResyncPass {
     return clock.now() - began;
   }
 
-  async #scan(from: Sector): Promise<SectorRange | null> {
-    const { engine, array } = this.#context;
-    // What a member lacks is known from where the pass began to the end: no gap, and no answer instead of it.
-    if (this.#copying.type === "recover") return nextToFill(this.#copying, array, from);
-    if (isScrub(this.#copying)) {
-      return from < this.#end ? sectorRange(from, this.#end) : null;
-    }
-    return (await engine.send({ type: "scan", kind: "resync", from })).range;
-  }
-
   async #nextCopied(parts: Promise<Copied>[]): Promise<ResyncEvent | null> {
     const copied = await parts[0];
     if (copied === undefined) return null;
@@ -275,45 +241,17 @@ export class ResyncPass {
     const { clock } = this.#context.env;
     const askedAt = clock.now();
     if (part.hi > this.#roomTo) await this.#bits?.room(part.hi - part.lo);
-    const { sectors, outcome } = await this.#copy(part);
+    const { sectors, outcome } = await this.#work.copy(part);
+    if (outcome === "unreadable") this.#unreadable ??= part;
     this.#bits?.copied(part.hi - part.lo);
     const ms = clock.now() - Math.max(askedAt, this.#endedAt);
     this.#endedAt = clock.now();
     return { type: "copied", sectors, outcome, ms };
   }
 
-  async #copy(window: SectorRange): Promise<{ readonly sectors: number; readonly outcome: CopyOutcome }> {
-    const { engine, scrub, env } = this.#context;
-    if (isScrub(this.#copying)) {
-      const findings = await scrubWindow(this.#context, this.#copying.report, window);
-      if (findings === null) return { sectors: 0, outcome: "failed" };
-      scrub.advance(this.#copying.report.id, window.hi, findings, env.clock.now());
-      if (findings.mismatched > 0) tellMismatches(this.#context, findings);
-      return { sectors: window.hi - window.lo, outcome: "copied" };
-    }
-    const { type: kind } = this.#copying;
-    const { sectors, failed, aimless } = await engine.send({ type: "copy", kind, range: window });
-    if (this.#isLost(aimless)) return { sectors, outcome: "failed" };
-    const outcome = failed ? this.#whyFailed() : "copied";
-    if (outcome === "unreadable") this.#unreadable ??= window;
-    return { sectors, outcome };
-  }
-
-  /** Is any device that this pass fills no longer there to be filled, or did the data plane find none? */
-  #isLost(aimless: boolean): boolean {
-    if (this.#copying.type !== "recover") return false;
-    const isThere = this.#copying.targets.every((target) => isFilling(this.#context, this.#context.array, target));
-    return !isThere || aimless;
-  }
-
   /** Everything that is to be copied is, below `#reached`: so far members are filled, in sectors from the start of data. */
   get #filledTo(): Sector {
     return personalityOf(this.#context.array).memberFilledTo(this.#reached);
-  }
-
-  #whyFailed(): CopyOutcome {
-    const now = membersNow(this.#context);
-    return now === this.#membersBefore && !now.includes("blocked") ? "unreadable" : "failed";
   }
 
   async #advance({ to, copied, ms }: Extract<ResyncEffect, { type: "advance" }>): Promise<void> {
@@ -376,21 +314,4 @@ export class ResyncPass {
 export interface PassSignals {
   readonly stop: AbortSignal;
   readonly interrupt: AbortSignal;
-}
-
-const isScrub = (copying: Copying): copying is Scrubbing => copying.type === "check" || copying.type === "repair";
-
-function tellMismatches({ history, scrub }: NodeContext, { mismatched, ranges, isCut }: WindowFindings): void {
-  const first = ranges[0];
-  const where = first === undefined ? "" : `: [${first.lo}, ${first.hi}) ${first.kind}`;
-  const action = scrub.report?.action ?? "check";
-  const text = `copies differ in ${ranges.length}${isCut ? "+" : ""} ranges${where}`;
-  history.add("warn", "MISMATCH", text, { action, mismatched, ranges, isCut });
-}
-
-async function totalOf({ engine, array }: NodeContext, copying: Copying): Promise<number> {
-  if (copying.type === "recover") return sectorsToFill(copying, array);
-  if (isScrub(copying)) return copying.report.to - copying.report.from;
-  const { needed } = await engine.send({ type: "queryBitmap" });
-  return Math.min(needed * array.bitmap.layout.chunkSectors, array.size);
 }

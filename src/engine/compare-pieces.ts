@@ -1,19 +1,16 @@
 import { SECTOR_SIZE, sector } from "../base/units.ts";
 import type { BitmapPath } from "./bitmap-path.ts";
 import { type CopyUnits, UnitState, type UnitWork } from "./copy-units.ts";
-import { counterIndex } from "./counter-index.ts";
 import type { EngineCore } from "./engine-core.ts";
 import { CHECK_SECTORS, type Mismatch, type RepairRule } from "./engine-protocol.ts";
 import type { FailurePath } from "./failure-path.ts";
-import { NO_ANSWER } from "./member-ops.ts";
 import { MemberState } from "./member-table.ts";
 import { MismatchList } from "./mismatch-list.ts";
 import { LegState } from "./request-table.ts";
 import { TagKind, tagOf } from "./tag.ts";
 import { errnoOf, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
+import { SMALL_SECTORS, UnitLegs } from "./unit-legs.ts";
 
-/** After a read error: how much is called unreadable with one bad sector. */
-const SMALL_SECTORS = 8;
 const PAGE_BYTES = 4096;
 
 interface CompareHooks {
@@ -36,6 +33,7 @@ export class ComparePieces implements UnitWork {
   readonly #failures: FailurePath;
   readonly #hooks: CompareHooks;
   readonly #width: number;
+  readonly #legs: UnitLegs;
   readonly #disk: Int32Array;
   readonly #sector: Float64Array;
   /** All of the transfer memory, to compare in. */
@@ -64,6 +62,7 @@ export class ComparePieces implements UnitWork {
     this.units = units;
     this.#hooks = hooks;
     this.#width = core.members.width;
+    this.#legs = new UnitLegs(core, units);
     this.#disk = new Int32Array(this.#width);
     this.#sector = new Float64Array(this.#width);
     const { arena } = core.ring;
@@ -144,10 +143,8 @@ export class ComparePieces implements UnitWork {
 
   completion(index: number, result: number): void {
     const { members } = this.#core;
-    const unit = Math.floor(index / this.#width);
-    members.ended(this.units.legDisk[index] ?? 0);
-    const attempts = (this.units.legAttempts[index] ?? 0) + 1;
-    this.units.legAttempts[index] = attempts;
+    const unit = this.#legs.unitOf(index);
+    const attempts = this.#legs.attempted(index);
     const isRead = this.units.state[unit] === UnitState.reading;
     const sectors = isRead ? (this.units.piece[unit] ?? 0) : (this.#runEnd[unit] ?? 0) - (this.#run[unit] ?? 0);
     const left = sectors - (this.units.legDone[index] ?? 0);
@@ -161,7 +158,7 @@ export class ComparePieces implements UnitWork {
   write(unit: number): void {
     this.units.state[unit] = UnitState.writing;
     let legs = 0;
-    for (let leg = unit * this.#width; leg < this.#endOfLegs(unit); leg++) {
+    for (let leg = unit * this.#width; leg < this.#legs.end(unit); leg++) {
       if (this.units.legState[leg] !== LegState.failed) continue;
       this.units.legDone[leg] = 0;
       this.units.legAttempts[leg] = 0;
@@ -173,23 +170,14 @@ export class ComparePieces implements UnitWork {
 
   writeAgain(unit: number): void {
     let dropped = 0;
-    for (let leg = unit * this.#width; leg < this.#endOfLegs(unit); leg++) {
+    for (let leg = unit * this.#width; leg < this.#legs.end(unit); leg++) {
       if (this.units.legState[leg] === LegState.again && !this.#writeLeg(unit, leg)) dropped++;
     }
     if (dropped > 0) this.#legsEnded(unit, dropped);
   }
 
   dropAgain(unit: number): boolean {
-    let dropped = 0;
-    for (let leg = unit * this.#width; leg < this.#endOfLegs(unit); leg++) {
-      if (this.units.legState[leg] !== LegState.again) continue;
-      this.units.legState[leg] = LegState.skipped;
-      dropped++;
-    }
-    if (dropped === 0) return false;
-    this.units.failed[unit] = 1;
-    this.units.legsPending[unit] = (this.units.legsPending[unit] ?? 0) - dropped;
-    return this.units.legsPending[unit] === 0;
+    return this.#legs.dropAgain(unit);
   }
 
   /** What copies of [at, at + sectors) are known not to have is nothing to compare; a repair wants to know of it. */
@@ -257,21 +245,9 @@ export class ComparePieces implements UnitWork {
     this.units.legState[leg] = done === left ? LegState.ok : LegState.skipped;
     if (done === TRANSFER_FAILED) {
       if ((this.units.piece[unit] ?? 0) > SMALL_SECTORS) this.#shrinks[unit] = 1;
-      else this.#tellUnreadable(unit, leg, result);
+      else this.#legs.tellUnreadable(unit, leg, result);
     }
-    const pending = (this.units.legsPending[unit] ?? 0) - 1;
-    this.units.legsPending[unit] = pending;
-    if (pending === 0) this.#allRead(unit);
-  }
-
-  #tellUnreadable(unit: number, leg: number, result: number): void {
-    this.units.unreadable[leg] = 1;
-    if (result === NO_ANSWER) return;
-    this.#core.shared.add(counterIndex.readErrors, 1);
-    const at = sector(this.units.at[unit] ?? 0);
-    const sectors = this.units.piece[unit] ?? 0;
-    const place = this.units.legDisk[leg] ?? 0;
-    this.#core.notify({ type: "readError", place, errno: errnoOf(result), at, sectors, during: "copy" });
+    if (this.#legs.ended(unit, 1)) this.#allRead(unit);
   }
 
   #allRead(unit: number): void {
@@ -346,7 +322,7 @@ export class ComparePieces implements UnitWork {
   /** It is the named source; or, where that one has no copy or none is named, more than half of all say the same. */
   #isRight(unit: number, leg: number, at: number, sectors: number): boolean {
     const first = unit * this.#width;
-    const end = this.#endOfLegs(unit);
+    const end = this.#legs.end(unit);
     const named = this.#rule?.source ?? null;
     if (named !== null) {
       // One that cannot be read leaves the block undecided: the others are what was called wrong.
@@ -450,9 +426,7 @@ export class ComparePieces implements UnitWork {
   }
 
   #legsEnded(unit: number, legs: number): void {
-    const pending = (this.units.legsPending[unit] ?? 0) - legs;
-    this.units.legsPending[unit] = pending;
-    if (pending === 0) this.#runDone(unit);
+    if (this.#legs.ended(unit, legs)) this.#runDone(unit);
   }
 
   /** Goes on behind it; after a failed write the unit ends, so that no other run of it goes to that member. */
@@ -469,7 +443,7 @@ export class ComparePieces implements UnitWork {
   #tellRepaired(unit: number): void {
     const at = this.units.at[unit] ?? 0;
     const places: number[] = [];
-    for (let leg = unit * this.#width; leg < this.#endOfLegs(unit); leg++) {
+    for (let leg = unit * this.#width; leg < this.#legs.end(unit); leg++) {
       if (this.units.legState[leg] === LegState.ok) places.push(this.units.legDisk[leg] ?? 0);
     }
     if (places.length === 0) return;
@@ -478,16 +452,7 @@ export class ComparePieces implements UnitWork {
   }
 
   #pieceDone(unit: number): void {
-    const piece = this.units.piece[unit] ?? 0;
-    this.#hooks.onPiece(unit, piece);
-    this.units.at[unit] = (this.units.at[unit] ?? 0) + piece;
-    this.units.forgetUnreadable(unit);
-    this.units.state[unit] = UnitState.locked;
-    if ((this.units.at[unit] ?? 0) >= (this.units.hi[unit] ?? 0))
-      this.#hooks.onUnitEnd(unit, this.units.failed[unit] === 1);
-  }
-
-  #endOfLegs(unit: number): number {
-    return unit * this.#width + (this.units.legs[unit] ?? 0);
+    this.#hooks.onPiece(unit, this.units.piece[unit] ?? 0);
+    if (this.#legs.nextPiece(unit)) this.#hooks.onUnitEnd(unit, this.units.failed[unit] === 1);
   }
 }

@@ -1,9 +1,10 @@
-import { SECTOR_SIZE, type SectorRange, sector, sectorRange } from "../base/units.ts";
+import { SECTOR_SIZE, type SectorRange, sector } from "../base/units.ts";
 import type { BitmapPath } from "./bitmap-path.ts";
 import { ChunkProgress } from "./chunk-progress.ts";
 import { ComparePieces } from "./compare-pieces.ts";
 import { type CopyJob, type CopyResult, nothingCopied, type Work } from "./copy-job.ts";
 import { CopyPieces } from "./copy-pieces.ts";
+import { nextNeeded, nextRebuilding } from "./copy-scan.ts";
 import { CopySpeed } from "./copy-speed.ts";
 import { type CopyUnits, UnitState, type UnitWork } from "./copy-units.ts";
 import type { EngineCore } from "./engine-core.ts";
@@ -102,7 +103,9 @@ export class CopyPath {
 
   /** The first range from `from` on that a copy has work in. */
   scan(kind: CopyKind, from: number): SectorRange | null {
-    return kind === "resync" ? this.#scanNeeded(from) : this.#scanRebuilding(from);
+    return kind === "resync"
+      ? nextNeeded(this.#core, this.#bitmap, this.#progress, from)
+      : nextRebuilding(this.#core, from);
   }
 
   get isIdle(): boolean {
@@ -325,31 +328,5 @@ export class CopyPath {
       const given = state === UnitState.writing && this.#pieces.dropAgain(unit);
       if (waits || given) this.#endUnit(unit, true);
     }
-  }
-
-  #scanNeeded(from: number): SectorRange | null {
-    const { size } = this.#core.personality;
-    const { chunkSectors } = this.#bitmap;
-    const { counters } = this.#bitmap.intent;
-    let chunk = counters.nextNeeded(Math.floor(from / chunkSectors));
-    if (chunk !== -1 && chunk * chunkSectors < from && !this.#progress.continuesAt(from)) {
-      chunk = counters.nextNeeded(chunk + 1);
-    }
-    if (chunk === -1) return null;
-    let end = chunk + 1;
-    while (end < counters.chunks && counters.needsSync(end)) end++;
-    return sectorRange(Math.max(from, chunk * chunkSectors), Math.min(end * chunkSectors, size));
-  }
-
-  #scanRebuilding(from: number): SectorRange | null {
-    const { members, personality } = this.#core;
-    const { size } = personality;
-    let lo: number = size;
-    for (let disk = 0; disk < members.places; disk++) {
-      if (members.state[disk] !== MemberState.rebuilding) continue;
-      lo = Math.min(lo, personality.arrayFilledTo(sector(members.recoveredTo[disk] ?? 0)));
-    }
-    lo = Math.max(lo, from);
-    return lo < size ? sectorRange(lo, size) : null;
   }
 }

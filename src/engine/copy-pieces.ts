@@ -4,14 +4,11 @@ import { counterIndex } from "./counter-index.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { CopyKind } from "./engine-protocol.ts";
 import type { FailurePath } from "./failure-path.ts";
-import { NO_ANSWER } from "./member-ops.ts";
 import { MemberState } from "./member-table.ts";
 import { LegState } from "./request-table.ts";
 import { TagKind, tagOf } from "./tag.ts";
 import { errnoOf, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
-
-/** After a read error: how much is lost with one bad sector. */
-const SMALL_SECTORS = 8;
+import { SMALL_SECTORS, UnitLegs } from "./unit-legs.ts";
 
 export interface CopyHooks {
   /** Of the copies at work. */
@@ -32,6 +29,7 @@ export class CopyPieces implements UnitWork {
   readonly #failures: FailurePath;
   readonly #hooks: CopyHooks;
   readonly #width: number;
+  readonly #legs: UnitLegs;
   readonly #disk: Int32Array;
   readonly #sector: Float64Array;
 
@@ -41,6 +39,7 @@ export class CopyPieces implements UnitWork {
     this.units = units;
     this.#hooks = hooks;
     this.#width = core.members.width;
+    this.#legs = new UnitLegs(core, units);
     this.#disk = new Int32Array(this.#width);
     this.#sector = new Float64Array(this.#width);
   }
@@ -54,7 +53,7 @@ export class CopyPieces implements UnitWork {
     personality.map(sector(at), this.#disk, this.#sector);
     const { copies } = personality;
     this.units.legs[unit] = members.hasSeconds ? 2 * copies : copies;
-    for (let leg = unit * this.#width, i = 0; leg < this.#endOfLegs(unit); leg++, i++) {
+    for (let leg = unit * this.#width, i = 0; leg < this.#legs.end(unit); leg++, i++) {
       const copy = i < copies ? i : i - copies;
       const disk = this.#disk[copy] ?? 0;
       this.units.legDisk[leg] = i < copies ? disk : disk + members.room;
@@ -76,7 +75,7 @@ export class CopyPieces implements UnitWork {
   #sourceOf(unit: number): number {
     const { personality, members } = this.#core;
     const first = unit * this.#width;
-    const end = this.#endOfLegs(unit);
+    const end = this.#legs.end(unit);
     for (let copy = 0; copy < personality.copies; copy++) {
       for (let leg = first + copy; leg < end; leg += personality.copies) {
         const isCopy = members.state[this.units.legDisk[leg] ?? 0] === MemberState.inSync;
@@ -98,7 +97,7 @@ export class CopyPieces implements UnitWork {
   #recordLost(unit: number): boolean {
     const { members } = this.#core;
     const resync = this.#hooks.kind() === "resync";
-    for (let leg = unit * this.#width; leg < this.#endOfLegs(unit); leg++) {
+    for (let leg = unit * this.#width; leg < this.#legs.end(unit); leg++) {
       const disk = this.units.legDisk[leg] ?? 0;
       if (members.state[disk] === MemberState.inSync && resync && !this.#isBad(unit, leg)) return false;
       if (members.state[disk] === MemberState.rebuilding && !this.#isBad(unit, leg) && !this.#record(unit, leg)) {
@@ -130,11 +129,8 @@ export class CopyPieces implements UnitWork {
 
   completion(index: number, result: number): void {
     const { members } = this.#core;
-    const unit = Math.floor(index / this.#width);
-    const disk = this.units.legDisk[index] ?? 0;
-    members.ended(disk);
-    const attempts = (this.units.legAttempts[index] ?? 0) + 1;
-    this.units.legAttempts[index] = attempts;
+    const unit = this.#legs.unitOf(index);
+    const attempts = this.#legs.attempted(index);
     const left = (this.units.piece[unit] ?? 0) - (this.units.legDone[index] ?? 0);
     const done = sectorsDone(result, left, members.blockSize, attempts);
     if (done !== TRANSFER_FAILED) this.units.legDone[index] = (this.units.legDone[index] ?? 0) + done;
@@ -147,7 +143,7 @@ export class CopyPieces implements UnitWork {
     this.units.state[unit] = UnitState.writing;
     this.units.pieceFailed[unit] = 0;
     let legs = 0;
-    for (let leg = unit * this.#width; leg < this.#endOfLegs(unit); leg++) {
+    for (let leg = unit * this.#width; leg < this.#legs.end(unit); leg++) {
       // The source's own leg is ok.
       if (this.units.legState[leg] === LegState.ok || !this.#isTarget(this.units.legDisk[leg] ?? 0)) continue;
       if (this.#isShunned(unit, leg)) continue;
@@ -169,7 +165,7 @@ export class CopyPieces implements UnitWork {
   /** Writes again what was short, to members that still take it. The lease holds. */
   writeAgain(unit: number): void {
     let dropped = 0;
-    for (let leg = unit * this.#width; leg < this.#endOfLegs(unit); leg++) {
+    for (let leg = unit * this.#width; leg < this.#legs.end(unit); leg++) {
       if (this.units.legState[leg] !== LegState.again) continue;
       if (this.#isTarget(this.units.legDisk[leg] ?? 0)) {
         this.#writeTarget(unit, leg);
@@ -181,18 +177,8 @@ export class CopyPieces implements UnitWork {
     if (dropped > 0) this.#legsEnded(unit, dropped);
   }
 
-  /** Gives up writes that are to be issued again. True: nothing of the unit is in flight now. */
   dropAgain(unit: number): boolean {
-    let dropped = 0;
-    for (let leg = unit * this.#width; leg < this.#endOfLegs(unit); leg++) {
-      if (this.units.legState[leg] !== LegState.again) continue;
-      this.units.legState[leg] = LegState.skipped;
-      dropped++;
-    }
-    if (dropped === 0) return false;
-    this.units.failed[unit] = 1;
-    this.units.legsPending[unit] = (this.units.legsPending[unit] ?? 0) - dropped;
-    return this.units.legsPending[unit] === 0;
+    return this.#legs.dropAgain(unit);
   }
 
   #readSource(unit: number, leg: number): void {
@@ -205,7 +191,6 @@ export class CopyPieces implements UnitWork {
   }
 
   #readEnded(unit: number, leg: number, done: number, left: number, result: number): void {
-    const disk = this.units.legDisk[leg] ?? 0;
     if (done === left) {
       this.units.legState[leg] = LegState.ok;
       this.units.state[unit] = UnitState.read;
@@ -221,12 +206,7 @@ export class CopyPieces implements UnitWork {
       this.units.limit[unit] = SMALL_SECTORS;
       return;
     }
-    this.units.unreadable[leg] = 1;
-    if (result === NO_ANSWER) return;
-    this.#core.shared.add(counterIndex.readErrors, 1);
-    const at = sector(this.units.at[unit] ?? 0);
-    const sectors = this.units.piece[unit] ?? 0;
-    this.#core.notify({ type: "readError", place: disk, errno: errnoOf(result), at, sectors, during: "copy" });
+    this.#legs.tellUnreadable(unit, leg, result);
   }
 
   #writeTarget(unit: number, leg: number): void {
@@ -270,9 +250,7 @@ export class CopyPieces implements UnitWork {
   }
 
   #legsEnded(unit: number, legs: number): void {
-    const pending = (this.units.legsPending[unit] ?? 0) - legs;
-    this.units.legsPending[unit] = pending;
-    if (pending > 0) return;
+    if (!this.#legs.ended(unit, legs)) return;
     const repeats = this.units.repeats[unit] === 1;
     this.units.repeats[unit] = 0;
     if (repeats && this.units.pieceFailed[unit] === 0) this.units.state[unit] = UnitState.locked;
@@ -289,14 +267,7 @@ export class CopyPieces implements UnitWork {
       this.#hooks.onPiece(unit, piece);
       this.#core.shared.add(counterIndex.copiedSectors, piece);
     }
-    this.units.at[unit] = at + piece;
-    this.units.forgetUnreadable(unit);
-    this.units.state[unit] = UnitState.locked;
-    if (at + piece >= (this.units.hi[unit] ?? 0)) this.#hooks.onUnitEnd(unit, this.units.failed[unit] === 1);
-  }
-
-  #endOfLegs(unit: number): number {
-    return unit * this.#width + (this.units.legs[unit] ?? 0);
+    if (this.#legs.nextPiece(unit)) this.#hooks.onUnitEnd(unit, this.units.failed[unit] === 1);
   }
 
   #isTarget(disk: number): boolean {
