@@ -1,17 +1,16 @@
 import { SECTOR_SIZE, sector } from "../base/units.ts";
 import type { BitmapPath } from "./bitmap-path.ts";
+import { CopyJudge } from "./copy-judge.ts";
 import { type CopyUnits, UnitState, type UnitWork } from "./copy-units.ts";
 import type { EngineCore } from "./engine-core.ts";
-import { CHECK_SECTORS, type Mismatch, type RepairRule } from "./engine-protocol.ts";
+import type { RepairRule } from "./engine-protocol.ts";
 import type { FailurePath } from "./failure-path.ts";
 import { MemberState } from "./member-table.ts";
-import { MismatchList } from "./mismatch-list.ts";
+import type { MismatchList } from "./mismatch-list.ts";
 import { LegState } from "./request-table.ts";
 import { TagKind, tagOf } from "./tag.ts";
 import { errnoOf, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
 import { SMALL_SECTORS, UnitLegs } from "./unit-legs.ts";
-
-const PAGE_BYTES = 4096;
 
 interface CompareHooks {
   readonly onPiece: (unit: number, sectors: number) => void;
@@ -20,9 +19,8 @@ interface CompareHooks {
 
 /**
  * The transfers of a unit that is compared, piece by piece: all in-sync copies are read side by side into the unit's
- * buffer. Where they differ each block (the members' largest logical block) is judged by itself: right is what the named
- * source has, or without one what more than half of all in-sync copies have. Where there is no such majority nothing is
- * written: nobody guesses. A copy that cannot be read has no voice, but counts as one of them.
+ * buffer, and judged there (`CopyJudge`). What is not right is overwritten from the copy that is. Where there is none
+ * nothing is written. A copy that cannot be read has no voice, but counts as one of them.
  *
  * Chunks that need a resync are left out: there copies may differ. Bits and counters are never touched.
  */
@@ -36,12 +34,7 @@ export class ComparePieces implements UnitWork {
   readonly #legs: UnitLegs;
   readonly #disk: Int32Array;
   readonly #sector: Float64Array;
-  /** All of the transfer memory, to compare in. */
-  readonly #memory: Buffer;
-  /** Of the block that was judged last, by leg: it is to be overwritten. */
-  readonly #odd: Uint8Array;
-  /** The leg that is right, -1 for none. */
-  #right = -1;
+  readonly #judge: CopyJudge;
   /** By unit: members had this generation when the piece was begun, and a source failed in it. */
   readonly #generation: Float64Array;
   readonly #shrinks: Uint8Array;
@@ -49,11 +42,7 @@ export class ComparePieces implements UnitWork {
   readonly #run: Float64Array;
   readonly #runEnd: Float64Array;
   readonly #source: Int32Array;
-  /** By leg: the last request that was counted for it. */
-  readonly #counted: Float64Array;
-  #rule: RepairRule | null = null;
   #tellsBad = false;
-  #found = new MismatchList();
 
   constructor(core: EngineCore, bitmap: BitmapPath, failures: FailurePath, units: CopyUnits, hooks: CompareHooks) {
     this.#core = core;
@@ -65,37 +54,27 @@ export class ComparePieces implements UnitWork {
     this.#legs = new UnitLegs(core, units);
     this.#disk = new Int32Array(this.#width);
     this.#sector = new Float64Array(this.#width);
-    const { arena } = core.ring;
-    this.#memory = Buffer.from(arena.buffer, arena.byteOffset, arena.byteLength);
-    this.#odd = new Uint8Array(this.#width);
     this.#generation = new Float64Array(units.count);
     this.#shrinks = new Uint8Array(units.count);
     this.#run = new Float64Array(units.count);
     this.#runEnd = new Float64Array(units.count);
     this.#source = new Int32Array(units.count);
-    this.#counted = new Float64Array(units.count * this.#width);
+    this.#judge = new CopyJudge(core, units, this.#legs);
   }
 
   /** Another comparison begins. */
   begin(rule: RepairRule | null, tellsBad: boolean): void {
-    this.#rule = rule;
     this.#tellsBad = tellsBad;
-    this.#found = new MismatchList();
+    this.#judge.begin(rule);
   }
 
   get found(): MismatchList {
-    return this.#found;
+    return this.#judge.found;
   }
 
   /** Sectors of what a mismatch counts for. */
   get requestSectors(): number {
-    const { personality } = this.#core;
-    return Math.min(CHECK_SECTORS, personality.contiguous(sector(0), personality.size));
-  }
-
-  /** Sectors of what is judged by itself. */
-  get #blockSectors(): number {
-    return this.#core.members.blockSize / SECTOR_SIZE;
+    return this.#judge.requestSectors;
   }
 
   /** Are there two copies to compare of what begins at `at`? */
@@ -104,7 +83,7 @@ export class ComparePieces implements UnitWork {
   }
 
   beginUnit(unit: number): void {
-    this.#counted.fill(-1, unit * this.#width, (unit + 1) * this.#width);
+    this.#judge.beginUnit(unit);
   }
 
   /** Reads the next piece from all copies that are in sync. */
@@ -117,12 +96,12 @@ export class ComparePieces implements UnitWork {
     const end = at + members.evenly(at, personality.contiguous(sector(at), sector(last)));
     const legs = this.#lay(unit, at, true);
     this.units.legs[unit] = legs;
-    const most = Math.min(this.units.limit[unit] ?? 0, this.#bytesOfLeg(unit) / SECTOR_SIZE);
+    const most = Math.min(this.units.limit[unit] ?? 0, this.#judge.bytesOfLeg(unit) / SECTOR_SIZE);
     const skipped = legs < 2 || intent.counters.needsSync(chunk);
     this.units.piece[unit] = personality.contiguous(sector(at), sector(skipped ? end : Math.min(end, at + most)));
     this.tellBad(at, this.units.piece[unit] ?? 0);
     if (skipped) {
-      if (legs > 1) this.#found.unsettled = true;
+      if (legs > 1) this.#judge.found.unsettled = true;
       this.#pieceDone(unit);
       return;
     }
@@ -218,22 +197,12 @@ export class ComparePieces implements UnitWork {
     return legs;
   }
 
-  #bytesOfLeg(unit: number): number {
-    const share = Math.floor(this.units.bytes / Math.max(1, this.units.legs[unit] ?? 1));
-    const block = share >= PAGE_BYTES ? PAGE_BYTES : this.#core.members.blockSize;
-    return Math.floor(share / block) * block;
-  }
-
-  #bufferOf(unit: number, leg: number, sectors: number): number {
-    return this.units.buffer(unit) + (leg - unit * this.#width) * this.#bytesOfLeg(unit) + sectors * SECTOR_SIZE;
-  }
-
   #read(unit: number, leg: number): void {
     const done = this.units.legDone[leg] ?? 0;
     const at = (this.units.legAt[leg] ?? 0) + done;
     const left = (this.units.piece[unit] ?? 0) - done;
     this.units.legState[leg] = LegState.inFlight;
-    const buffer = this.#bufferOf(unit, leg, done);
+    const buffer = this.#judge.bufferOf(unit, leg, done);
     this.#core.members.read(this.units.legDisk[leg] ?? 0, at, left, buffer, tagOf(TagKind.copy, leg));
   }
 
@@ -257,126 +226,38 @@ export class ComparePieces implements UnitWork {
       return;
     }
     this.#runEnd[unit] = 0;
-    this.#judge(unit);
+    this.#goOn(unit);
   }
 
   /** Goes on behind the last run: tells of what differs, and stops at what is to be written. */
-  #judge(unit: number): void {
+  #goOn(unit: number): void {
     const piece = this.units.piece[unit] ?? 0;
     let at = this.#runEnd[unit] ?? 0;
-    if (at === 0 && this.#isEqual(unit, 0, piece)) at = piece;
+    if (at === 0 && this.#judge.isEqual(unit, 0, piece)) at = piece;
     while (at < piece) {
-      const sectors = Math.min(this.#blockSectors, piece - at);
-      if (!this.#decide(unit, at, sectors)) {
+      const sectors = Math.min(this.#judge.blockSectors, piece - at);
+      if (!this.#judge.decide(unit, at, sectors)) {
         at += sectors;
         continue;
       }
-      const found = this.#describe(unit, at, at + sectors);
-      if (this.#rule !== null && this.#right !== -1) {
+      const found = this.#judge.describe(unit, at, at + sectors);
+      if (this.#judge.rule !== null && this.#judge.right !== -1) {
         this.#beginRun(unit, at, at + sectors);
         return;
       }
-      this.#found.add(found);
+      this.#judge.found.add(found);
       at += sectors;
     }
     this.#pieceDone(unit);
-  }
-
-  /** Are all copies readable and the same in these sectors of the piece? */
-  #isEqual(unit: number, at: number, sectors: number): boolean {
-    const first = unit * this.#width;
-    const end = first + (this.units.legs[unit] ?? 0);
-    for (let leg = first; leg < end; leg++) {
-      if (this.units.unreadable[leg] !== 0) return false;
-      if (leg > first && !this.#sameAs(unit, first, leg, at, sectors)) return false;
-    }
-    return true;
-  }
-
-  #sameAs(unit: number, one: number, other: number, at: number, sectors: number): boolean {
-    const a = this.#bufferOf(unit, one, at);
-    const b = this.#bufferOf(unit, other, at);
-    const bytes = sectors * SECTOR_SIZE;
-    return this.#memory.compare(this.#memory, b, b + bytes, a, a + bytes) === 0;
-  }
-
-  /** Judges a block: `#right`, and whom `#odd` says to overwrite. False: nothing is wrong with it. */
-  #decide(unit: number, at: number, sectors: number): boolean {
-    if (this.#isEqual(unit, at, sectors)) return false;
-    const first = unit * this.#width;
-    const legs = this.units.legs[unit] ?? 0;
-    this.#count(unit, at, sectors);
-    this.#right = -1;
-    for (let leg = first; leg < first + legs && this.#right === -1; leg++) {
-      if (this.units.unreadable[leg] !== 0) continue;
-      if (this.#isRight(unit, leg, at, sectors)) this.#right = leg;
-    }
-    for (let i = 0; i < legs; i++) {
-      const leg = first + i;
-      const isBad = this.units.unreadable[leg] !== 0;
-      this.#odd[i] = this.#right === -1 || (!isBad && this.#sameAs(unit, this.#right, leg, at, sectors)) ? 0 : 1;
-    }
-    return true;
-  }
-
-  /** It is the named source; or, where that one has no copy or none is named, more than half of all say the same. */
-  #isRight(unit: number, leg: number, at: number, sectors: number): boolean {
-    const first = unit * this.#width;
-    const end = this.#legs.end(unit);
-    const named = this.#rule?.source ?? null;
-    if (named !== null) {
-      // One that cannot be read leaves the block undecided: the others are what was called wrong.
-      for (let other = first; other < end; other++) if (this.units.legDisk[other] === named) return other === leg;
-    }
-    let same = 0;
-    for (let other = first; other < end; other++) {
-      if (this.units.unreadable[other] !== 0) continue;
-      if (other === leg || this.#sameAs(unit, leg, other, at, sectors)) same++;
-    }
-    return same * 2 > end - first;
-  }
-
-  /** For each copy that is not what the first one is, once a request. */
-  #count(unit: number, at: number, sectors: number): void {
-    if (this.#rule !== null) return;
-    const { requestSectors } = this;
-    const { size } = this.#core.personality;
-    const request = Math.floor(((this.units.at[unit] ?? 0) + at) / requestSectors);
-    const first = unit * this.#width;
-    const end = first + (this.units.legs[unit] ?? 0);
-    let base = first;
-    while (base < end && this.units.unreadable[base] !== 0) base++;
-    for (let leg = first; leg < end; leg++) {
-      if (leg === base || this.#counted[leg] === request) continue;
-      const isBad = this.units.unreadable[leg] !== 0;
-      if (!isBad && this.#sameAs(unit, base, leg, at, sectors)) continue;
-      this.#counted[leg] = request;
-      this.#found.counted += Math.min(requestSectors, size - request * requestSectors);
-    }
-  }
-
-  #describe(unit: number, lo: number, hi: number): Mismatch {
-    const first = unit * this.#width;
-    const places: number[] = [];
-    let unreadable = 0;
-    for (let i = 0; i < (this.units.legs[unit] ?? 0); i++) {
-      const isBad = this.units.unreadable[first + i] !== 0;
-      if (isBad) unreadable++;
-      if (this.#odd[i] !== 0 || (isBad && this.#right === -1)) places.push(this.units.legDisk[first + i] ?? 0);
-    }
-    const undecided = this.#rule === null ? "differs" : "undecided";
-    const kind = unreadable > 0 && unreadable === places.length ? "unreadable" : undecided;
-    const at = this.units.at[unit] ?? 0;
-    return { lo: sector(at + lo), hi: sector(at + hi), kind, places };
   }
 
   #beginRun(unit: number, lo: number, hi: number): void {
     const first = unit * this.#width;
     this.#run[unit] = lo;
     this.#runEnd[unit] = hi;
-    this.#source[unit] = this.#right;
+    this.#source[unit] = this.#judge.right;
     for (let i = 0; i < (this.units.legs[unit] ?? 0); i++) {
-      this.units.legState[first + i] = this.#odd[i] !== 0 ? LegState.failed : LegState.skipped;
+      this.units.legState[first + i] = this.#judge.odd[i] !== 0 ? LegState.failed : LegState.skipped;
     }
     while (this.#extendsRun(unit));
     this.units.state[unit] = UnitState.read;
@@ -386,10 +267,11 @@ export class ComparePieces implements UnitWork {
   #extendsRun(unit: number): boolean {
     const first = unit * this.#width;
     const at = this.#runEnd[unit] ?? 0;
-    const sectors = Math.min(this.#blockSectors, (this.units.piece[unit] ?? 0) - at);
-    if (sectors <= 0 || !this.#decide(unit, at, sectors) || this.#right !== this.#source[unit]) return false;
+    const sectors = Math.min(this.#judge.blockSectors, (this.units.piece[unit] ?? 0) - at);
+    if (sectors <= 0 || !this.#judge.decide(unit, at, sectors) || this.#judge.right !== this.#source[unit])
+      return false;
     for (let i = 0; i < (this.units.legs[unit] ?? 0); i++) {
-      if ((this.#odd[i] !== 0) !== (this.units.legState[first + i] === LegState.failed)) return false;
+      if ((this.#judge.odd[i] !== 0) !== (this.units.legState[first + i] === LegState.failed)) return false;
     }
     this.#runEnd[unit] = at + sectors;
     return true;
@@ -407,7 +289,7 @@ export class ComparePieces implements UnitWork {
     const at = (this.units.legAt[leg] ?? 0) + from;
     const left = (this.#runEnd[unit] ?? 0) - from;
     this.units.legState[leg] = LegState.inFlight;
-    const buffer = this.#bufferOf(unit, this.#source[unit] ?? 0, from);
+    const buffer = this.#judge.bufferOf(unit, this.#source[unit] ?? 0, from);
     members.write(place, at, left, buffer, 0, tagOf(TagKind.copy, leg));
     return true;
   }
@@ -436,7 +318,7 @@ export class ComparePieces implements UnitWork {
       return;
     }
     this.#tellRepaired(unit);
-    this.#judge(unit);
+    this.#goOn(unit);
   }
 
   /** Members that were left alone have no part in it. */
@@ -448,7 +330,7 @@ export class ComparePieces implements UnitWork {
     }
     if (places.length === 0) return;
     const lo = sector(at + (this.#run[unit] ?? 0));
-    this.#found.add({ lo, hi: sector(at + (this.#runEnd[unit] ?? 0)), kind: "repaired", places });
+    this.#judge.found.add({ lo, hi: sector(at + (this.#runEnd[unit] ?? 0)), kind: "repaired", places });
   }
 
   #pieceDone(unit: number): void {
