@@ -144,6 +144,19 @@ describe("events_cleared", () => {
     expect(intent.counters.dirty).toBe(0);
   });
 
+  it("falls with the array's events, at once: a step back to a state that no member has missed", () => {
+    const intent = open();
+    intent.startWrite(1);
+    writeAll(intent);
+    intent.endWrite(1, true);
+    intent.age();
+    writeAll(intent);
+    expect([intent.staging[24], intent.staging[32]]).toEqual([3, 3]);
+    intent.setEvents(2);
+    writeAll(intent);
+    expect([intent.staging[24], intent.staging[32]]).toEqual([2, 2]);
+  });
+
   it("does not move with a write that a member lacks, but before its bit is cleared: who left earlier has missed it", () => {
     const intent = open();
     intent.startWrite(1);
