@@ -4,8 +4,8 @@ import { writeSuperblocks } from "../array/superblock-store.ts";
 import { MdError } from "../base/md-error.ts";
 import { sector } from "../base/units.ts";
 import { sleep } from "../env/clock.ts";
-import { IN_SYNC } from "../superblock/superblock.ts";
-import { mdTime, type NodeContext } from "./node-context.ts";
+import { IN_SYNC, mdTime } from "../superblock/superblock.ts";
+import type { NodeContext } from "./node-context.ts";
 import { closeAll } from "./open-members.ts";
 import type { ResyncRunner } from "./resync-runner.ts";
 import { sayGoodbye } from "./takeover-records.ts";
@@ -68,7 +68,11 @@ async function prepareClean({ array, engine, env, usedEvents }: NodeContext): Pr
   const { range } = await engine.send({ type: "scan", kind: "resync", from: sector(0) });
   const resyncOffset = range === null ? IN_SYNC : BigInt(range.lo);
   if (array.resyncOffset === resyncOffset && array.events === usedEvents) return null;
-  const end = nextUpdate({ ...array, events: Math.max(array.events, usedEvents) }, mdTime(env), resyncOffset);
+  const end = nextUpdate(
+    { ...array, events: Math.max(array.events, usedEvents) },
+    mdTime(env.clock.wall()),
+    resyncOffset,
+  );
   await engine.send({ type: "setEvents", events: end.events });
   return { of: array, end };
 }

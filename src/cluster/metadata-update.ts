@@ -12,13 +12,13 @@ import { flushMembers, type MemberFailure } from "../array/write-members.ts";
 import { writeOrder } from "../array/write-order.ts";
 import { MdError } from "../base/md-error.ts";
 import type { Send } from "../messages/message-bus.ts";
+import { mdTime } from "../superblock/superblock.ts";
 import { type ActivityStep, sleepsThrough } from "./event-steps.ts";
 import { followShape } from "./grow-receiver.ts";
 import { settleShape } from "./grow-settle.ts";
 import {
   correctedWritten,
   countError,
-  mdTime,
   memberText,
   type NodeContext,
   recordChanges,
@@ -170,7 +170,7 @@ async function write(context: NodeContext, transition: Transition, what: "array"
       // we have adopted: another node's update with the same number is news.
       const used = Math.max(next.array.events, context.usedEvents);
       const last = step?.isBack === true ? used - 2 : isAgain ? used - 1 : used;
-      const array = nextUpdate({ ...next.array, events: last }, mdTime(env), resyncOffset);
+      const array = nextUpdate({ ...next.array, events: last }, mdTime(env.clock.wall()), resyncOffset);
       next = { ...next, array };
       // A bitmap that is older than its array counts for nothing: it comes first, or last when the number falls.
       if (step?.isBack !== true) {

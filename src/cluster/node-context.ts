@@ -8,7 +8,6 @@ import type { SharedBlock } from "../engine/shared-block.ts";
 import type { Env } from "../env/env.ts";
 import type { MessageBus } from "../messages/message-bus.ts";
 import type { Scrub } from "../resync/scrub.ts";
-import type { MdTime } from "../superblock/superblock.ts";
 import type { AdderFirst } from "./adder-first.ts";
 import type { AskedDevice } from "./asked-device.ts";
 import type { BadBlockKeeper } from "./bad-block-keeper.ts";
@@ -102,11 +101,6 @@ export interface NodeContext {
   lookForWork(): void;
   /** This node cannot go on: it stops at once and leaves the rest to the others. */
   fail(reason: string): void;
-}
-
-export function mdTime(env: Env): MdTime {
-  const ms = env.clock.wall();
-  return { seconds: Math.floor(ms / 1000), microseconds: Math.floor((ms % 1000) * 1000) };
 }
 
 export function countError(context: NodeContext, number: number, kind: "read" | "write"): void {

@@ -9,7 +9,7 @@ export interface MdTime {
   readonly microseconds: number;
 }
 
-/** md itself stores whole seconds. `wallMs` is `Clock.wall()`. */
+/** md itself stores whole seconds, and its kernel takes microseconds for years. `wallMs` is `Clock.wall()`. */
 export const mdTime = (wallMs: number): MdTime => ({ seconds: Math.floor(wallMs / 1000), microseconds: 0 });
 
 /** Bits of the feature map. Others are refused: who does not know them must not write. */
