@@ -90,15 +90,17 @@ it("a guest ends with the process that booted it, and so does the lock", async (
     "-e",
     `import(${JSON.stringify(boot)}).then((m) => m.bootGuests({}))`,
   ]);
-  const childrenOf = (): string =>
-    execFileSync("ps", ["--ppid", String(child.pid), "-o", "pid=,comm="], { encoding: "utf8" });
-  const pid = await vi.waitFor(() => Number(/(\d+) qemu/.exec(childrenOf())?.[1] ?? raise()), { timeout: 60_000 });
+  const pid = await vi.waitFor(() => qemuOf(child.pid ?? 0), { timeout: 60_000 });
   child.kill("SIGKILL");
   await vi.waitFor(() => expect(() => process.kill(pid, 0)).toThrow("ESRCH"), { timeout: 10_000 });
   const { close } = await bootGuests();
   await close();
 });
 
-function raise(): never {
-  throw new Error("no guest yet");
+/** The QEMU that a process has started; throws while there is none. */
+function qemuOf(parent: number): number {
+  const children = readFileSync(`/proc/${parent}/task/${parent}/children`, "utf8").trim().split(" ");
+  const qemu = children.find((pid) => readFileSync(`/proc/${pid}/comm`, "utf8").startsWith("qemu"));
+  if (qemu === undefined) throw new Error("no guest yet");
+  return Number(qemu);
 }
