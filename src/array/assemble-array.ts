@@ -7,6 +7,7 @@ import type { BadBlock } from "../superblock/bad-block-log.ts";
 import { type Candidate, type Choice, pickSuperblock } from "../superblock/pick-superblock.ts";
 import { Feature, hasFeature, type Superblock } from "../superblock/superblock.ts";
 import { arraySize } from "./array-size.ts";
+import { badBlockLogFault } from "./bad-block-place.ts";
 import { readBadBlocks } from "./bad-block-store.ts";
 import { readBitmapShape } from "./bitmap-store.ts";
 import { CopyGroups } from "./copy-groups.ts";
@@ -74,6 +75,7 @@ export async function assembleArray(given: readonly BlockDevice[], options: Asse
   if (choice.missing.length > 0 && options.run !== true) refuseMissing(choice);
   const array = await describe(choice, await withBadBlocks(choice));
   mustBeWhole(array);
+  checkBadBlockLogs(array, choice);
   return {
     array,
     devices: new Map(choice.used.map(({ candidate }) => [candidate.superblock.devNumber, candidate.device])),
@@ -197,6 +199,15 @@ function checkSupported(choice: Choice<Opened>): void {
     throw new MdError("E_METADATA_UNSUPPORTED", `${name} has metadata 1.${superblock.minor}; only 1.2 is possible`);
   }
   for (const { candidate } of choice.used) checkFeatures(candidate.path, candidate.superblock);
+}
+
+/** Logs are written with the next update: never where something else lies. */
+function checkBadBlockLogs(array: MdArray, { used }: Choice<Opened>): void {
+  for (const member of array.members) {
+    const fault = badBlockLogFault(array, member);
+    const path = used.find(({ candidate }) => candidate.superblock.devNumber === member.number)?.candidate.path;
+    if (fault !== null) throw new MdError("E_SUPERBLOCK_BAD", `${path}: ${fault}`, { hint: `mdctl examine ${path}` });
+  }
 }
 
 /** Of every sector some full copy must be here, whatever was asked for. */

@@ -78,7 +78,11 @@ export class BadBlockKeeper {
         const error = await attempt(() => rewriteMetadata(context));
         if (error === null) this.#written = version;
         await context.engine.send({ type: "badBlocksWritten", version, durable: error === null });
-        if (error === null) continue;
+        if (error === null) {
+          // What the superblocks did not say of the copies while this was not on them.
+          if (!this.isPending) context.safeMode.moved();
+          continue;
+        }
         if (context.node.phase !== "active") return;
         context.history.add("error", "BADBLOCK", `bad blocks could not be recorded: ${error.message}`);
         await sleep(context.env.clock, RETRY_MS);

@@ -1,5 +1,6 @@
 import { copyBitmaps, planMember, prepareMember } from "../array/add-member.ts";
 import { activateSpares, addSpare, type Transition } from "../array/array-state.ts";
+import { badBlockLogFault } from "../array/bad-block-place.ts";
 import { readBadBlocks } from "../array/bad-block-store.ts";
 import { isClustered, memberByNumber } from "../array/md-array.ts";
 import { type Member, MemberFlag } from "../array/member.ts";
@@ -82,6 +83,8 @@ export async function addByCommand(
 async function judge(context: NodeContext, device: BlockDevice, found: Superblock): Promise<Member | string> {
   const member = returningMember(context.array, found, (await gatherDirtyChunks(context)).eventsCleared);
   if (typeof member === "string" || member.badBlockLog === null) return member;
+  const fault = badBlockLogFault(context.array, member);
+  if (fault !== null) return fault;
   return { ...member, badBlockLog: { ...member.badBlockLog, entries: await readBadBlocks(device, found) } };
 }
 

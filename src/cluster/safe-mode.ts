@@ -111,6 +111,8 @@ export class SafeMode {
   async resyncOffset(isShared: boolean): Promise<bigint> {
     if (this.#mayDiffer || isShared) return 0n;
     const lo = await this.#syncedTo();
+    // A member that lacks something says so itself, and may be the last to be written: another one must not be ahead of it.
+    if (this.#context.badBlocks.isPending) return this.#context.array.resyncOffset;
     return lo === null ? IN_SYNC : BigInt(lo);
   }
 

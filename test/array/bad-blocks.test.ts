@@ -152,6 +152,22 @@ describe("an array whose members have a place for one", () => {
     await expect(assembleArray(devices)).rejects.toMatchObject({ code: "E_SUPERBLOCK_BAD" });
   });
 
+  it.each([
+    ["over the superblock", { bblogOffset: 1 }],
+    ["before it", { bblogOffset: -8 }],
+    ["over the bitmap", { bblogOffset: 12 }],
+    ["over the data", { bblogOffset: 2036 }],
+    ["beyond the device", { bblogOffset: 0x7fff_ffff }],
+    ["too long", { bblogOffset: 80, bblogSize: 0xffff }],
+    ["in blocks larger than any disk", { bblogOffset: 80, bblogShift: 200 }],
+  ])("is refused where it would be written %s (F40), also if nothing is in it", async (_, change) => {
+    const devices = await made("internal", { ...log, ...change });
+    await expect(assembleArray(devices)).rejects.toMatchObject({
+      code: "E_SUPERBLOCK_BAD",
+      message: expect.stringMatching(/^[ab]: bblog_(offset|size|shift) is/),
+    });
+  });
+
   it("says what each member lacks, and the next update changes it, log before superblock", async () => {
     const devices = await made("internal", marked(Feature.bitmapOffset));
     for (const [i, device] of devices.entries()) await device.write(sector(88), logOf([2048 + 8 * i, 8]));

@@ -13,7 +13,7 @@ interface Scrubbed {
 const rangesOf = ({ mismatch }: Scrubbed) =>
   mismatch.ranges.map(({ loBytes, hiBytes, reason }) => [loBytes, hiBytes, reason]);
 
-describe("a sector that rots while nobody looks", () => {
+describe("F20: a sector that rots while nobody looks", () => {
   let host: Host;
   afterEach(() => host.close());
 
