@@ -14,7 +14,11 @@ export class MemberOpener {
   readonly #lease: WriteLease;
   readonly #clock: Clock;
   readonly #timeoutMs: number;
+  /** Paths of devices that do not answer; and of such as have not answered something that was given up. */
   readonly #hung = new Set<string>();
+  readonly #owing = new Set<string>();
+  /** The same of what we have asked ourselves: how many times it is open so. */
+  readonly #late = new Map<string, number>();
 
   /** `timeoutMs` 0: for ever. */
   constructor(open: OpenBlockDevice, lease: WriteLease, clock: Clock, timeoutMs: number) {
@@ -25,14 +29,16 @@ export class MemberOpener {
   }
 
   readonly open: OpenBlockDevice = async (path, how) => {
-    if (this.#hung.has(path)) {
+    if (this.#hung.has(path) || this.#owing.has(path) || this.#late.has(path)) {
       const why = "it was asked to write before, and has not answered yet: that may still happen";
       throw new MdError("E_DEVICE_BUSY", `${path} cannot be used`, { why, hint: "reset the device, or wait" });
     }
     const device = await this.#open(path, how);
     if (this.#timeoutMs === 0) return new LeasedDevice(device, this.#lease);
-    const isHung = (): boolean => this.#hung.has(path);
-    return new LeasedDevice(new TimedDevice(device, this.#clock, this.#timeoutMs, isHung), this.#lease);
+    const timed = new TimedDevice(device, this.#clock, this.#timeoutMs, () => this.#hung.has(path));
+    timed.onLate = () => this.#countLate(path, 1);
+    timed.onAnswered = () => this.#countLate(path, -1);
+    return new LeasedDevice(timed, this.#lease);
   };
 
   /** It does not answer; `answered` says that it has. */
@@ -40,7 +46,19 @@ export class MemberOpener {
     this.#hung.add(path);
   }
 
+  /** The data plane has given up something that it was asked, a read perhaps: it may be in use, but is not opened anew. */
+  owes(path: string): void {
+    this.#owing.add(path);
+  }
+
   answered(path: string): void {
     this.#hung.delete(path);
+    this.#owing.delete(path);
+  }
+
+  #countLate(path: string, by: number): void {
+    const count = (this.#late.get(path) ?? 0) + by;
+    if (count > 0) this.#late.set(path, count);
+    else this.#late.delete(path);
   }
 }

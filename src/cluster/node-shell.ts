@@ -175,6 +175,9 @@ function onNotice(
     case "memberSlow":
       tellSlow(context, notice.place, notice.slow);
       break;
+    case "memberOwes":
+      context.opener.owes(notice.path);
+      break;
     case "memberAnswered":
       context.opener.answered(notice.path);
       break;

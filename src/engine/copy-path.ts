@@ -10,6 +10,7 @@ import { type CopyUnits, UnitState, type UnitWork } from "./copy-units.ts";
 import type { EngineCore } from "./engine-core.ts";
 import type { CopyKind } from "./engine-protocol.ts";
 import type { FailurePath } from "./failure-path.ts";
+import { NO_ANSWER } from "./member-ops.ts";
 import { MemberState } from "./member-table.ts";
 import type { RangeLock } from "./range-lock.ts";
 import { LegState } from "./request-table.ts";
@@ -165,6 +166,8 @@ export class CopyPath {
   }
 
   completion(index: number, result: number): void {
+    // The unit's buffer is not its own any more, whoever has failed the member.
+    if (result === NO_ANSWER) this.#aborted = true;
     this.#pieces.completion(index, result);
   }
 

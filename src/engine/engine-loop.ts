@@ -17,8 +17,8 @@ const EROFS = 30;
 const ESHUTDOWN = 108;
 /** Milliseconds: a lease that comes back is noticed so soon; nobody wakes the loop for it. */
 const LEASE_POLL_MS = 10;
-/** Milliseconds: so often a front end that is being drained is asked how far it is. */
-const DRAIN_POLL_MS = 20;
+/** Milliseconds: so often a front end that is being drained is asked how far it is, and one that has no buffer whether it has. */
+const FRONT_END_POLL_MS = 20;
 
 /** Serves the array at an address; `port` of a TCP one. Throws MdError. */
 export type OpenFrontEnd = (
@@ -216,7 +216,8 @@ export class EngineLoop {
       : this.#paths.bitmap.untilRound(this.#now());
     const toWrite = this.#wantsToWrite || untilRound < LEASE_POLL_MS;
     const onLease = this.#answersHeld > 0 || (!this.#leaseHeld && toWrite);
-    const polled = onLease ? LEASE_POLL_MS : this.#commands.isDraining ? DRAIN_POLL_MS : Number.POSITIVE_INFINITY;
+    const onFrontEnd = this.#commands.isDraining || this.#paths.reads.waitsForBuffer;
+    const polled = onLease ? LEASE_POLL_MS : onFrontEnd ? FRONT_END_POLL_MS : Number.POSITIVE_INFINITY;
     const onMembers = Math.min(untilRound, this.#paths.hangs.untilLook(this.#now()));
     const onOthers = onLease ? polled : Math.min(polled, onMembers);
     const wait = Math.min(onOthers, this.#frontEnd?.wantsTurnIn() ?? Number.POSITIVE_INFINITY);

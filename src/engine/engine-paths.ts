@@ -98,6 +98,9 @@ export function wirePaths(
     mayReadElsewhere: (leg) => reads.mayGoElsewhere(leg),
     retireUnit: (leg) => units.retire(Math.floor(leg / members.width)),
     retireRewrite: () => rewrites.retire(),
+    answered: (place) => {
+      if (failures.answered(place)) bitmap.settled("last_copy");
+    },
     deliver,
   });
   return { core, arena, failures, pill, bitmap, writes, reads, flushes, copies, rewrites, hangs };

@@ -292,6 +292,8 @@ export type EngineNotice =
     }
   /** The member has had something for longer than `slowIoMs`; or has answered all of that. */
   | { readonly type: "memberSlow"; readonly place: number; readonly slow: boolean }
+  /** A device has something that was given up: until it has answered it may be no member, but for what it is now. */
+  | { readonly type: "memberOwes"; readonly path: string }
   /** A device has answered all that had been given up. */
   | { readonly type: "memberAnswered"; readonly path: string }
   /** In [at, at + sectors) of the array, for a client, or in the course of a copy or a rewrite. */

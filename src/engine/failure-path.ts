@@ -25,6 +25,8 @@ export class FailurePath {
   readonly #alive: Uint8Array;
   /** Rises when a member that failed turns out to be the last copy: what was written without it in the era before is lost. */
   #era = 1;
+  /** Places of last copies whose devices have not answered all that was given up: used again when they have. */
+  readonly #returning = new Set<number>();
 
   /** `differs`: the copies of [lo, hi) may differ from now on, and need a resync. */
   constructor(core: EngineCore, differs: (lo: number, hi: number) => void) {
@@ -155,13 +157,33 @@ export class FailurePath {
     return table.error[request] ?? 0;
   }
 
-  /** All nodes know that the member is faulty; or it is the last copy, and what it lacks never happened. */
-  settle(disk: number, outcome: "faulty" | "last_copy"): void {
+  /**
+   * All nodes know that the member is faulty; or it is the last copy, and what it lacks never happened. False: it stays
+   * blocked, since a write that was given up could land on a newer one; `answered` brings it back.
+   */
+  settle(disk: number, outcome: "faulty" | "last_copy"): boolean {
     const { members } = this.#core;
     assert(members.state[disk] === MemberState.blocked, `place ${disk} has no failure to settle`);
-    members.setState(disk, outcome === "faulty" ? "faulty" : "in_sync", sector(0));
-    if (outcome === "last_copy") this.#era++;
+    const returns = outcome === "last_copy";
+    const owes = returns && (members.orphans[disk] ?? 0) > 0;
+    if (returns) this.#era++;
+    if (owes) this.#returning.add(disk);
+    else members.setState(disk, returns ? "in_sync" : "faulty", sector(0));
     this.#releaseHeld();
+    return !owes;
+  }
+
+  /** A last copy that only waits for its device. */
+  isReturning(disk: number): boolean {
+    return this.#returning.has(disk);
+  }
+
+  /** The device in this place has answered all that had been given up. True: it was a last copy, and is used again. */
+  answered(disk: number): boolean {
+    if (!this.#returning.delete(disk)) return false;
+    const { members } = this.#core;
+    if (members.state[disk] !== MemberState.blocked) return false;
+    return this.settle(disk, "last_copy");
   }
 
   /** What is known of bad blocks up to `version` is durable; or it is not, and what waits for it fails. */

@@ -16,6 +16,8 @@ export interface HangParts {
   /** A leg's unit is used no more from now on; `release` is called when it may be. */
   readonly retireUnit: (leg: number) => () => void;
   readonly retireRewrite: () => () => void;
+  /** The device in the place has answered all that was given up. */
+  readonly answered: (place: number) => void;
   /** Tells the asker. */
   readonly deliver: (tag: number, result: number) => void;
 }
@@ -67,6 +69,7 @@ export class HangWatch {
     if (members.orphans[place] === 0) this.#setSlow(place, false);
     this.#onEnd.get(op)?.();
     this.#onEnd.delete(op);
+    if (members.orphans[place] === 0) this.#parts.answered(place);
   }
 
   get #firstMs(): number {
@@ -123,11 +126,12 @@ export class HangWatch {
   }
 
   #giveUp(op: number): void {
-    const { members } = this.#core;
+    const { members, notify } = this.#core;
     const tag = members.ops.tagOf(op);
     const onEnd = this.#keepMemory(tag);
     if (onEnd !== null) this.#onEnd.set(op, onEnd);
-    members.giveUp(op);
+    const path = members.giveUp(op);
+    if (path !== null) notify({ type: "memberOwes", path });
     this.#parts.deliver(tag, NO_ANSWER);
   }
 

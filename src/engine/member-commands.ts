@@ -24,11 +24,15 @@ export class MemberCommands {
     if (!members.isPlace(place)) {
       throw new MdError("E_VALUE", `place ${place} is of no raid_disk below ${members.places}`);
     }
-    // Until its failure is settled nothing else decides about it.
-    if (members.state[place] === MemberState.blocked) return atOnce(none);
+    // Until its failure is settled nothing else decides about it; one that is to be used again may fail once more.
+    const isReturning = members.state[place] === MemberState.blocked && this.#options.failures.isReturning(place);
+    if (members.state[place] === MemberState.blocked && !(isReturning && member.state === "faulty")) {
+      return atOnce(none);
+    }
     if (member.state === "faulty") {
       // One that is blocked may yet turn out to be the last copy: then this comes first.
-      if (members.state[place] === MemberState.inSync && members.isLastEvenWithBlocked(place)) {
+      const isCopy = isReturning || members.state[place] === MemberState.inSync;
+      if (isCopy && members.isLastEvenWithBlocked(place)) {
         throw new MdError("E_LAST_COPY", `${member.path} is the last copy of ${config.name}`);
       }
       members.setState(place, "faulty", member.recoveredTo);
@@ -54,8 +58,10 @@ export class MemberCommands {
     return (leaseHeld) => {
       if (written !== null) return written(leaseHeld);
       if (member.state === "in_sync" && !this.#waits.isStill) return null;
-      if (members.isOpen(place) && !members.holds(member) && (members.inFlight[place] ?? 0) > 0) return null;
+      // Of before: it could land on what is copied to it.
+      if (members.isOpen(place) && (members.inFlight[place] ?? 0) > 0) return null;
       leave();
+      members.refuseHung(member.path);
       if (members.isOpen(place) && !members.holds(member)) members.close(place);
       if (!members.isOpen(place)) members.open(member, true);
       members.setState(place, member.state, member.recoveredTo);
@@ -74,8 +80,7 @@ export class MemberCommands {
     if (outcome === "last_copy" && members.blockedFrom[place] !== MemberState.inSync) {
       throw new MdError("E_VALUE", `place ${place} was not in sync: it is no copy`);
     }
-    this.#options.failures.settle(place, outcome);
-    this.#options.bitmap.settled(outcome);
+    if (this.#options.failures.settle(place, outcome)) this.#options.bitmap.settled(outcome);
     return atOnce(none);
   }
 

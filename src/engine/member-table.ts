@@ -336,14 +336,16 @@ export class MemberTable {
     this.#operations--;
   }
 
-  /** It counts as ended for whoever asked for it; the device has it still. */
-  giveUp(op: number): void {
+  /** It counts as ended for whoever asked for it; the device has it still. The device's path if it is the first, else null. */
+  giveUp(op: number): string | null {
     const place = this.ops.placeOf(op);
     const path = this.#path[place] ?? "";
+    const before = this.#orphansAt.get(path) ?? 0;
     this.ops.giveUp(op);
     this.orphans[place] = (this.orphans[place] ?? 0) + 1;
     this.#orphanPath.set(op, path);
-    this.#orphansAt.set(path, (this.#orphansAt.get(path) ?? 0) + 1);
+    this.#orphansAt.set(path, before + 1);
+    return before === 0 ? path : null;
   }
 
   /** The device has answered it at last. The device's path if that was all that had been given up, else null. */

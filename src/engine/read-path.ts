@@ -56,6 +56,11 @@ export class ReadPath {
     return this.#held.length;
   }
 
+  /** Nobody says when there is a buffer for these. */
+  get waitsForBuffer(): boolean {
+    return this.#elsewhere.length > 0;
+  }
+
   /** Once a turn: those that wait for another buffer ask for it again. */
   retryElsewhere(): void {
     for (let left = this.#elsewhere.length; left > 0; left--) this.#startElsewhere(this.#elsewhere.shift());
