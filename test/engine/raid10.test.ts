@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { sector } from "../../src/base/units.ts";
+import { RequestOp } from "../../src/blockdev/front-end.ts";
 import { Raid10 } from "../../src/raid10/raid10.ts";
 import {
   BITMAP_AT,
@@ -302,6 +303,23 @@ describe("a copy in a RAID10", () => {
     expect(write.errno).toBe(0);
     expect(copiesAt(here, CHUNK)).toEqual([99, 99]);
     expect(copiesAt(here, 0)).toEqual([10, 10]);
+  });
+});
+
+describe("large zeroes of a RAID10", () => {
+  it("ask each member for its chunks, each once, and for nothing else", () => {
+    // More in one part than a device is asked to zero at once.
+    const chunk = 2048;
+    const shape = raid10Shape("n2", 4, chunk, 8);
+    const bench = new EngineBench({ disks: 4, shape, chunkSectors: chunk });
+    const zero = bench.submit(RequestOp.discard, 0, shape.size, 0, 0);
+    bench.run();
+    expect(zero.errno).toBe(0);
+    for (const path of ["d0", "d1"]) {
+      const asked = bench.ring.log.filter((op) => op.path === path && op.type === "zero");
+      const chunks = asked.map(({ at, sectors }) => [at - DATA_AT, sectors]).sort(([a = 0], [b = 0]) => a - b);
+      expect(chunks).toEqual(Array.from({ length: 8 }, (_, i) => [i * chunk, chunk]));
+    }
   });
 });
 
