@@ -18,8 +18,11 @@ const diskFaultKinds = [
 /** By an operator: a member is failed and wanted back, or replaced; spares come and go; it grows; a node leaves for long. */
 const operatorKinds = ["moveMember", "replaceMember", "addDisk", "removeSpare", "growSize", "drain"] as const;
 
-/** An operator's check, repair, frozen or idle. The last of all kinds: of seeds that do not draw it nothing changes. */
-const syncKinds = ["syncAction"] as const;
+/**
+ * An operator's check, repair, frozen or idle; a disk that answers nothing for a while. The last of all kinds, in the order
+ * in which they came: of seeds that do not draw them nothing changes.
+ */
+const laterKinds = ["syncAction", "hangDisk"] as const;
 
 export type FaultKind =
   | NodeFaultKind
@@ -27,12 +30,12 @@ export type FaultKind =
   /** What was not flushed is lost, what was under way is torn. */
   | "powerCut"
   | (typeof operatorKinds)[number]
-  | (typeof syncKinds)[number];
+  | (typeof laterKinds)[number];
 
 /** Everything that can break. */
 export const faultKinds: readonly FaultKind[] = [
   ...[...nodeFaultKinds, ...lockFaultKinds, ...diskFaultKinds],
-  ...(["powerCut", ...operatorKinds, ...syncKinds] as const),
+  ...(["powerCut", ...operatorKinds, ...laterKinds] as const),
 ];
 
 export interface FaultPlan {
@@ -111,6 +114,7 @@ export class Faults {
       disk.bad = [];
       disk.dead = false;
       disk.answersBy = 0;
+      disk.goOn();
     }
     for (const node of this.#targets.nodes) {
       node.comeBack();
@@ -164,6 +168,9 @@ export class Faults {
         break;
       case "syncAction":
         this.#operator.syncAction(this.#targets.world.random.fork());
+        break;
+      case "hangDisk":
+        this.#hang(this.#targets.world.random.fork());
         break;
       case "lateDisk":
         this.#late(this.#targets.world.random.pick(this.#targets.array.disks));
@@ -226,8 +233,26 @@ export class Faults {
   #late(disk: SimDisk): void {
     const { world } = this.#targets;
     const ms = world.random.between(10, this.#plan.leaseMs * 2.5);
+    // Where members have to answer in time, one that is late is as one that hangs.
+    if (this.#plan.kinds.includes("hangDisk")) {
+      if (this.#hurt.has(disk) || !this.#dispensable().includes(disk)) return;
+      this.#hurt.add(disk);
+    }
     disk.answersBy = world.now + ms;
     this.#say(`${disk.path} answers up to ${ms.toFixed(0)} ms late`);
+  }
+
+  /** Long enough to be taken out, or not. What hangs is not hurt otherwise, and a good copy remains. */
+  #hang(random: SeededRandom): void {
+    const { world } = this.#targets;
+    const whole = this.#dispensable().filter((disk) => !this.#hurt.has(disk));
+    if (whole.length === 0) return;
+    const disk = random.pick(whole);
+    const ms = random.between(0, this.#plan.leaseMs * 3);
+    this.#hurt.add(disk);
+    this.#say(`${disk.path} hangs for ${ms.toFixed(0)} ms`);
+    disk.hang();
+    world.schedule(ms, null, () => disk.goOn());
   }
 
   #drain(): void {

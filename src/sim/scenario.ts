@@ -82,12 +82,19 @@ export interface Scenario {
 export function drawScenario(world: World, fixed: Partial<Scenario> = {}): Scenario {
   // Of its own: what is drawn here must not change what happens in a scenario that is fixed.
   const random = world.random.fork();
-  const scenario = drawFrom(random, fixed);
+  const scenario = withTimeouts(drawFrom(random, fixed));
   // Else there is no room to grow into.
   const grows = scenario.faults.includes("growSize") && scenario.used === undefined && mayGrow(scenario);
   if (!grows) return scenario;
   const size = Math.max(scenario.size, LEAST_SIZE + 64);
   return { ...scenario, size, used: Math.max(LEAST_SIZE, Math.floor(size * 0.6)) };
+}
+
+/** Where disks hang, members have to answer in time. */
+function withTimeouts(scenario: Scenario): Scenario {
+  const { faults, ioTimeoutMs, leaseMs } = scenario;
+  if (!faults.includes("hangDisk") || ioTimeoutMs > 0) return scenario;
+  return { ...scenario, ioTimeoutMs: leaseMs, slowIoMs: leaseMs / 10 };
 }
 
 /** With far copies an array keeps its size. */

@@ -48,6 +48,12 @@ interface Flight {
   failed: boolean;
 }
 
+interface Waiting {
+  readonly op: DiskOp;
+  readonly user: DiskUser;
+  readonly done: (result: number) => void;
+}
+
 const EIO = -5;
 
 /** What is left of a bad range when [lo, hi) has been written. */
@@ -96,7 +102,7 @@ export class SimDisk {
   readonly #tellsReads: boolean;
   readonly #flights = new Set<Flight>();
   /** What a disk that hangs was given, and has not begun; null: it does not hang. */
-  #waiting: { readonly user: DiskUser; readonly begin: () => void }[] | null = null;
+  #waiting: Waiting[] | null = null;
   #completions = 0;
 
   constructor(
@@ -123,7 +129,10 @@ export class SimDisk {
     this.versions.makeDurable(sector, sector + 1, origin);
   }
 
-  /** It begins and answers nothing any more, until `goOn`: then it does all that it was given meanwhile. */
+  /**
+   * It begins and answers nothing any more, until `goOn`: then it does all that it was given meanwhile, but for writes of those
+   * whose lease is over. Without somebody who sees to that there, no lease is worth anything (decision 1).
+   */
   hang(): void {
     this.#waiting ??= [];
   }
@@ -131,15 +140,20 @@ export class SimDisk {
   goOn(): void {
     const waiting = this.#waiting ?? [];
     this.#waiting = null;
-    for (const { begin } of waiting) begin();
+    for (const { user, op, done } of waiting) {
+      if (op.type !== "write" || user.leaseHolds()) this.#begin(op, user, done);
+      else if (!user.thread.ended) done(EIO);
+    }
   }
 
   /** `done` gets the bytes transferred, 0 for a flush, or a negative errno: in the kernel, not on the user's thread. */
   submit(op: DiskOp, user: DiskUser, done: (result: number) => void): void {
-    if (this.#waiting !== null) {
-      this.#waiting.push({ user, begin: () => this.submit(op, user, done) });
-      return;
-    }
+    if (op.type === "write") this.#tellSubmitted(op, user);
+    if (this.#waiting === null) this.#begin(op, user, done);
+    else this.#waiting.push({ op, user, done });
+  }
+
+  #begin(op: DiskOp, user: DiskUser, done: (result: number) => void): void {
     const flight: Flight = { user, op, completed: Number.POSITIVE_INFINITY, pending: [], failed: false };
     this.#flights.add(flight);
     const latency = this.#world.random.between(...this.#timing[op.type]) * this.slowness;
@@ -181,15 +195,19 @@ export class SimDisk {
     this.versions.powerCut(this.#world.random);
   }
 
+  #tellSubmitted(op: DiskOp & { type: "write" }, user: DiskUser): void {
+    const lo = op.at;
+    const hi = op.at + op.source.byteLength / SECTOR_SIZE;
+    assert(lo >= 0 && hi <= this.sectors && Number.isInteger(hi) && hi > lo, `${this.path}: write of [${lo}, ${hi})`);
+    const leaseHolds = user.leaseHolds();
+    const event = { life: user.life, disk: this.path, lo, hi, area: this.areaOf(lo), leaseHolds };
+    this.#world.emit({ type: "write_submitted", ...event });
+  }
+
   #plan(flight: Flight, op: DiskOp & { type: "write" }, latency: number): void {
     const { random } = this.#world;
     const lo = op.at;
     const hi = op.at + op.source.byteLength / SECTOR_SIZE;
-    assert(lo >= 0 && hi <= this.sectors && Number.isInteger(hi) && hi > lo, `${this.path}: write of [${lo}, ${hi})`);
-    const area = this.areaOf(lo);
-    const { life } = flight.user;
-    const leaseHolds = flight.user.leaseHolds();
-    this.#world.emit({ type: "write_submitted", life, disk: this.path, lo, hi, area, leaseHolds });
     const middle = hi - lo > 1 && random.chance(0.15) ? random.integer(lo + 1, hi) : hi;
     this.#planPart(flight, lo, middle, random.next() * latency);
     if (middle < hi) this.#planPart(flight, middle, hi, random.next() * latency);

@@ -31,6 +31,7 @@ export const faultTexts: Readonly<Record<string, string>> = {
   removeSpare: "a spare is removed",
   growSize: "the array grows",
   syncAction: "copies are checked or repaired, or nothing is copied for a while",
+  hangDisk: "a disk answers nothing for a while, perhaps for longer than it may",
   powerCut: "everything loses power: what is not flushed is lost, what is under way is torn",
 };
 
