@@ -233,11 +233,8 @@ export class Faults {
   #late(disk: SimDisk): void {
     const { world } = this.#targets;
     const ms = world.random.between(10, this.#plan.leaseMs * 2.5);
-    // Where members have to answer in time, one that is late is as one that hangs.
-    if (this.#plan.kinds.includes("hangDisk")) {
-      if (this.#hurt.has(disk) || !this.#dispensable().includes(disk)) return;
-      this.#hurt.add(disk);
-    }
+    // Where members have to answer in time, one that is late is one that hangs.
+    if (this.#plan.kinds.includes("hangDisk")) return;
     disk.answersBy = world.now + ms;
     this.#say(`${disk.path} answers up to ${ms.toFixed(0)} ms late`);
   }

@@ -286,6 +286,9 @@ export class NbdConnection {
     const errno = draining || (late && refusal === 0) ? NbdErrno.ESHUTDOWN : refusal;
     const inline = command === Command.WRITE && errno === 0 && length <= INLINE_PAYLOAD_BYTES;
     if (inline && this.#end - at < REQUEST_BYTES + length) return false;
+    // A receive that began while it was stalled brings payload to where it was begun for.
+    if (command === Command.WRITE && errno === 0 && this.#receiving && this.#end - at < REQUEST_BYTES + length)
+      return false;
 
     const data = errno === 0 && (command === Command.READ || command === Command.WRITE);
     const request = requests.take(this.#index, data ? length : 0);
