@@ -241,9 +241,10 @@ export class ResyncPass {
     const { clock } = this.#context.env;
     const askedAt = clock.now();
     if (part.hi > this.#roomTo) await this.#bits?.room(part.hi - part.lo);
-    const { sectors, outcome } = await this.#work.copy(part);
+    // Also of one that was refused: others wait for the room that it had.
+    const over = (): void => this.#bits?.copied(part.hi - part.lo);
+    const { sectors, outcome } = await this.#work.copy(part).finally(over);
     if (outcome === "unreadable") this.#unreadable ??= part;
-    this.#bits?.copied(part.hi - part.lo);
     const ms = clock.now() - Math.max(askedAt, this.#endedAt);
     this.#endedAt = clock.now();
     return { type: "copied", sectors, outcome, ms };

@@ -158,19 +158,21 @@ export class FailurePath {
   }
 
   /**
-   * All nodes know that the member is faulty; or it is the last copy, and what it lacks never happened. False: it stays
-   * blocked, since a write that was given up could land on a newer one; `answered` brings it back.
+   * All nodes know that the member is faulty; or it is the last copy, and what it lacks never happened. False: that is said
+   * of it when its device has answered (`answered`), since a write that was given up could land on a newer one, of ours or
+   * of another node's, that somebody began because he was told of an error.
    */
   settle(disk: number, outcome: "faulty" | "last_copy"): boolean {
     const { members } = this.#core;
     assert(members.state[disk] === MemberState.blocked, `place ${disk} has no failure to settle`);
-    const returns = outcome === "last_copy";
-    const owes = returns && (members.orphans[disk] ?? 0) > 0;
-    if (returns) this.#era++;
-    if (owes) this.#returning.add(disk);
-    else members.setState(disk, returns ? "in_sync" : "faulty", sector(0));
+    if (outcome === "last_copy" && (members.orphans[disk] ?? 0) > 0) {
+      this.#returning.add(disk);
+      return false;
+    }
+    members.setState(disk, outcome === "faulty" ? "faulty" : "in_sync", sector(0));
+    if (outcome === "last_copy") this.#era++;
     this.#releaseHeld();
-    return !owes;
+    return true;
   }
 
   /** A last copy that only waits for its device. */

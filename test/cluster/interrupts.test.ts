@@ -65,3 +65,16 @@ it("a check that the data plane can never make ends and says why", async () => {
   expect(sent(n1, "compare")).toBe(1);
   expect(n1.node.status().sync).toBe(null);
 });
+
+it("a resync of which the data plane refuses a part is tried again: what waits for bits to be cleared is let go", async () => {
+  const world = await ClusterWorld.create({ clean: false });
+  const n1 = await world.start("n1");
+  n1.engine.scansRuns = true;
+  let refusals = 0;
+  n1.engine.onCommand = ({ type }) => {
+    if (type === "copy" && refusals++ < 3) throw new MdError("E_VALUE", "that is not a range of the array");
+  };
+  await world.clock.advance(30_000);
+  expect(refusals).toBeGreaterThan(3);
+  expect(n1.engine.needed.size).toBe(0);
+});

@@ -49,6 +49,8 @@ export class FakeEngine implements Engine {
   holdsWrites: boolean;
   /** Other commands are carried out while a copy is under way. */
   copiesAside = false;
+  /** A scan for a resync finds chunks that lie side by side together. */
+  scansRuns = false;
   /** Sectors that no member can read. */
   readonly unreadable = new Set<number>();
   /** Sectors that one member cannot read until they are rewritten: "place sector". */
@@ -414,7 +416,10 @@ export class FakeEngine implements Engine {
     if (kind === "recover") return from < size ? sectorRange(from, size) : null;
     for (let chunk = 0; chunk < bitmap.chunks; chunk++) {
       const range = sectorRange(chunk * bitmap.chunkSectors, Math.min((chunk + 1) * bitmap.chunkSectors, size));
-      if (this.needed.has(chunk) && range.hi > from) return sectorRange(Math.max(range.lo, from), range.hi);
+      if (!this.needed.has(chunk) || range.hi <= from) continue;
+      let end = chunk + 1;
+      while (this.scansRuns && this.needed.has(end)) end++;
+      return sectorRange(Math.max(range.lo, from), Math.min(end * bitmap.chunkSectors, size));
     }
     return null;
   }
