@@ -54,12 +54,13 @@ export class MemberCommands {
     }
     members.refuseHung(member.path);
     let written: Progress | null = null;
-    const leave = this.#waits.pause();
+    let leave: (() => void) | null = null;
     return (leaseHeld) => {
       if (written !== null) return written(leaseHeld);
-      if (member.state === "in_sync" && !this.#waits.isStill) return null;
-      // Of before: it could land on what is copied to it.
+      // Of before: it could land on what is copied to it. Nothing else waits for that.
       if (members.isOpen(place) && (members.inFlight[place] ?? 0) > 0) return null;
+      leave ??= this.#waits.pause();
+      if (member.state === "in_sync" && !this.#waits.isStill) return null;
       leave();
       members.refuseHung(member.path);
       if (members.isOpen(place) && !members.holds(member)) members.close(place);
