@@ -110,8 +110,8 @@ export interface IoRing {
    */
   readonly onReady: { set(listener: () => void): void } | null;
 
-  /** Cold. Everything must be drained. */
-  close(): void;
+  /** Cold. Everything must be drained, but for `givenUp` transfers that devices still have: the arena stays for them. */
+  close(givenUp?: number): void;
 }
 
 /** Plain data, so that it may cross to another thread. */

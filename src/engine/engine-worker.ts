@@ -55,7 +55,7 @@ function runBlocking(ring: IoRing, loop: EngineLoop): void {
       loop.take(received.message);
     }
   }
-  close(ring);
+  close(ring, loop);
 }
 
 function runOnEvents(ring: IoRing, loop: EngineLoop): void {
@@ -64,7 +64,7 @@ function runOnEvents(ring: IoRing, loop: EngineLoop): void {
     while (loop.turn());
     if (!loop.ended || closed) return;
     closed = true;
-    close(ring);
+    close(ring, loop);
   };
   port.on("message", (message: EngineToWorker) => {
     loop.take(message);
@@ -74,9 +74,9 @@ function runOnEvents(ring: IoRing, loop: EngineLoop): void {
 }
 
 /** The other thread may be about to wake a ring that it believes to be open: it says when it will not. */
-function close(ring: IoRing): void {
+function close(ring: IoRing, loop: EngineLoop): void {
   Atomics.wait(words, ControlWord.released, 0);
-  ring.close();
+  ring.close(loop.givenUp);
   port.close();
 }
 

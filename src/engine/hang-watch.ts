@@ -56,8 +56,10 @@ export class HangWatch {
     if (ops.oldest === -1 || first === 0) return Number.POSITIVE_INFINITY;
     const since = ops.sinceOf(ops.oldest);
     const untilFirst = Math.max(0, since + first - now, this.#lastScan + first / LOOKS - now);
-    const hungAt = since + this.#core.config.ioTimeoutMs;
-    return this.#lastScan < hungAt ? Math.min(untilFirst, Math.max(0, hungAt - now)) : untilFirst;
+    const { ioTimeoutMs } = this.#core.config;
+    const hungAt = since + ioTimeoutMs;
+    const isWatched = ioTimeoutMs !== 0 && this.#lastScan < hungAt;
+    return isWatched ? Math.min(untilFirst, Math.max(0, hungAt - now)) : untilFirst;
   }
 
   /** The operation had been given up, and its device has answered it now. */

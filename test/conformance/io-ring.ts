@@ -166,6 +166,16 @@ export function ioRingDeviceConformance(
       other.remove();
     });
 
+    it("ends while a device has what was given up, and leaves it the memory", () => {
+      const ended = openRing({ entries: 8, arenaBytes: 4 << 20 });
+      const same = ended.openDevice(member.path, { readOnly: true });
+      ended.read(same, at(0), block, 0, 1);
+      ended.submitAndReap(0);
+      ended.close(1);
+      // Memory that is gone would end the process.
+      expect(ended.arena[2 << 20]).toBe(0);
+    });
+
     it("refuses what is no device, by name", () => {
       const open = (path: string): unknown => ring.openDevice(path, { readOnly: true });
       expect(() => open("/nowhere/at/all")).toThrow(expect.objectContaining({ code: "E_NO_DEVICE" }));

@@ -153,6 +153,20 @@ describe("F17: what was given up and is not over", () => {
     ]);
   });
 
+  it("is nothing where members have all the time: then no turn is for looking alone", () => {
+    const turns = (options: EngineBenchOptions): number => {
+      const bench = new EngineBench(options);
+      bench.ring.hold(isRead);
+      const before = bench.shared.read("turns");
+      for (let i = 0; i < 10; i++) {
+        bench.read(8 * i, 8);
+        bench.pass(1);
+      }
+      return bench.shared.read("turns") - before;
+    };
+    expect(turns({ slowIoMs: SLOW, ioTimeoutMs: 0 })).toBe(turns({}));
+  });
+
   it("asks for a buffer again by itself: nobody says when there is one", () => {
     const bench = new EngineBench(times);
     bench.ring.hold(on("d0", isRead));

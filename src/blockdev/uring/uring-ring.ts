@@ -295,12 +295,13 @@ export class UringRing implements IoRing {
     return this.#cq.reap(this.completedTag, this.completedResult, count);
   }
 
-  close(): void {
+  close(givenUp = 0): void {
     if (this.#works) this.#drain();
     this.#files.closeAll();
     this.#parts.mapped.close();
     closeSync(this.#parts.eventfd);
-    this.#parts.arena.release();
+    // In its place other memory could be soon.
+    if (givenUp === 0) this.#parts.arena.release();
     this.#parts.scratch.release();
   }
 
