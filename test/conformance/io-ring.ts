@@ -88,19 +88,19 @@ export function ioRingDeviceConformance(
       const count = 200;
       const tags = Array.from({ length: count }, () => driver.tag());
       for (let i = 0; i < count; i++) fill(i * bytes(1), bytes(1), i);
-      const write = (tag: number, i: number): void => ring.write(device, at(i), block, i * bytes(1), 0, tag);
-      tags.forEach(write);
-      for (const [i, tag] of tags.entries()) {
-        let result = await driver.result(tag);
-        for (; result === EAGAIN; result = await driver.result(tag)) write(tag, i);
-        expect(result).toBe(bytes(1));
-      }
+      // On a busy machine what the kernel does not take at once comes back.
+      const doAll = async (ask: (tag: number, i: number) => void): Promise<void> => {
+        tags.forEach(ask);
+        for (const [i, tag] of tags.entries()) {
+          let result = await driver.result(tag);
+          for (; result === EAGAIN; result = await driver.result(tag)) ask(tag, i);
+          expect(result).toBe(bytes(1));
+        }
+      };
+      await doAll((tag, i) => ring.write(device, at(i), block, i * bytes(1), 0, tag));
 
       const from = 2 << 20;
-      tags.forEach((tag, i) => {
-        ring.read(device, at(i), block, from + i * bytes(1), tag);
-      });
-      for (const tag of tags) expect(await driver.result(tag)).toBe(bytes(1));
+      await doAll((tag, i) => ring.read(device, at(i), block, from + i * bytes(1), tag));
       expect(slice(from, count * bytes(1)).equals(slice(0, count * bytes(1)))).toBe(true);
       expect(driver.unclaimed).toBe(0);
     });
