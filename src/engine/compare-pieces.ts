@@ -7,6 +7,7 @@ import type { RepairRule } from "./engine-protocol.ts";
 import type { FailurePath } from "./failure-path.ts";
 import { MemberState } from "./member-table.ts";
 import type { MismatchList } from "./mismatch-list.ts";
+import { type Noted, RepairNotes } from "./repair-notes.ts";
 import { LegState } from "./request-table.ts";
 import { TagKind, tagOf } from "./tag.ts";
 import { errnoOf, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
@@ -22,7 +23,8 @@ interface CompareHooks {
  * buffer, and judged there (`CopyJudge`). What is not right is overwritten from the copy that is. Where there is none
  * nothing is written. A copy that cannot be read has no voice, but counts as one of them.
  *
- * Chunks that need a resync are left out: there copies may differ. Bits and counters are never touched.
+ * Chunks that need a resync are left out: there copies may differ. Bits are set only for members that are missing
+ * (`RepairNotes`).
  */
 export class ComparePieces implements UnitWork {
   readonly units: CopyUnits;
@@ -35,6 +37,7 @@ export class ComparePieces implements UnitWork {
   readonly #disk: Int32Array;
   readonly #sector: Float64Array;
   readonly #judge: CopyJudge;
+  readonly #notes: RepairNotes;
   /** By unit: members had this generation when the piece was begun, and a source failed in it. */
   readonly #generation: Float64Array;
   readonly #shrinks: Uint8Array;
@@ -60,12 +63,24 @@ export class ComparePieces implements UnitWork {
     this.#runEnd = new Float64Array(units.count);
     this.#source = new Int32Array(units.count);
     this.#judge = new CopyJudge(core, units, this.#legs);
+    this.#notes = new RepairNotes(core, bitmap, units.count);
   }
 
   /** Another comparison begins. */
   begin(rule: RepairRule | null, tellsBad: boolean): void {
     this.#tellsBad = tellsBad;
     this.#judge.begin(rule);
+    this.#notes.begin();
+  }
+
+  /** It ends, when what it has written is noted for members that are missing; asked again while that is pending. */
+  end(): Noted {
+    return this.#notes.end();
+  }
+
+  /** It is given up. */
+  abandon(): void {
+    this.#notes.abandon();
   }
 
   get found(): MismatchList {
@@ -84,6 +99,11 @@ export class ComparePieces implements UnitWork {
 
   beginUnit(unit: number): void {
     this.#judge.beginUnit(unit);
+  }
+
+  /** Nothing of it is in flight any more. */
+  endUnit(unit: number): void {
+    this.#notes.after(unit);
   }
 
   /** Reads the next piece from all copies that are in sync. */
@@ -135,7 +155,11 @@ export class ComparePieces implements UnitWork {
 
   /** Writes what is right over what is not, on members that still are copies. The lease holds. */
   write(unit: number): void {
-    this.units.state[unit] = UnitState.writing;
+    const at = this.units.at[unit] ?? 0;
+    const noted = this.#notes.before(unit, at + (this.#run[unit] ?? 0), at + (this.#runEnd[unit] ?? 0));
+    this.units.state[unit] = noted === "pending" ? UnitState.recording : UnitState.writing;
+    if (noted === "lost") this.#hooks.onUnitEnd(unit, true);
+    if (noted !== "durable") return;
     let legs = 0;
     for (let leg = unit * this.#width; leg < this.#legs.end(unit); leg++) {
       if (this.units.legState[leg] !== LegState.failed) continue;
@@ -313,6 +337,7 @@ export class ComparePieces implements UnitWork {
 
   /** Goes on behind it; after a failed write the unit ends, so that no other run of it goes to that member. */
   #runDone(unit: number): void {
+    this.#notes.after(unit);
     if (this.units.failed[unit] !== 0) {
       this.#hooks.onUnitEnd(unit, true);
       return;

@@ -142,7 +142,8 @@ export class CopyPath {
     if (members.blocked > 0 || members.inSync === 0) this.#aborted = true;
     for (let unit = 0; unit < this.units.count && !quiesced && !this.#aborted; unit++) {
       if (this.units.state[unit] === UnitState.locked) this.#pieces.start(unit);
-      if (mayWrite && this.units.state[unit] === UnitState.read) this.#pieces.write(unit);
+      const state = this.units.state[unit];
+      if (mayWrite && (state === UnitState.read || state === UnitState.recording)) this.#pieces.write(unit);
       if (mayWrite && this.units.state[unit] === UnitState.writing) this.#pieces.writeAgain(unit);
     }
     if (this.#aborted) {
@@ -233,6 +234,9 @@ export class CopyPath {
       if (!job.flushed && this.#core.quiesced) return;
       if (!job.flushed) this.#flushTargets(job);
       if (this.#flushesPending > 0) return;
+      const noted = job.work.kind === "compare" ? this.#comparison.end() : "durable";
+      if (noted === "pending") return;
+      if (noted === "lost") job.failed = true;
       this.#jobs.shift();
       if (this.#jobs.length === 0 && job.work.kind === "resync") this.#progress.stop(job.work.hi, false);
       this.#tell(job.work, { sectors: job.copied, failed: job.failed, aimless: job.aimless });
@@ -243,6 +247,7 @@ export class CopyPath {
   #endAborted(): void {
     if (this.units.active > 0 || this.#flushesPending > 0) return;
     const last = this.#jobs.at(-1);
+    if (last?.work.kind === "compare") this.#comparison.abandon();
     if (last?.work.kind === "resync") this.#progress.stop(last.work.hi, true);
     for (const { work, copied, aimless } of this.#jobs.splice(0))
       this.#tell(work, { sectors: copied, failed: true, aimless });
@@ -310,6 +315,7 @@ export class CopyPath {
     this.#jobOf[unit] = null;
     this.units.state[unit] = UnitState.free;
     this.#lock.unlock(this.#firstHolder + unit);
+    this.#comparison.endUnit(unit);
     if (job == null) return;
     job.units--;
     if (failed) job.failed = true;
@@ -327,7 +333,8 @@ export class CopyPath {
   #giveUpWaiting(): void {
     for (let unit = 0; unit < this.units.count; unit++) {
       const state = this.units.state[unit];
-      const waits = state === UnitState.locking || state === UnitState.locked || state === UnitState.read;
+      const begun = state === UnitState.locking || state === UnitState.locked;
+      const waits = begun || state === UnitState.read || state === UnitState.recording;
       const given = state === UnitState.writing && this.#pieces.dropAgain(unit);
       if (waits || given) this.#endUnit(unit, true);
     }

@@ -1,5 +1,5 @@
-/** free; waits for its range; has it; reads its source; is to be written; is being written. */
-export const UnitState = { free: 0, locking: 1, locked: 2, reading: 3, read: 4, writing: 5 } as const;
+/** free; waits for its range; has it; reads its source; is to be written; waits for its bits; is being written. */
+export const UnitState = { free: 0, locking: 1, locked: 2, reading: 3, read: 4, recording: 5, writing: 6 } as const;
 
 /** What is done with a unit: its transfers, piece by piece. */
 export interface UnitWork {
@@ -8,7 +8,7 @@ export interface UnitWork {
   /** Is there anything to do in the range that begins at `at`? */
   hasTargets(at: number): boolean;
   completion(index: number, result: number): void;
-  /** Writes what was found out by reading. The lease holds. */
+  /** Writes what was found out by reading, at once or when its bits are durable (`recording`). The lease holds. */
   write(unit: number): void;
   /** Writes again what was short, to members that still take it. The lease holds. */
   writeAgain(unit: number): void;

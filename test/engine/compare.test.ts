@@ -1,7 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { sector } from "../../src/base/units.ts";
 import type { RepairRule } from "../../src/engine/engine-protocol.ts";
-import { DATA_AT, diskName, EngineBench, isRead, isWrite, member, on, range } from "../support/engine-bench.ts";
+import {
+  DATA_AT,
+  diskName,
+  EngineBench,
+  isBitmap,
+  isRead,
+  isWrite,
+  member,
+  on,
+  range,
+} from "../support/engine-bench.ts";
 import { raid10Shape } from "../support/raid10.ts";
 
 const EIO = -5;
@@ -315,6 +325,82 @@ describe("a repair", () => {
     await bench.settle();
     expect(bench.ring.log.filter(on("d1", isWrite)).length).toBe(1);
     expect(sent.answer?.ranges).toEqual([{ lo: 10, hi: 18, kind: "repaired", places: [2] }]);
+  });
+});
+
+describe("a repair of an array that lacks a member", () => {
+  const lacking = (): EngineBench => mirrors(4, { members: [{}, {}, {}, { state: "faulty" }] });
+
+  it("notes for it what is written, durable before the write, and for as long as it is missing", async () => {
+    const bench = lacking();
+    spoil(bench, "d1", 70);
+    spoil(bench, "d2", 4000, 2);
+    bench.ring.hold(isBitmap);
+    const sent = await bench.send(compare(0, SIZE, majority));
+    expect(bench.ring.log.filter(isWrite)).toEqual([]);
+    bench.ring.release();
+    bench.run();
+    await bench.settle();
+    expect(sent.answer?.ranges).toEqual([
+      { lo: 70, hi: 71, kind: "repaired", places: [1] },
+      { lo: 4000, hi: 4002, kind: "repaired", places: [2] },
+    ]);
+    for (let i = 0; i < 4; i++) bench.pass(5000);
+    const noted = Array.from({ length: 64 }, (_, chunk) => chunk).filter((chunk) => bench.bitOnDisk("d0", chunk));
+    expect(noted).toEqual([1, 62]);
+    expect(bench.shared.read("neededChunks")).toBe(0);
+  });
+
+  it("sets no bit where nothing is missing, nor where nothing is written", async () => {
+    const bench = mirrors(3);
+    spoil(bench, "d1", 70);
+    await bench.send(compare(0, SIZE, majority));
+    const other = lacking();
+    await other.send(compare(0, SIZE, majority));
+    for (const { shared } of [bench, other]) expect(shared.read("dirtyChunks")).toBe(0);
+  });
+
+  it("notes what was written before the member went, before it is answered", async () => {
+    const bench = mirrors(4);
+    spoil(bench, "d1", 70);
+    bench.ring.hold(on("d1", isWrite));
+    const sent = await bench.send(compare(0, SIZE, majority));
+    await bench.send({ type: "setMember", member: { ...member(3), state: "faulty" } });
+    bench.ring.hold(isBitmap);
+    bench.ring.release(on("d1", isWrite));
+    bench.run();
+    await bench.settle();
+    expect([has(bench, "d1", 70), sent.answer]).toEqual([7, null]);
+    bench.ring.release();
+    bench.run();
+    await bench.settle();
+    expect(sent.answer?.failed).toBe(false);
+    expect(bench.bitOnDisk("d0", 1)).toBe(true);
+  });
+
+  it("notes it also if that member ends the repair", async () => {
+    const bench = mirrors(4);
+    for (const path of ["d1", "d3"]) spoil(bench, path, 70, 1, path === "d1" ? 98 : 99);
+    const rule: RepairRule = { source: 0 };
+    bench.ring.fail(on("d3", isWrite), EIO);
+    const { answer } = await bench.send(compare(0, SIZE, rule));
+    await bench.send({ type: "settleFailure", place: 3, outcome: "faulty" });
+    bench.run();
+    expect([answer?.failed, has(bench, "d1", 70)]).toEqual([true, 7]);
+    expect(bench.bitOnDisk("d0", 1)).toBe(true);
+  });
+
+  it("writes nothing, and keeps no bit raised, if it ends before its bits are durable", async () => {
+    const bench = lacking();
+    spoil(bench, "d1", 70);
+    bench.ring.fail(on("d2", isBitmap), EIO, 1);
+    const { answer } = await bench.send(compare(0, SIZE, majority));
+    expect(answer?.failed).toBe(true);
+    expect(bench.ring.log.filter(isWrite)).toEqual([]);
+    await bench.send({ type: "settleFailure", place: 2, outcome: "faulty" });
+    for (const place of [2, 3]) await bench.send({ type: "setMember", member: member(place) });
+    for (let i = 0; i < 6; i++) bench.pass(5000);
+    expect(bench.bitOnDisk("d0", 1)).toBe(false);
   });
 });
 

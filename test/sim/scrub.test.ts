@@ -87,7 +87,7 @@ describe("a check of three members on three nodes", () => {
       ]);
       await command(simulation, first, (node) => node.scrub({ ...everything, action: "check" }));
       expect(await report(simulation, first)).toMatchObject({ state: "finished", mismatched: 0, ranges: [] });
-      // Neither has touched bits or superblocks.
+      // Nobody is missing: neither has touched bits or superblocks.
       expect(statusOf(first)?.bitmap).toMatchObject({ dirty: 0, needed: 0 });
     });
     expectOk(verdict);
@@ -206,6 +206,34 @@ describe("a repair of two copies", () => {
       expect(await command(simulation, first, repair(1))).toBe(null);
       expect(rangesOf(await report(simulation, first))).toEqual([[50, 51, "repaired", [0]]]);
       simulation.array.disks[0]?.rotten.clear();
+      await simulation.healAndJudge();
+    });
+    expectOk(verdict);
+  });
+});
+
+describe("a repair while a member is missing", () => {
+  it("is given to it by the bitmap when it comes back", async () => {
+    const scenario = { ...calm, level: 1, members: 3, size: 480 } as const;
+    const verdict = await withSimulation(22, scenario, async (simulation) => {
+      const [first, second] = await serving(simulation);
+      const path = simulation.array.disks[2]?.path ?? "";
+      for (const disk of [1, 2]) rot(simulation, disk, 300);
+      await command(simulation, second, (node) => void node.failMember(2).then(() => node.removeMember(2)));
+      await simulation.world.run(simulation.world.now + 5000, () => statusOf(first)?.members.length === 2, 5);
+      await command(simulation, first, (node) => node.scrub({ ...everything, action: "repair", source: 0 }));
+      expect(rangesOf(await report(simulation, first))).toEqual([[300, 301, "repaired", [1]]]);
+      let outcome: unknown = null;
+      await command(simulation, second, (node) => {
+        node.addMember(path, "re-add").then(
+          () => (outcome = "added"),
+          (error) => (outcome = error),
+        );
+      });
+      await simulation.world.run(simulation.world.now + 20_000, () => statusOf(first)?.health === "UUU", 5);
+      expect([outcome, statusOf(first)?.health]).toEqual(["added", "UUU"]);
+      await command(simulation, first, (node) => node.scrub({ ...everything, action: "check" }));
+      expect(await report(simulation, first)).toMatchObject({ state: "finished", mismatched: 0, ranges: [] });
       await simulation.healAndJudge();
     });
     expectOk(verdict);
