@@ -86,6 +86,11 @@ export interface IoRing {
    * E_PERMISSION, E_DEVICE_BUSY. A ring that is not the kernel's does not have it.
    */
   openUblk?(queues: UblkQueues): UblkChannel;
+  /**
+   * Keeps a file of this path open and locked until nothing of it is in flight, also when its process has ended by then
+   * (io-hold.ts). Absent, or without effect: nobody can tell from outside.
+   */
+  holdFile?(path: string): void;
 
   /** From the owning thread, for another: a handle that wakes `submitAndReap` (see `wakeRing`). */
   readonly wakeHandle: WakeHandle;

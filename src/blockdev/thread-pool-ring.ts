@@ -6,6 +6,7 @@ import { realClock } from "../env/real-env.ts";
 import { CompletionList } from "./completion-list.ts";
 import { Errno } from "./errno.ts";
 import { ioError } from "./io-error.ts";
+import { openIoHold } from "./io-hold.ts";
 import type { DeviceIndex, IoRing, ListenAddress, RingOptions, SocketIndex, Tag, WakeHandle } from "./io-ring.ts";
 import { WRITE_DURABLE } from "./io-ring.ts";
 import { NetSockets } from "./net-sockets.ts";
@@ -39,7 +40,9 @@ export class ThreadPoolRing implements IoRing {
     },
   };
 
+  readonly #libc: Libc | string;
   readonly #reason: string;
+  #held: number | null = null;
   readonly #notes: string[] = [];
   readonly #memory: MappedMemory | null;
   readonly #devices: (Device | undefined)[] = [];
@@ -54,6 +57,7 @@ export class ThreadPoolRing implements IoRing {
 
   /** `reason`: why io_uring is not used, one line. Without `libc` devices cannot use O_DIRECT, and nothing can listen. */
   constructor(libc: Libc | string, options: RingOptions, reason: string) {
+    this.#libc = libc;
     const memory = typeof libc === "string" ? null : mapMemory(libc, options.arenaBytes);
     this.#memory = typeof memory === "number" ? null : memory;
     this.arena = this.#memory?.bytes ?? new Uint8Array(options.arenaBytes);
@@ -176,6 +180,11 @@ export class ThreadPoolRing implements IoRing {
     return count;
   }
 
+  /** Node's threads are waited for when the process exits. */
+  holdFile(path: string): void {
+    this.#held ??= openIoHold(path, this.#libc);
+  }
+
   close(givenUp = 0): void {
     // What was given up may have ended meanwhile.
     assert(this.#running <= givenUp, "a ring is closed with transfers in flight");
@@ -185,8 +194,10 @@ export class ThreadPoolRing implements IoRing {
     this.#devices.forEach((device, index) => {
       if (device !== undefined) this.closeDevice(index);
     });
+    if (this.#running > 0) return;
     // In its place other memory could be soon.
-    if (this.#running === 0) this.#memory?.release();
+    this.#memory?.release();
+    if (this.#held !== null) closeSync(this.#held);
   }
 
   #device(index: DeviceIndex): Device {

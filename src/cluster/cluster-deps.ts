@@ -57,6 +57,8 @@ export interface ClusterNodeOptions {
   readonly slowIoMs: number;
   /** Bytes of transfer memory of the data plane. */
   readonly arenaBytes: number;
+  /** Tells other processes of this host that our IO is over (`EngineConfig.ioHold`). */
+  readonly ioHold?: string;
   /** KiB/s, to begin with (sync_speed_min): what is copied more slowly does not yield to requests of clients. */
   readonly syncSpeedMin: number;
   /** KiB/s, 0 for no limit (sync_speed_max), to begin with. */

@@ -4,7 +4,7 @@ import { openFileDevice } from "../blockdev/file-device.ts";
 import type { BadBlockUpdate } from "../cluster/bad-block-update.ts";
 import { type ClusterNodeOptions, defaultClusterNodeOptions, type JoinRequest } from "../cluster/cluster-deps.ts";
 import { ClusterNode } from "../cluster/cluster-node.ts";
-import { isProcessGone, isRebooted, ownProcess } from "../dlm/local-process.ts";
+import { isRebooted, ownProcess } from "../dlm/local-process.ts";
 import type { LockMaster } from "../dlm/lock-master.ts";
 import type { Lockspace } from "../dlm/lockspace.ts";
 import { MOST_SLOTS } from "../dlm/lockspace.ts";
@@ -25,6 +25,7 @@ import { diskOf } from "./disk-of.ts";
 import { type ArrayFencing, FenceMethods } from "./fence-methods.ts";
 import { frozenInfo, type LockspaceView } from "./frozen-info.ts";
 import { Guard } from "./guard.ts";
+import { ioHoldFile, isProcessOver, removeHolds } from "./io-hold-file.ts";
 import { Journal } from "./journal.ts";
 import { connectLockService, keepLockServer } from "./lock-service.ts";
 import { LockServiceState } from "./lock-service-state.ts";
@@ -275,6 +276,7 @@ export class Daemon {
     await this.master.close();
     await this.#guard.stop();
     this.ublk.close();
+    removeHolds(this.env.clock.wall());
   }
 
   async #leaveExport(session: ArraySession): Promise<void> {
@@ -309,6 +311,7 @@ export class Daemon {
       force,
       updateBadBlockLog,
       ring,
+      ioHold: ioHoldFile(ownProcess()),
       syncSpeedMin,
       ioTimeoutMs,
       slowIoMs,
@@ -335,7 +338,7 @@ export class Daemon {
       listener: wanted.listener,
       leaseSink: wanted.lease,
       process: ownProcess(),
-      isProcessGone,
+      isProcessGone: isProcessOver,
       isRebooted,
       ...(fencing.fencer === null ? {} : { fencer: fencing.fencer }),
     });

@@ -94,6 +94,8 @@ export interface EngineConfig extends ArrayShape {
   /** Writes wait from the start on until `admitWrites`: see `holdWrites`. Default: no. */
   readonly holdsWrites?: boolean;
   readonly ring: "auto" | "io_uring" | "threads";
+  /** The file that is held as long as anything is in flight (`IoRing.holdFile`). */
+  readonly ioHold?: string;
   readonly queueDepth: number;
   /** KiB per second below which copies make no room for requests of front ends; see `CopySpeed`. Default: 0. */
   readonly copyLeast?: number;

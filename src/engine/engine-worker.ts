@@ -33,6 +33,7 @@ function ringEntries({ queueDepth, raidDisks }: EngineConfig): number {
 function open(): { readonly ring: IoRing; readonly loop: EngineLoop } {
   const ring = openRing(config.ring, { entries: ringEntries(config), arenaBytes: config.arenaBytes });
   try {
+    if (config.ioHold !== undefined) ring.holdFile?.(config.ioHold);
     const now = (): number => realClock.now();
     const loop = new EngineLoop({ config, ring, shared: new SharedBlock(shared), now, openFrontEnd });
     return { ring, loop };

@@ -19,6 +19,7 @@ export interface Libc {
   pread(fd: number, address: number, bytes: number, position: number): number;
   pwrite(fd: number, address: number, bytes: number, position: number): number;
   fdatasync(fd: number): number;
+  flock(fd: number, operation: number): number;
   send(fd: number, address: number, bytes: number, flags: number): number;
   fallocate(fd: number, mode: number, position: number, bytes: number): number;
   mmap(bytes: number, protection: number, flags: number, fd: number, offset: number): number;
@@ -112,6 +113,7 @@ function bindAll(koffi: Koffi): Libc {
       return result < 0 ? -koffi.errno() : result;
     },
     fdatasync: bind("int", "fdatasync", "int"),
+    flock: bind("int", "flock", "int", "int"),
     fallocate: bind("int", "fallocate", "int", "int", "int64_t", "int64_t"),
     mmap: (bytes, protection, flags, fd, offset) => mmap(0, bytes, protection, flags, fd, offset),
     munmap: bind("int", "munmap", "uintptr_t", "size_t"),

@@ -59,8 +59,13 @@ export class RingFiles {
     return this.fixed ? index : this.fd(index);
   }
 
-  closeAll(): void {
-    for (let index = 0; index < this.#highest; index++) if (this.#fds[index] !== -1) this.remove(index);
+  /** `inFlight`: the kernel keeps those of its table until nothing of them is, as the ring that is closed next. */
+  closeAll(inFlight: boolean): void {
+    for (let index = 0; index < this.#highest; index++) {
+      if (this.#fds[index] === -1) continue;
+      if (inFlight) closeSync(this.fd(index));
+      else this.remove(index);
+    }
   }
 
   /** `struct io_uring_files_update` and, behind it, the one descriptor. */

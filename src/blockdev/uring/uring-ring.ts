@@ -5,6 +5,7 @@ import { bytesOf, SECTOR_SIZE, type Sector, sector } from "../../base/units.ts";
 import { realClock } from "../../env/real-env.ts";
 import { CompletionList } from "../completion-list.ts";
 import { Errno } from "../errno.ts";
+import { openIoHold } from "../io-hold.ts";
 import type { DeviceIndex, IoRing, ListenAddress, SocketIndex, Tag, WakeHandle } from "../io-ring.ts";
 import { WRITE_DURABLE } from "../io-ring.ts";
 import { holds, type OpenMember, openMember } from "../open-member.ts";
@@ -257,6 +258,12 @@ export class UringRing implements IoRing {
     this.#sockets.close(socket);
   }
 
+  holdFile(path: string): void {
+    // A file that the kernel does not keep for the ring is closed with the process.
+    const fd = this.#files.fixed ? openIoHold(path, this.#libc) : null;
+    if (fd !== null && this.#files.add(fd) < 0) closeSync(fd);
+  }
+
   openUblk(queues: UblkQueues): UblkChannel {
     return new RingUblk(queues, {
       libc: this.#libc,
@@ -297,7 +304,7 @@ export class UringRing implements IoRing {
 
   close(givenUp = 0): void {
     if (this.#works) this.#drain();
-    this.#files.closeAll();
+    this.#files.closeAll(givenUp > 0);
     this.#parts.mapped.close();
     closeSync(this.#parts.eventfd);
     // In its place other memory could be soon.
