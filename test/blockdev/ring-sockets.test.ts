@@ -23,7 +23,7 @@ describe.skipIf(typeof libc === "string")("RingSockets", () => {
   });
 
   afterEach(() => {
-    files.closeAll();
+    files.closeAll(false);
     rmSync(folder, { recursive: true });
   });
 
