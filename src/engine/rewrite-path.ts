@@ -14,18 +14,19 @@ import { errnoOf, sectorsDone, TRANSFER_FAILED } from "./transfer.ts";
 const SMALL_SECTORS = 8;
 
 /**
- * idle; waits for its range; has it. Of a piece: the member is read; another copy is read; its bits are made durable; it
- * is written; it is read again.
+ * idle; waits for its range; has it. Of a piece: the member is read; it is read block by block; another copy is read; its
+ * bits are made durable; it is written; it is read again.
  */
 const Step = {
   idle: 0,
   locking: 1,
   locked: 2,
   looking: 3,
-  fetching: 4,
-  recording: 5,
-  writing: 6,
-  checking: 7,
+  salvaging: 4,
+  fetching: 5,
+  recording: 6,
+  writing: 7,
+  checking: 8,
 } as const;
 
 /** What has become of a range: sectors that were rewritten and read again; sectors that no other copy could give. */
@@ -39,7 +40,8 @@ export interface Rewritten {
 /**
  * Rewrites what a member could not read (md's fix_read_error), piece by piece: reads it once more; what fails comes from
  * another copy that is in sync, is written, and read again. A member that does not take it, or cannot read it even then,
- * fails.
+ * fails. Pieces are 4 KiB: a disk with such blocks that emulates smaller ones could not write less. But copies may differ
+ * without a bit, so of each piece only those logical blocks come from another copy that the member itself cannot give.
  * What no other copy has stays as it is: without the member more would be lost than with it. A member with a bad-block log
  * need not fail: what it does not take, or cannot read afterwards, is recorded; what is recorded is not read before.
  *
@@ -58,8 +60,10 @@ export class RewritePath {
   readonly #room: number;
   readonly #disk: Int32Array;
   readonly #sector: Float64Array;
-  /** By place: could not give the piece. */
+  /** By place: could not give what is fetched. */
   readonly #unreadable: Uint8Array;
+  /** By logical block of the piece: the member itself cannot give it. */
+  readonly #lacks = new Uint8Array(SMALL_SECTORS);
   #step: number = Step.idle;
   #isDoing = false;
   #isAborted = false;
@@ -67,10 +71,12 @@ export class RewritePath {
   #place = 0;
   #lo = 0;
   #hi = 0;
-  /** The piece: where it begins, its sectors, those of them that are done. */
+  /** The piece: where it begins, its sectors; of them [from, until) is at work, and done up to `done`. */
   #at = 0;
   #piece = 0;
+  #from = 0;
   #done = 0;
+  #until = 0;
   #attempts = 0;
   /** Up to here pieces are small. */
   #smallTo = 0;
@@ -166,7 +172,7 @@ export class RewritePath {
       return;
     }
     const { members } = this.#core;
-    const left = this.#piece - this.#done;
+    const left = this.#until - this.#done;
     const buffer = this.#buffer + this.#done * SECTOR_SIZE;
     const tag = tagOf(TagKind.rewrite, 0);
     switch (this.#step) {
@@ -197,7 +203,7 @@ export class RewritePath {
     members.ended(this.#step === Step.fetching ? this.#source : this.#place);
     this.#isDoing = false;
     this.#attempts++;
-    const left = this.#piece - this.#done;
+    const left = this.#until - this.#done;
     const done = sectorsDone(result, left, members.blockSize, this.#attempts);
     // Its buffer is not its own any more.
     if (result === NO_ANSWER) this.#isAborted = true;
@@ -220,9 +226,12 @@ export class RewritePath {
     return members.takesWrites(this.#place) && !suspended.blocks(this.#lo, this.#hi);
   }
 
-  #begin(step: number): void {
+  /** Of the piece's sectors [from, until). */
+  #begin(step: number, from = 0, until = this.#piece): void {
     this.#step = step;
-    this.#done = 0;
+    this.#from = from;
+    this.#done = from;
+    this.#until = until;
     this.#attempts = 0;
   }
 
@@ -237,12 +246,12 @@ export class RewritePath {
       for (let copy = 0; copy < personality.copies; copy++) {
         if (this.#disk[copy] !== raidDisk) continue;
         this.#memberAt = this.#sector[copy] ?? 0;
-        this.#unreadable.fill(0);
+        this.#lacks.fill(1);
         this.#begin(Step.looking);
         if (!members.badBlocks.isBad(this.#place, this.#memberAt, this.#memberAt + this.#piece)) return;
         // Whatever it reads there is not to be believed.
         this.#piece = Math.min(this.#piece, SMALL_SECTORS);
-        this.#fetch();
+        this.#fetchLacking();
         return;
       }
     }
@@ -254,9 +263,13 @@ export class RewritePath {
       case Step.looking:
         this.#leavePiece(true);
         return;
+      case Step.salvaging:
+        this.#lacks[Math.floor((this.#until - 1) / this.#blockSectors)] = 0;
+        this.#salvage(this.#until);
+        return;
       case Step.fetching:
-        this.#bitmap.startWrite(this.#at, this.#end);
-        this.#step = Step.recording;
+        this.#lacks.fill(0, 0, Math.ceil(this.#until / this.#blockSectors));
+        this.#fetchLacking();
         return;
       case Step.writing:
         this.#begin(Step.checking);
@@ -275,7 +288,10 @@ export class RewritePath {
         if (this.#piece > SMALL_SECTORS) {
           this.#smallTo = this.#end;
           this.#nextPiece();
-        } else this.#fetch();
+        } else this.#salvage(0);
+        return;
+      case Step.salvaging:
+        this.#salvage(this.#until);
         return;
       case Step.fetching:
         this.#core.notify({
@@ -307,6 +323,34 @@ export class RewritePath {
     return badBlocks.record(this.#place, this.#memberAt, this.#memberAt + this.#piece);
   }
 
+  get #blockSectors(): number {
+    return this.#core.members.blockSize / SECTOR_SIZE;
+  }
+
+  /** What the member itself can give of the piece, from `from` on, goes back to it as it is. */
+  #salvage(from: number): void {
+    const until = from + this.#blockSectors;
+    // What is one block is known to be unreadable.
+    if (until <= this.#piece && this.#blockSectors < this.#piece) this.#begin(Step.salvaging, from, until);
+    else this.#fetchLacking();
+  }
+
+  /** The next run of blocks that the member lacks; when there is none the piece is whole, and can be written. */
+  #fetchLacking(): void {
+    const blocks = Math.ceil(this.#piece / this.#blockSectors);
+    const first = this.#lacks.indexOf(1);
+    if (first === -1 || first >= blocks) {
+      this.#bitmap.startWrite(this.#at, this.#end);
+      this.#step = Step.recording;
+      return;
+    }
+    let end = first;
+    while (end < blocks && this.#lacks[end] === 1) end++;
+    this.#unreadable.fill(0);
+    this.#begin(Step.fetching, first * this.#blockSectors, Math.min(end * this.#blockSectors, this.#piece));
+    this.#fetch();
+  }
+
   /** From the first other copy that is in sync, and not known to lack it. */
   #fetch(): void {
     const { personality, members } = this.#core;
@@ -320,7 +364,7 @@ export class RewritePath {
       if (members.badBlocks.isBad(place, from, from + this.#piece)) continue;
       this.#source = place;
       this.#sourceAt = from;
-      this.#begin(Step.fetching);
+      this.#begin(Step.fetching, this.#from, this.#until);
       return;
     }
     this.#lost += this.#piece;

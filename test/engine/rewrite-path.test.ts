@@ -11,6 +11,7 @@ const covers =
   (at: number) =>
   (op: FakeOp): boolean =>
     op.at <= DATA_AT + at && op.at + op.sectors > DATA_AT + at;
+const inBlock = (op: FakeOp): boolean => op.at < DATA_AT + 24 && op.at + op.sectors > DATA_AT + 16;
 
 /** Equal mirrors; of d1 the block at `bad` cannot be read until it is written, or `forGood`. */
 function spoiled(disks = 2, options: ConstructorParameters<typeof EngineBench>[0] = {}, forGood = false): EngineBench {
@@ -20,7 +21,7 @@ function spoiled(disks = 2, options: ConstructorParameters<typeof EngineBench>[0
   bench.ring.disks.get("d1")?.fill(99, (DATA_AT + 16) * 512, (DATA_AT + 24) * 512);
   bench.ring.fail((op) => {
     if (on("d1", isWrite)(op) && covers(BAD)(op)) isHealed = !forGood;
-    return !isHealed && on("d1", isRead)(op) && covers(BAD)(op);
+    return !isHealed && on("d1", isRead)(op) && inBlock(op);
   }, EIO);
   return bench;
 }
@@ -56,6 +57,50 @@ describe("what a member could not read", () => {
     expect(after.filter(on("d1", isRead))[0]).toMatchObject({ at: DATA_AT + 16, sectors: 8 });
     expect(bench.shared.read("correctedSectors")).toBe(8);
     expect(bench.failures()).toEqual([]);
+  });
+
+  it("keeps what the member can read of its block, sector by sector, where copies differ", async () => {
+    const bench = new EngineBench({ disks: 2 });
+    for (const [path, fill] of [
+      ["d0", 7],
+      ["d1", 99],
+    ] as const) {
+      bench.ring.disks.get(path)?.fill(fill, DATA_AT * 512);
+    }
+    const lacking = new Set([17, 20, 21]);
+    bench.ring.fail((op) => {
+      const sectors = Array.from({ length: op.sectors }, (_, i) => op.at - DATA_AT + i);
+      if (on("d1", isWrite)(op)) for (const at of sectors) lacking.delete(at);
+      return on("d1", isRead)(op) && sectors.some((at) => lacking.has(at));
+    }, EIO);
+    const { answer } = await bench.send(rewrite(0, 64));
+    expect(answer).toEqual({ type: "rewritten", sectors: 8, lost: 0, givenUp: false });
+    // Whole blocks of 4 KiB, as a disk may be able to write no less.
+    expect(writesTo(bench, "d1")).toEqual(["16+8"]);
+    const fills = Array.from({ length: 8 }, (_, i) => bench.content("d1", 16 + i, 1)[0]);
+    expect(fills).toEqual([99, 7, 99, 99, 7, 7, 99, 99]);
+    expect(new Set(bench.content("d0", 16, 8))).toEqual(new Set([7]));
+  });
+
+  it("is left as it is where one of its sectors is on no copy", async () => {
+    const bench = new EngineBench({ disks: 3 });
+    bench.ring.fail((op) => isRead(op) && covers(BAD)(op), EIO);
+    bench.ring.fail((op) => on("d1", isRead)(op) && covers(BAD - 2)(op), EIO);
+    expect((await bench.send(rewrite(16, 24))).answer).toMatchObject({ sectors: 0, lost: 8 });
+    expect(writesTo(bench, "d1")).toEqual([]);
+    expect(bench.failures()).toEqual([]);
+  });
+
+  it("takes sectors of one block from different copies, where no copy has them all", async () => {
+    const bench = new EngineBench({ disks: 3 });
+    for (let disk = 0; disk < 3; disk++) bench.ring.disks.get(`d${disk}`)?.fill(7 + disk, DATA_AT * 512);
+    const isHealed = () => bench.ring.log.some(on("d1", isWrite));
+    bench.ring.fail((op) => on("d1", isRead)(op) && !isHealed() && (covers(17)(op) || covers(BAD)(op)), EIO);
+    bench.ring.fail((op) => on("d0", isRead)(op) && covers(17)(op), EIO);
+    bench.ring.fail((op) => on("d2", isRead)(op) && covers(BAD)(op), EIO);
+    expect((await bench.send(rewrite(16, 24))).answer).toMatchObject({ sectors: 8, lost: 0 });
+    const fills = Array.from({ length: 8 }, (_, i) => bench.content("d1", 16 + i, 1)[0]);
+    expect(fills).toEqual([8, 9, 8, 8, 7, 8, 8, 8]);
   });
 
   it("is written only once its bit is durable, and the bit goes away later", async () => {
