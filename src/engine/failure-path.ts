@@ -169,6 +169,7 @@ export class FailurePath {
       this.#returning.add(disk);
       return false;
     }
+    this.#returning.delete(disk);
     members.setState(disk, outcome === "faulty" ? "faulty" : "in_sync", sector(0));
     if (outcome === "last_copy") this.#era++;
     this.#releaseHeld();
@@ -182,10 +183,7 @@ export class FailurePath {
 
   /** The device in this place has answered all that had been given up. True: it was a last copy, and is used again. */
   answered(disk: number): boolean {
-    if (!this.#returning.delete(disk)) return false;
-    const { members } = this.#core;
-    if (members.state[disk] !== MemberState.blocked) return false;
-    return this.settle(disk, "last_copy");
+    return this.#returning.has(disk) && this.settle(disk, "last_copy");
   }
 
   /** What is known of bad blocks up to `version` is durable; or it is not, and what waits for it fails. */

@@ -35,6 +35,7 @@ export class MemberCommands {
       if (isCopy && members.isLastEvenWithBlocked(place)) {
         throw new MdError("E_LAST_COPY", `${member.path} is the last copy of ${config.name}`);
       }
+      if (isReturning) return this.settle(place, "faulty");
       members.setState(place, "faulty", member.recoveredTo);
       return atOnce(none);
     }

@@ -62,7 +62,10 @@ describe("F17: what was given up and is not over", () => {
 
     it("keeps nobody from failing it, once there is another copy", async () => {
       const faulty = { ...member(1), state: "faulty" } as const;
+      const waits = bench.write(64, 8, 6);
+      bench.run();
       expect((await bench.send({ type: "setMember", member: faulty })).error).toBeNull();
+      expect([missed.errno, waits.errno], "others need not have it").toEqual([0, 0]);
       bench.ring.release();
       bench.run();
       const write = bench.write(0, 8, 7);
