@@ -43,7 +43,13 @@ export type NodeEvent =
   /** The bits of `slot` are ours, or somebody else's, or there were none. */
   | { readonly type: "recovered"; readonly slot: SlotNumber }
   | { readonly type: "peer"; readonly slot: SlotNumber; readonly needsResync: boolean }
-  | { readonly type: "window"; readonly slot: SlotNumber; readonly range: SectorRange | null }
+  /** `isCheck`: its owner copies nothing there, and that it does says nothing of what it has to copy. */
+  | {
+      readonly type: "window";
+      readonly slot: SlotNumber;
+      readonly range: SectorRange | null;
+      readonly isCheck: boolean;
+    }
   /** Ready for IO: what died while we joined is recovered now. */
   | { readonly type: "joined" }
   | { readonly type: "leave" }
@@ -99,7 +105,7 @@ function change(state: NodeState, event: NodeEvent): NodeStep {
     case "peer":
       return onPeer(state, event.slot, event.needsResync);
     case "window":
-      return onWindow(state, event.slot, event.range);
+      return onWindow(state, event.slot, event.range, event.isCheck);
     case "joined":
       return [{ ...state, phase: "active" }, state.recovering.map((target) => ({ type: "recover", target }))];
     case "leave":
@@ -183,9 +189,10 @@ function onPeer(state: NodeState, slot: SlotNumber, needsResync: boolean): NodeS
   return [needsResync ? withPeer(state, slot) : withoutPeer(state, slot), []];
 }
 
-function onWindow(state: NodeState, slot: SlotNumber, range: SectorRange | null): NodeStep {
+function onWindow(state: NodeState, slot: SlotNumber, range: SectorRange | null, isCheck: boolean): NodeStep {
   if (range === null) return [withoutWindow(state, slot), []];
-  return [withPeer({ ...state, windows: new Map(state.windows).set(slot, range) }, slot), []];
+  const next = { ...state, windows: new Map(state.windows).set(slot, range) };
+  return [isCheck ? next : withPeer(next, slot), []];
 }
 
 const withPeer = (state: NodeState, slot: SlotNumber): NodeState => ({

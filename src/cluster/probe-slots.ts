@@ -17,7 +17,7 @@ async function probe(context: NodeContext, slot: SlotNumber): Promise<void> {
   const { slotLocks, history } = context;
   if (!(await takeIfFree(context, slot))) {
     await askPeer(context, slot, async ({ range }) => {
-      if (range !== null) await suspendFor(context, slot, range);
+      if (range !== null) await suspendFor(context, slot, range, false);
     });
     return;
   }

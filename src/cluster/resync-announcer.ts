@@ -24,12 +24,16 @@ export class ResyncAnnouncer {
     await bus.send(() => ({ type: "resyncing_start", from: lockspace.slot }), this.#stop);
   }
 
-  /** From now on no other node writes in `window`, and none reads there but from the first copy. */
-  async show(window: SectorRange): Promise<void> {
+  /**
+   * From now on no other node writes in `window`, and none reads there but from the first copy. `isCheck`: nothing is written
+   * here either, so that elsewhere they go on to read from all copies.
+   */
+  async show(window: SectorRange, isCheck = false): Promise<void> {
     const { ownWindow, bus, lockspace } = this.#context;
     this.#told = true;
     await ownWindow.show(window);
-    await bus.send(() => ({ type: "resyncing", from: lockspace.slot, range: window }), this.#stop);
+    const kind = isCheck ? ({ isCheck } as const) : {};
+    await bus.send(() => ({ type: "resyncing", from: lockspace.slot, range: window, ...kind }), this.#stop);
   }
 
   /**

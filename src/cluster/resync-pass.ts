@@ -226,7 +226,7 @@ export class ResyncPass {
       this.#roomTo = window.hi;
     }
     const began = clock.now();
-    await this.#others.show(window);
+    await this.#others.show(window, this.action === "check");
     return clock.now() - began;
   }
 

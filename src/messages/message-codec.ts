@@ -33,6 +33,9 @@ const typeByNumber = new Map(
   Object.entries(typeNumber).map(([type, n]) => [n, type as Exclude<ClusterMessageType, "unknown">]),
 );
 
+/** In the device number of RESYNCING, where the kernel has 0: nothing is copied. Who does not know it takes it for a resync. */
+const CHECK_ONLY = 1;
+
 const noUuid = new Uint8Array(16);
 
 /** A message as it stands in the value block of `message`. */
@@ -60,7 +63,12 @@ export function encodeFrame({ message, sequence, orphaned }: MessageFrame): Uint
   switch (message.type) {
     case "resyncing":
       // A range that ends at 0 is how a node says that its resync is over.
-      return wire.encode({ ...fields, low: message.range?.lo ?? 0, high: message.range?.hi ?? 0 });
+      return wire.encode({
+        ...fields,
+        low: message.range?.lo ?? 0,
+        high: message.range?.hi ?? 0,
+        number: message.isCheck === true ? CHECK_ONLY : 0,
+      });
     case "bitmap_resize":
       return wire.encode({
         ...fields,
@@ -118,7 +126,13 @@ function decodeMessage(fields: MessageFields): ClusterMessage | null {
       return { type: "unknown", from, raw: fields.type };
     case "resyncing":
       if (fields.high === 0) return { type, from, range: null };
-      return fields.low < fields.high ? { type, from, range: sectorRange(fields.low, fields.high) } : null;
+      if (fields.low >= fields.high) return null;
+      return {
+        type,
+        from,
+        range: sectorRange(fields.low, fields.high),
+        ...(fields.number === CHECK_ONLY ? { isCheck: true } : {}),
+      };
     case "bitmap_resize":
       return { type, from, size: sector(fields.high), raidDisks: fields.number, chunkBytes: fields.low };
     case "newdisk":

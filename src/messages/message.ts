@@ -7,8 +7,13 @@ import type { Sector, SectorRange, SlotNumber } from "../base/units.ts";
 export type ClusterMessage =
   /** Superblocks have changed; `number` names a member to read them from. */
   | { readonly type: "metadata_updated"; readonly from: SlotNumber; readonly number: number }
-  /** The sender resyncs this range now (array sectors); null: it is done. */
-  | { readonly type: "resyncing"; readonly from: SlotNumber; readonly range: SectorRange | null }
+  /** The sender resyncs this range now (array sectors), or only compares its copies; null: it is done. */
+  | {
+      readonly type: "resyncing";
+      readonly from: SlotNumber;
+      readonly range: SectorRange | null;
+      readonly isCheck?: true;
+    }
   | { readonly type: "newdisk"; readonly from: SlotNumber; readonly uuid: Uint8Array; readonly number: number }
   | { readonly type: "remove"; readonly from: SlotNumber; readonly number: number }
   | { readonly type: "re_add"; readonly from: SlotNumber; readonly number: number }

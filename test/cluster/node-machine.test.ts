@@ -55,10 +55,24 @@ describe("what a node knows of the others", () => {
     expect(run(recovered.state, { type: "peer", slot: s1, needsResync: false }).state.balance).toBe("balanced");
   });
 
+  it("goes on to balance while another node only checks, and not before one that resyncs has said that nothing is left", () => {
+    const check = { type: "window", slot: s1, range: window, isCheck: true } as const;
+    const copies = { ...check, isCheck: false };
+    const checked = run(calm(a, b, c), check);
+    expect([checked.state.balance, checked.state.windows.get(s1)]).toEqual(["balanced", window]);
+    expect(run(checked.state, copies).state.balance).toBe("first");
+    const both = run(calm(a, b, c), copies, check);
+    expect(both.state.balance).toBe("first");
+    expect(run(both.state, { ...check, range: null }).state.balance).toBe("first");
+    // What others have to copy has nothing to do with it; nor has its death.
+    expect(run(calm(a, b, c), { ...copies, slot: s2 }, check).state.balance).toBe("first");
+    expect(run(checked.state, { type: "died", member: b }).state.balance).toBe("first");
+  });
+
   it("keeps a dead node's window until its bits have an owner", () => {
     const died = run(
       calm(a, b),
-      { type: "window", slot: s1, range: window },
+      { type: "window", slot: s1, range: window, isCheck: false },
       { type: "prep" },
       { type: "died", member: b },
       { type: "done", members: [a] },
@@ -73,7 +87,7 @@ describe("what a node knows of the others", () => {
       { type: "died", member: b },
       { type: "done", members: [a] },
       { type: "done", members: [a, b] },
-      { type: "window", slot: s1, range: window },
+      { type: "window", slot: s1, range: window, isCheck: false },
       { type: "recovered", slot: s1 },
     );
     expect(late.state.windows.get(s1)).toEqual(window);
@@ -83,7 +97,7 @@ describe("what a node knows of the others", () => {
   it("27.4: leaves another node's window alone when a slot is recovered", () => {
     const state = run(
       calm(a, b, c),
-      { type: "window", slot: s1, range: window },
+      { type: "window", slot: s1, range: window, isCheck: false },
       { type: "died", member: c },
       { type: "recovered", slot: s2 },
     );
@@ -94,7 +108,7 @@ describe("what a node knows of the others", () => {
   it("looks at the bitmap of a node that left in order, and keeps its window until then", () => {
     const left = run(
       calm(a, b),
-      { type: "window", slot: s1, range: window },
+      { type: "window", slot: s1, range: window, isCheck: false },
       { type: "prep" },
       { type: "done", members: [a] },
     );

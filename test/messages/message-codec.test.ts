@@ -12,6 +12,7 @@ const uuid = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
 const numbered: readonly (readonly [number, ClusterMessage])[] = [
   [0, { type: "metadata_updated", from, number: 2 }],
   [1, { type: "resyncing", from, range: sectorRange(128, 8192) }],
+  [1, { type: "resyncing", from, range: sectorRange(128, 8192), isCheck: true }],
   [2, { type: "newdisk", from, uuid, number: 4 }],
   [3, { type: "remove", from, number: 1 }],
   [4, { type: "re_add", from, number: 1 }],
@@ -36,7 +37,7 @@ describe("message codec", () => {
     });
     const view = new DataView(window.buffer);
     expect([view.getBigUint64(8, true), view.getBigUint64(16, true)]).toEqual([1n, 2n ** 33n + 5n]);
-    expect([view.getUint32(44, true), view.getUint32(48, true)]).toEqual([0, 9]);
+    expect([view.getUint32(40, true), view.getUint32(44, true), view.getUint32(48, true)]).toEqual([0, 0, 9]);
     const device = encodeFrame({ message: { type: "newdisk", from, uuid, number: 6 }, sequence: 0 });
     expect([...device.subarray(24, 40)]).toEqual([...uuid]);
     expect(new DataView(device.buffer).getUint32(40, true)).toBe(6);

@@ -121,6 +121,30 @@ describe("a check of three members on three nodes", () => {
     expect(compared).toBe(8);
   });
 
+  it("leaves the reads of others balanced; a repair does not", async () => {
+    const slow = { ...calm, level: 1, members: 3, size: 480, syncSpeedMax: 60 } as const;
+    const verdict = await withSimulation(14, slow, async (simulation) => {
+      const [first, second] = await serving(simulation);
+      const seen: Record<string, Set<string>> = { check: new Set(), repair: new Set() };
+      for (const action of ["check", "repair"] as const) {
+        await command(simulation, first, (node) => node.scrub({ ...everything, action }));
+        const ended = () => statusOf(first)?.scrub?.endedAt != null;
+        await simulation.world.run(
+          simulation.world.now + 60_000,
+          () => {
+            const { slots = [], readBalance = "first" } = statusOf(second) ?? {};
+            if (slots.some(({ window }) => window !== null)) seen[action]?.add(readBalance);
+            return ended();
+          },
+          1,
+        );
+        await simulation.untilRest();
+      }
+      expect(seen).toEqual({ check: new Set(["balanced"]), repair: new Set(["first"]) });
+    });
+    expectOk(verdict);
+  });
+
   it("ends with its node, and leaves nothing suspended at the others", async () => {
     const slow = { ...calm, level: 1, members: 3, size: 480, syncSpeedMax: 40 } as const;
     const verdict = await withSimulation(11, slow, async (simulation) => {
