@@ -78,7 +78,6 @@ describe("other command lines that cannot be", () => {
     ["assemble", "assemble needs an array, members or --scan"],
     ["examine", "no devices are given"],
     ["md0 --fail --write-mostly /dev/sdc", "write-mostly is possible with create, add and re-add only: /dev/sdc"],
-    ["map md0 --frontend=ublk", "frontend: ublk is not available; nbd is"],
     ["action md0", "action is not told what to do"],
     ["action md0 check repair", "action takes one word, not check and repair"],
     ["action md0 check --source=/dev/sda", "--source is for repair only"],

@@ -400,7 +400,8 @@ describe.each([
       client.socket.pause();
       client.send(...bytes);
     }
-    await host.until(() => host.server.usage.freePages < 300, "nothing is left");
+    // A quarter is kept for members that hang.
+    await host.until(() => host.server.usage.freePages < host.server.usage.pages / 4 + 300, "nothing is left");
     const quick = await host.client();
     for (let i = 0; i < 20; i++) expect((await quick.call(READ, { length: MIB })).errno).toBe(0);
     for (const client of deaf) {
