@@ -161,10 +161,16 @@ export class SimDisk {
     const watermark = this.#completions;
     const late = this.answersBy - this.#world.now;
     const answered = late > latency ? this.#world.random.between(latency, late) : latency;
-    this.#world.schedule(answered, null, () => {
+    const answer = (result: number): void => {
+      if (!user.thread.ended) done(result);
+    };
+    // What a read brings comes with its answer; anything else is done before.
+    const completed = op.type === "read" ? answered : latency;
+    this.#world.schedule(completed, null, () => {
       this.#flights.delete(flight);
       const result = this.#complete(flight, watermark);
-      if (!user.thread.ended) done(result);
+      if (completed === answered) answer(result);
+      else this.#world.schedule(answered - completed, null, () => answer(result));
     });
   }
 

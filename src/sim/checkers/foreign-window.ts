@@ -14,7 +14,7 @@ export class ForeignWindowChecker implements Checker {
   readonly #windows = new Map<string, readonly (SectorRange | null)[]>();
   /** Whose windows are others' now. One that was paused may not know it yet, and believe that it begins to copy. */
   readonly #evicted = new Set<string>();
-  /** By life and disk: its raid_disk. */
+  /** By life and disk that it uses: its raid_disk. */
   readonly #places = new Map<string, Map<string, number>>();
 
   constructor(geometry: ArrayGeometry, report: Report) {
@@ -29,7 +29,10 @@ export class ForeignWindowChecker implements Checker {
           this.#windows.set(event.life, [...this.#windowsOf(event.life), event.range]);
         break;
       case "member_view":
-        if (event.disk !== null) this.#placesOf(event.life).set(event.disk, event.raidDisk);
+        if (event.disk === null) break;
+        if (event.state === "in_sync" || event.state === "rebuilding") {
+          this.#placesOf(event.life).set(event.disk, event.raidDisk);
+        } else this.#placesOf(event.life).delete(event.disk);
         break;
       case "copied":
         this.#windows.set(event.life, this.#windowsOf(event.life).slice(1));
@@ -53,11 +56,10 @@ export class ForeignWindowChecker implements Checker {
       case "write_submitted":
       case "write_landed": {
         if (event.area !== "data") return;
-        // Of a member that the life has just begun to use the place may not be known yet.
-        const raidDisk = this.#placesOf(event.life).get(event.disk);
-        if (raidDisk === undefined) return;
         for (const [owner, windows] of this.#windows) {
-          if (owner === event.life) continue;
+          // What was given to a member that hung, and has been taken out since, may land there at any time.
+          const raidDisk = this.#placesOf(owner).get(event.disk);
+          if (owner === event.life || raidDisk === undefined) continue;
           for (const window of windows) if (window !== null) this.#check(event, raidDisk, owner, window);
         }
         break;

@@ -1,4 +1,4 @@
-import { Feature, hasFeature, IN_SYNC, type Superblock } from "../../superblock/superblock.ts";
+import { Feature, hasFeature, IN_SYNC, ROLE_FAULTY, type Superblock } from "../../superblock/superblock.ts";
 import { sameUuid } from "../../superblock/uuid.ts";
 import { type ArrayGeometry, SUPERBLOCK_SECTORS } from "../array-geometry.ts";
 import { storedSuperblock, visibleSuperblock } from "../disk-superblocks.ts";
@@ -86,7 +86,7 @@ export class SuperblockEventsChecker implements Checker {
   }
 
   #compare(life: string, disk: SimDisk, now: Superblock, other: SimDisk, theirs: Superblock): void {
-    if (now.events > theirs.events || isStepBack(now, theirs)) return;
+    if (now.events > theirs.events || isStepBack(now, theirs) || isOut(now, theirs)) return;
     const what = `${life} writes events ${now.events} to ${disk.path}`;
     if (now.events < theirs.events) this.#report(`${what} after events ${theirs.events} on ${other.path}`);
     else if (contentOf(now) !== contentOf(theirs)) {
@@ -104,6 +104,9 @@ function contentOf(superblock: Superblock): string {
   const utime = hasFeature(superblock, Feature.clustered) ? superblock.utime : null;
   return JSON.stringify({ devRoles, size, raidDisks, level, layout, utime, bitmapOffset });
 }
+
+/** What a member was given before it was taken out, since it hung, may land long after that. */
+const isOut = ({ devNumber }: Superblock, theirs: Superblock): boolean => theirs.devRoles[devNumber] === ROLE_FAULTY;
 
 /** The array of one node is clean again, and nothing else has changed. */
 function isStepBack(now: Superblock, theirs: Superblock): boolean {
