@@ -1,4 +1,4 @@
-import type { Sector } from "../base/units.ts";
+import type { Sector, SectorRange } from "../base/units.ts";
 
 /** What a personality is made of. */
 export interface ArrayShape {
@@ -37,8 +37,14 @@ export interface Personality {
   resized(raidDisks: number, size: Sector): Personality;
   /** Has some sector no copy on those alive but the one on `raidDisk`? */
   isLastCopy(raidDisk: number, alive: Uint8Array): boolean;
-  /** All array sectors below `at` are on a member: then it is filled below this sector. */
-  memberFilledTo(at: Sector): Sector;
+  /** How often who fills a member in its own order goes through the array: its far copies lie behind all others. Default: once. */
+  readonly fillPasses?: number;
+  /** What of each member that pass fills. Default: all. */
+  fillSection?(pass: number): SectorRange;
+  /** A member is filled below `memberAt`: there is the rest to be filled. Default: from `arrayFilledTo` on. */
+  fillFrom?(memberAt: Sector): { readonly pass: number; readonly at: Sector };
+  /** All array sectors below `at` are on a member, as far as this pass and those before fill it: then it is filled below this sector. */
+  memberFilledTo(at: Sector, pass: number): Sector;
   /** A member is filled below `memberAt`: then it has its copies of all array sectors below this one. */
   arrayFilledTo(memberAt: Sector): Sector;
 }

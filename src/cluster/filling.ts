@@ -5,6 +5,7 @@ import { countBits } from "../bitmap/bitmap-merge.ts";
 import { personalityOf } from "../engine/personalities.ts";
 import { sameUuid } from "../superblock/uuid.ts";
 import { gatherDirtyChunks, nextDirtyRange } from "./dirty-chunks.ts";
+import { fillEnd, fillPosition, nextInFill } from "./fill-order.ts";
 import { adoptUnannounced, announce } from "./metadata-update.ts";
 import type { NodeContext } from "./node-context.ts";
 
@@ -22,7 +23,7 @@ export interface FillTarget {
 export interface Filling {
   readonly type: "recover";
   readonly targets: readonly FillTarget[];
-  /** The array sector from where on something is to be copied: none of them lacks anything before. */
+  /** The position (see `fillPosition`) from where on something is to be copied: none of them lacks anything before. */
   readonly from: Sector;
   /** Chunks that any of them may lack; null: everything. */
   readonly bits: Uint8Array | null;
@@ -43,7 +44,7 @@ export function beginFilling(context: NodeContext, signal: AbortSignal): Promise
     return {
       type: "recover",
       targets: filled.map(({ number, deviceUuid }) => ({ number, deviceUuid, life: members.lifeOf(number) })),
-      from: personalityOf(array).arrayFilledTo(sector(Math.min(...filled.map(({ recoveredTo }) => recoveredTo)))),
+      from: fillPosition(personalityOf(array), sector(Math.min(...filled.map(({ recoveredTo }) => recoveredTo)))),
       bits: byBitmap ? (await gatherDirtyChunks(context)).bits : null,
     };
   }, signal);
@@ -51,16 +52,23 @@ export function beginFilling(context: NodeContext, signal: AbortSignal): Promise
 
 /** What is to be copied next, from `from` on; null for nothing. */
 export function nextToFill({ bits }: Filling, array: MdArray, from: Sector): SectorRange | null {
-  if (bits !== null) return nextDirtyRange(bits, array.bitmap.layout, array.size, from);
-  return from < array.size ? sectorRange(from, array.size) : null;
+  const { layout } = array.bitmap;
+  return nextInFill(personalityOf(array), from, (at) => {
+    if (bits !== null) return nextDirtyRange(bits, layout, array.size, at);
+    return at < array.size ? sectorRange(at, array.size) : null;
+  });
 }
 
 /** Sectors to copy in all: of a RAID10 each member has its share only. */
 export function sectorsToFill({ bits, from, targets }: Filling, array: MdArray): number {
   const { layout } = array.bitmap;
-  const { copies, raidDisks } = personalityOf(array);
+  const personality = personalityOf(array);
+  const { copies, raidDisks } = personality;
+  const end = fillEnd(personality);
   const lacking =
-    bits === null ? array.size - from : Math.min(countBits(bits, layout.chunks) * layout.chunkSectors, array.size);
+    bits === null
+      ? ((end - from) * array.size) / end
+      : Math.min(countBits(bits, layout.chunks) * layout.chunkSectors, array.size);
   return Math.ceil(lacking * Math.min(1, (targets.length * copies) / raidDisks));
 }
 

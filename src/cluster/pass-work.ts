@@ -1,8 +1,10 @@
 import { type Sector, type SectorRange, sector, sectorRange } from "../base/units.ts";
 import { CHECK_SECTORS } from "../engine/engine-protocol.ts";
+import { personalityOf } from "../engine/personalities.ts";
 import type { CopyOutcome } from "../resync/resync-machine.ts";
 import type { ScrubAction, ScrubReport, WindowFindings } from "../resync/scrub.ts";
 import { smallestWindow } from "../resync/window-size.ts";
+import { arrayRangeOf, fillEnd, sectionAt } from "./fill-order.ts";
 import { type Filling, isFilling, nextToFill, sectorsToFill } from "./filling.ts";
 import type { NodeContext } from "./node-context.ts";
 import { membersNow } from "./resync-retry.ts";
@@ -51,7 +53,13 @@ export class PassWork {
   /** Nothing is to be copied from here on. */
   get end(): Sector {
     const { size } = this.#context.array;
+    if (this.copying.type === "recover") return fillEnd(personalityOf(this.#context.array));
     return isScrub(this.copying) ? sector(Math.min(this.copying.report.to, size)) : size;
+  }
+
+  /** The array sectors of a window or part. Those of a pass are positions, where members are filled. */
+  arrayRange(window: SectorRange): SectorRange {
+    return this.copying.type === "recover" ? arrayRangeOf(personalityOf(this.#context.array), window) : window;
   }
 
   /** What is to be copied next, from `from` on; null for nothing. */
@@ -76,7 +84,9 @@ export class PassWork {
       return { sectors: window.hi - window.lo, outcome: "copied" };
     }
     const { type: kind } = this.copying;
-    const { sectors, failed, aimless } = await engine.send({ type: "copy", kind, range: window });
+    const section = kind === "recover" ? sectionAt(personalityOf(this.#context.array), window.lo) : null;
+    const range = this.arrayRange(window);
+    const { sectors, failed, aimless } = await engine.send({ type: "copy", kind, range, section });
     if (this.#isLost(aimless)) return { sectors, outcome: "failed" };
     return { sectors, outcome: failed ? this.#whyFailed() : "copied" };
   }

@@ -13,6 +13,7 @@ import {
 import { addProgress, type ResyncProgress, startProgress } from "../resync/resync-progress.ts";
 import { largestWindow, mostUncleared, passGrain } from "../resync/window-size.ts";
 import { BitClearing } from "./bit-clearing.ts";
+import { memberFilledTo } from "./fill-order.ts";
 import type { NodeContext } from "./node-context.ts";
 import { Pace } from "./pace.ts";
 import { type Copying, isScrub, PassWork } from "./pass-work.ts";
@@ -61,7 +62,7 @@ export class ResyncPass {
   #progress: ResyncProgress;
   /** The first part that no copy could give. */
   #unreadable: SectorRange | null = null;
-  /** Array sectors. */
+  /** Array sectors; of a recovery its position (`fillPosition`). */
   #reached: Sector;
   #writtenDown: { readonly at: number; readonly done: number };
   /** Sectors that were done when the superblocks were last to say so. */
@@ -226,7 +227,7 @@ export class ResyncPass {
       this.#roomTo = window.hi;
     }
     const began = clock.now();
-    await this.#others.show(window, this.action === "check");
+    await this.#others.show(this.#work.arrayRange(window), this.action === "check");
     return clock.now() - began;
   }
 
@@ -244,7 +245,7 @@ export class ResyncPass {
     // Also of one that was refused: others wait for the room that it had.
     const over = (): void => this.#bits?.copied(part.hi - part.lo);
     const { sectors, outcome } = await this.#work.copy(part).finally(over);
-    if (outcome === "unreadable") this.#unreadable ??= part;
+    if (outcome === "unreadable") this.#unreadable ??= this.#work.arrayRange(part);
     const ms = clock.now() - Math.max(askedAt, this.#endedAt);
     this.#endedAt = clock.now();
     return { type: "copied", sectors, outcome, ms };
@@ -252,7 +253,7 @@ export class ResyncPass {
 
   /** Everything that is to be copied is, below `#reached`: so far members are filled, in sectors from the start of data. */
   get #filledTo(): Sector {
-    return personalityOf(this.#context.array).memberFilledTo(this.#reached);
+    return memberFilledTo(personalityOf(this.#context.array), this.#reached);
   }
 
   async #advance({ to, copied, ms }: Extract<ResyncEffect, { type: "advance" }>): Promise<void> {

@@ -1,3 +1,4 @@
+import type { SectorRange } from "../base/units.ts";
 import type { CopyKind, RepairRule } from "./engine-protocol.ts";
 import type { MismatchList } from "./mismatch-list.ts";
 
@@ -16,6 +17,8 @@ export interface Copy {
   readonly kind: CopyKind;
   readonly lo: number;
   readonly hi: number;
+  /** Of members; null: wherever copies are. */
+  readonly section: SectorRange | null;
   readonly onDone: (result: CopyResult) => void;
 }
 

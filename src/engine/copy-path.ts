@@ -21,6 +21,9 @@ import { errnoOf, mayRetry } from "./transfer.ts";
 const BUSY_UNITS = 2;
 const BUSY_SECTORS = 256;
 
+const sectionOf = (work: Work | undefined): SectorRange | null =>
+  work === undefined || work.kind === "compare" ? null : work.section;
+
 /**
  * Copies ranges from one member to others, below foreground requests: each unit holds its range, so that no local write
  * comes between its read and its writes. Whoever commands it has seen to it that no other node writes there.
@@ -75,7 +78,8 @@ export class CopyPath {
     const onLost = (lo: number, hi: number): void => {
       if (this.#kind === "resync") this.#progress.fail(lo, hi);
     };
-    this.#copies = new CopyPieces(core, failures, units, { kind, onPiece, onLost, onUnitEnd });
+    const section = (): SectorRange | null => sectionOf(this.#jobs[0]?.work);
+    this.#copies = new CopyPieces(core, failures, units, { kind, section, onPiece, onLost, onUnitEnd });
     this.#comparison = new ComparePieces(core, bitmap, failures, units, { onPiece, onUnitEnd });
     this.#lock = lock;
     this.units = units;
@@ -203,7 +207,7 @@ export class CopyPath {
     const last = this.#jobs.at(-1);
     if (next === undefined || last === undefined) return next !== undefined;
     if (this.#aborted || last.cursor < last.work.hi || next.kind !== last.work.kind) return false;
-    if (next.kind === "compare") return false;
+    if (next.kind === "compare" || sectionOf(next)?.lo !== sectionOf(last.work)?.lo) return false;
     return next.kind === "resync" ? this.#progress.joins(last.work.hi, next.lo) : next.lo >= last.work.hi;
   }
 

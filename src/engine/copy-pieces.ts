@@ -1,4 +1,4 @@
-import { SECTOR_SIZE, sector } from "../base/units.ts";
+import { SECTOR_SIZE, type SectorRange, sector } from "../base/units.ts";
 import { type CopyUnits, UnitState, type UnitWork } from "./copy-units.ts";
 import { counterIndex } from "./counter-index.ts";
 import type { EngineCore } from "./engine-core.ts";
@@ -13,6 +13,8 @@ import { SMALL_SECTORS, UnitLegs } from "./unit-legs.ts";
 export interface CopyHooks {
   /** Of the copies at work. */
   readonly kind: () => CopyKind;
+  /** Of members, only there they are filled; null: everywhere. */
+  readonly section: () => SectorRange | null;
   readonly onPiece: (unit: number, sectors: number) => void;
   /** These array sectors could not be copied. */
   readonly onLost: (lo: number, hi: number) => void;
@@ -120,8 +122,9 @@ export class CopyPieces implements UnitWork {
     let targets = 0;
     for (let copy = 0; copy < personality.copies; copy++) {
       const disk = this.#disk[copy] ?? 0;
-      if (this.#isTarget(disk)) targets++;
-      if (members.hasSeconds && this.#isTarget(disk + members.room)) targets++;
+      const from = this.#sector[copy] ?? 0;
+      if (this.#isTarget(disk, from)) targets++;
+      if (members.hasSeconds && this.#isTarget(disk + members.room, from)) targets++;
     }
     // Of a resync the source itself could be one.
     return this.#hooks.kind() === "recover" ? targets > 0 : targets > 1 && members.inSync > 0;
@@ -145,7 +148,7 @@ export class CopyPieces implements UnitWork {
     let legs = 0;
     for (let leg = unit * this.#width; leg < this.#legs.end(unit); leg++) {
       // The source's own leg is ok.
-      if (this.units.legState[leg] === LegState.ok || !this.#isTarget(this.units.legDisk[leg] ?? 0)) continue;
+      if (this.units.legState[leg] === LegState.ok || !this.#isTargetLeg(leg)) continue;
       if (this.#isShunned(unit, leg)) continue;
       this.units.legDone[leg] = 0;
       this.units.legAttempts[leg] = 0;
@@ -167,7 +170,7 @@ export class CopyPieces implements UnitWork {
     let dropped = 0;
     for (let leg = unit * this.#width; leg < this.#legs.end(unit); leg++) {
       if (this.units.legState[leg] !== LegState.again) continue;
-      if (this.#isTarget(this.units.legDisk[leg] ?? 0)) {
+      if (this.#isTargetLeg(leg)) {
         this.#writeTarget(unit, leg);
       } else {
         this.units.legState[leg] = LegState.skipped;
@@ -270,10 +273,15 @@ export class CopyPieces implements UnitWork {
     if (this.#legs.nextPiece(unit)) this.#hooks.onUnitEnd(unit, this.units.failed[unit] === 1);
   }
 
-  #isTarget(disk: number): boolean {
+  #isTargetLeg(leg: number): boolean {
+    return this.#isTarget(this.units.legDisk[leg] ?? 0, this.units.legAt[leg] ?? 0);
+  }
+
+  #isTarget(disk: number, from: number): boolean {
     const { members } = this.#core;
-    return this.#hooks.kind() === "recover"
-      ? members.state[disk] === MemberState.rebuilding
-      : members.takesWrites(disk);
+    if (this.#hooks.kind() !== "recover") return members.takesWrites(disk);
+    const section = this.#hooks.section();
+    const isHere = section === null || (section.lo <= from && from < section.hi);
+    return isHere && members.state[disk] === MemberState.rebuilding;
   }
 }

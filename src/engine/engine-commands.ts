@@ -223,7 +223,7 @@ export class EngineCommands {
     return () => answer;
   }
 
-  #copy({ kind, range }: Extract<EngineCommand, { type: "copy" }>): Progress {
+  #copy({ kind, range, section = null }: Extract<EngineCommand, { type: "copy" }>): Progress {
     this.#checkRange(range);
     this.#mustBeWritable();
     let answer: EngineAnswer | null = null;
@@ -231,7 +231,7 @@ export class EngineCommands {
       answer = { type: "copied", ...result };
     };
     if (this.#core.stopping || this.#shapes.isReshaping) onDone(nothingCopied);
-    else this.#options.copies.add({ kind, lo: range.lo, hi: range.hi, onDone });
+    else this.#options.copies.add({ kind, lo: range.lo, hi: range.hi, section, onDone });
     return () => answer;
   }
 

@@ -184,7 +184,13 @@ export type EngineCommand =
   /** The first range at or after `from` that a copy of `kind` has work in. Answer carries `range`, null for none. */
   | { readonly type: "scan"; readonly kind: CopyKind; readonly from: Sector }
   /** Copies what needs it in `range`. Answer carries what was copied; bits are cleared lazily after the members flushed. */
-  | { readonly type: "copy"; readonly kind: CopyKind; readonly range: SectorRange }
+  | {
+      readonly type: "copy";
+      readonly kind: CopyKind;
+      readonly range: SectorRange;
+      /** Recover: only these sectors of the members are filled. Default: all. */
+      readonly section?: SectorRange | null;
+    }
   /** KiB per second: see `EngineConfig.copyLeast`. */
   | { readonly type: "setCopyLeast"; readonly kib: number }
   /**

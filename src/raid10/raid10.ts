@@ -3,7 +3,7 @@ import { CopyGroups } from "../array/copy-groups.ts";
 import type { ArrayShape, Personality } from "../array/personality.ts";
 import { mustKeepCopies } from "../array/raid10-limits.ts";
 import { MdError } from "../base/md-error.ts";
-import { type Sector, sector } from "../base/units.ts";
+import { type Sector, type SectorRange, sector, sectorRange } from "../base/units.ts";
 import { copiesOf, copyPlaces, decodeRaid10Layout } from "../superblock/raid10-layout.ts";
 
 type Raid10Shape = Omit<ArrayShape, "size" | "level">;
@@ -18,6 +18,7 @@ export class Raid10 implements Personality {
   readonly copies: number;
   readonly size: Sector;
   readonly readsLowest: boolean;
+  readonly fillPasses: number;
   readonly #shape: Raid10Shape;
   readonly #chunk: number;
   readonly #near: number;
@@ -50,6 +51,7 @@ export class Raid10 implements Personality {
     this.#far = layout.far;
     this.readsLowest = layout.far > 1;
     this.#offset = layout.offset;
+    this.fillPasses = layout.offset ? 1 : layout.far;
     const usedChunks = Math.ceil(((this.size / chunkSectors) * this.copies) / raidDisks);
     this.#used = usedChunks * chunkSectors;
     this.#stride = layout.offset ? chunkSectors : Math.floor(usedChunks / layout.far) * chunkSectors;
@@ -120,18 +122,36 @@ export class Raid10 implements Personality {
     );
   }
 
-  memberFilledTo(at: Sector): Sector {
-    if (at >= this.size) return sector(this.#used);
+  memberFilledTo(at: Sector, pass: number): Sector {
+    const { lo, hi } = this.fillSection(pass);
+    if (at >= this.size) return hi;
     const places = Math.floor(at / this.#chunk) * this.#near;
-    return sector(Math.floor(places / this.raidDisks) * this.#rowSectors);
+    return sector(lo + Math.floor(places / this.raidDisks) * this.#rowSectors);
+  }
+
+  fillSection(pass: number): SectorRange {
+    const isLast = pass === this.fillPasses - 1;
+    return sectorRange(pass * this.#stride, isLast ? this.#used : (pass + 1) * this.#stride);
+  }
+
+  fillFrom(memberAt: Sector): { readonly pass: number; readonly at: Sector } {
+    const last = this.fillPasses - 1;
+    if (memberAt >= this.#used) return { pass: last, at: this.size };
+    const pass = Math.min(Math.floor(memberAt / this.#stride), last);
+    return { pass, at: this.#rowsFilled(memberAt - pass * this.#stride) };
   }
 
   arrayFilledTo(memberAt: Sector): Sector {
     if (memberAt >= this.#used) return this.size;
     // Far copies of what comes first lie behind the other copies of all: only the last section counts.
     const lastSection = this.#offset ? 0 : (this.#far - 1) * this.#stride;
-    const rows = Math.floor(Math.max(0, memberAt - lastSection) / this.#rowSectors);
-    return sector(Math.floor((rows * this.raidDisks) / this.#near) * this.#chunk);
+    return this.#rowsFilled(Math.max(0, memberAt - lastSection));
+  }
+
+  /** Of a section so many sectors are filled: the array sector below which all have their copies there. */
+  #rowsFilled(sectors: number): Sector {
+    const rows = Math.floor(sectors / this.#rowSectors);
+    return sector(Math.min(this.size, Math.floor((rows * this.raidDisks) / this.#near) * this.#chunk));
   }
 
   /** What a row of first copies takes of a member, with the copies that come before the next row. */

@@ -230,10 +230,29 @@ describe("RAID10, any layout, chunk and number of members", () => {
       fc.property(shapes, fc.nat(), ({ layout, raidDisks, chunk, memberSize }, any) => {
         const raid10 = new Raid10({ layout, raidDisks, chunkSectors: chunk, memberSize });
         const at = sector(any % (raid10.size + 1));
-        const filled = raid10.memberFilledTo(at);
+        const pass = any % raid10.fillPasses;
+        const section = raid10.fillSection(pass);
+        const filled = raid10.memberFilledTo(at, pass);
         for (let disk = 0; disk < raidDisks; disk++) {
-          for (let on = 0; on < filled; on += chunk) {
+          for (let on = section.lo as number; on < filled; on += chunk) {
             expect(raid10.arraySectorAt(disk, on), `${disk}:${on} below ${filled}`).toBeLessThan(at);
+          }
+        }
+        // Who goes on there has filled all of it that the pass and those before it fill, and repeats a row at most.
+        const next = raid10.fillFrom(filled);
+        const done = next.pass * raid10.size + next.at;
+        expect(done).toBeLessThanOrEqual(pass * raid10.size + at);
+        expect(pass * raid10.size + at - done).toBeLessThanOrEqual((raidDisks + 1) * chunk);
+        for (let from = 0; from < raid10.size; from += chunk) {
+          // Each copy is in the section of one pass.
+          for (const [, on] of placesOf(raid10, from)) {
+            const sections = Array.from({ length: raid10.fillPasses }, (_, one) => raid10.fillSection(one));
+            expect(sections.filter(({ lo, hi }) => lo <= on && on < hi).length).toBe(1);
+          }
+          const passes = from < next.at ? next.pass + 1 : next.pass;
+          for (let done = 0; done < passes; done++) {
+            const { lo, hi } = raid10.fillSection(done);
+            for (const [, on] of placesOf(raid10, from)) if (lo <= on && on < hi) expect(on).toBeLessThan(filled);
           }
         }
         const memberAt = sector(any % (memberSize + 1));
@@ -241,11 +260,8 @@ describe("RAID10, any layout, chunk and number of members", () => {
         for (let from = 0; from < below; from += chunk) {
           for (const [, on] of placesOf(raid10, from)) expect(on).toBeLessThan(memberAt);
         }
-        expect(raid10.memberFilledTo(raid10.size)).toBeLessThanOrEqual(memberSize);
+        expect(raid10.memberFilledTo(raid10.size, raid10.fillPasses - 1)).toBeLessThanOrEqual(memberSize);
         expect(raid10.arrayFilledTo(memberSize)).toBe(raid10.size);
-        // What a checkpoint wrote down is no step back for who goes on from it, by more than a row; with far copies it is.
-        const { far, offset } = decodeRaid10Layout(layout);
-        if (far === 1 || offset) expect(at - raid10.arrayFilledTo(filled)).toBeLessThanOrEqual((raidDisks + 1) * chunk);
       }),
       { numRuns: 200 },
     );
