@@ -80,6 +80,8 @@ export class Faults {
   #injected = 0;
   /** Disks that have failed once: the others are left alone, so that a good copy remains. */
   readonly #hurt = new Set<SimDisk>();
+  /** They hang, or a node may be about to tell the others that they did. */
+  readonly #hung = new Set<SimDisk>();
   readonly log: string[] = [];
 
   constructor(targets: FaultTargets, plan: FaultPlan) {
@@ -205,8 +207,7 @@ export class Faults {
   #repair(): void {
     const { array, world } = this.#targets;
     const inSync = inSyncDisks(array.disks, array.geometry);
-    for (const disk of this.#hurt)
-      if (inSync.includes(disk) && !disk.dead && disk.bad.length === 0 && !this.#lacks(disk)) this.#hurt.delete(disk);
+    for (const disk of this.#hurt) if (inSync.includes(disk) && this.#isSound(disk)) this.#hurt.delete(disk);
     const out = [...this.#hurt].filter((disk) => !inSync.includes(disk));
     if (out.length === 0) this.#mend(inSync);
     if (out.length === 0) return;
@@ -217,9 +218,10 @@ export class Faults {
     this.#operator.bringBack(disk.path);
   }
 
-  /** Is there something that nobody may read from it? */
-  #lacks(disk: SimDisk): boolean {
-    return listedSectors(disk, this.#targets.array.geometry).any;
+  /** Nothing is wrong with it, and there is nothing that nobody may read from it. */
+  #isSound(disk: SimDisk): boolean {
+    if (disk.dead || disk.bad.length > 0 || this.#hung.has(disk)) return false;
+    return !listedSectors(disk, this.#targets.array.geometry).any;
   }
 
   /** With a bad-block log a disk stays in with what it cannot take; some day it can. */
@@ -250,6 +252,8 @@ export class Faults {
     this.#say(`${disk.path} hangs for ${ms.toFixed(0)} ms`);
     disk.hang();
     world.schedule(ms, null, () => disk.goOn());
+    this.#hung.add(disk);
+    world.schedule(ms + 4 * this.#plan.leaseMs, null, () => this.#hung.delete(disk));
   }
 
   #drain(): void {
