@@ -486,6 +486,27 @@ describe.each([
     expect(host.sink.data.every((byte) => byte === 0)).toBe(true);
   });
 
+  it("puts the payload of a WRITE together that comes in parts while it waits for room", async () => {
+    const client = await open().client({ structured: true });
+    const payload = Buffer.alloc(256 * 1024);
+    for (let at = 0; at < payload.length; at += 4) payload.writeUInt32BE(at, at);
+    for (const part of [0, 512, 30_000, 100_000]) {
+      host.sink.holding = true;
+      host.sink.data.fill(0);
+      client.send(...Array.from({ length: 256 }, () => requestBytes(READ, { length: 512 })));
+      await host.until(() => host.sink.held === 128, "the array is full");
+      client.send(requestBytes(WRITE, { cookie: 2n, length: payload.length }), payload.subarray(0, part));
+      // What is in the socket is seen in the next turns, and more is waited for.
+      let turns = 0;
+      await host.until(() => ++turns > 200, "turns pass");
+      host.letGo();
+      client.send(payload.subarray(part, part + 1000));
+      client.send(payload.subarray(part + 1000));
+      for (let i = 0; i < 257; i++) expect((await client.reply()).errno).toBe(0);
+      expect(host.sink.data.subarray(0, payload.length).equals(payload), `after ${part} bytes`).toBe(true);
+    }
+  });
+
   it("answers reads but no writes of a client that closes its sending side while it is stalled", async () => {
     const client = await open().client();
     host.sink.holding = true;
