@@ -15,7 +15,8 @@ const LOCK_NB = 4;
 export function openIoHold(path: string, libc: Libc | string = loadLibc()): number | null {
   if (typeof libc === "string") return null;
   const fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
-  if (libc.flock(fd, LOCK_SH | LOCK_NB) >= 0) return fd;
+  // Who looks whether it is free lets go at once.
+  if (libc.flock(fd, LOCK_SH) >= 0) return fd;
   closeSync(fd);
   return null;
 }
